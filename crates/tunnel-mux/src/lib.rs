@@ -1,0 +1,1 @@
+//! Lanes: one connection carrying many streams, by yamux.

@@ -1,0 +1,47 @@
+//! Proving a token without sending it, for connections that have no TLS of ours around them.
+//!
+//! On a plaintext control connection the server speaks first with a random nonce, and the client answers with a
+//! MAC over it: who records the login can neither replay it nor learn the token.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::{InstanceId, Secret, TokenHash};
+
+/// Keeps this MAC from ever meaning anything in another context.
+const CONTEXT: &[u8] = b"tunnel plaintext login 1";
+
+/// The MAC that answers `nonce`: HMAC-SHA-256 (RFC 2104) keyed by the token's hash, which both sides know.
+pub fn prove(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId) -> Secret<32> {
+    Secret::new(mac(token, nonce, instance).finalize().into_bytes().into())
+}
+
+/// Whether `proof` answers `nonce`, in constant time.
+pub fn verify(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId, proof: &Secret<32>) -> bool {
+    mac(token, nonce, instance).verify_slice(proof.expose()).is_ok()
+}
+
+fn mac(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId) -> Hmac<Sha256> {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("invariant: HMAC takes keys of any length");
+    for part in [CONTEXT, nonce, &instance.0] {
+        mac.update(part);
+    }
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Token;
+
+    #[test]
+    fn a_proof_answers_its_own_nonce_and_instance_only() {
+        let token = Token::new([5; 32], None).hash();
+        let proof = prove(&token, &[1; 32], &InstanceId([2; 16]));
+        assert!(verify(&token, &[1; 32], &InstanceId([2; 16]), &proof));
+        assert!(!verify(&token, &[9; 32], &InstanceId([2; 16]), &proof), "a replay against another nonce");
+        assert!(!verify(&token, &[1; 32], &InstanceId([9; 16]), &proof));
+        assert!(!verify(&Token::new([6; 32], None).hash(), &[1; 32], &InstanceId([2; 16]), &proof));
+    }
+}

@@ -1,0 +1,1 @@
+//! The server side of tunnel, as a library: sessions in, tunnels leased, visitors dispatched.

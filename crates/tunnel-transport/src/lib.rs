@@ -1,0 +1,1 @@
+//! Sockets to authenticated byte streams: TCP, TLS, certificates.
