@@ -4,18 +4,22 @@
 //! tested on a few lines of text; only [`run`] and the two readers touch the machine.
 //! All checks run and all violations are printed, one line each: mending is done from a list, not one at a time.
 
-mod arrows;
-mod graph;
-mod leftovers;
-mod links;
-mod manifests;
-mod module_docs;
+mod file;
 mod packages;
-mod paths;
-mod sizes;
-mod sleeps;
 mod tree;
 mod violation;
+
+mod arrows;
+mod graph;
+mod manifests;
+
+mod leftovers;
+mod links;
+mod module_docs;
+mod paths;
+mod purity;
+mod sizes;
+mod sleeps;
 
 use anyhow::Result;
 
@@ -44,9 +48,11 @@ pub(crate) fn run() -> Result<bool> {
     Ok(violations.is_empty())
 }
 
+/// Every check there is, the shape of the whole before the words of a file.
 fn check(packages: &[Package], tree: &Tree) -> Vec<Violation> {
     let mut violations = graph::check(packages);
     violations.extend(manifests::check(packages, tree));
+    violations.extend(purity::check(tree));
     violations.extend(sizes::check(tree));
     violations.extend(module_docs::check(packages, tree));
     violations.extend(leftovers::check(tree));

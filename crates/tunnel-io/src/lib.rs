@@ -1,6 +1,6 @@
 //! Byte-stream adapters: prefix replay, peeking, and the relay that moves every byte.
 //!
-//! Everything a visitor says to an upstream, and back, passes through [`relay`]. It is the only
+//! Everything a visitor says to an upstream, and back, passes through [`relay()`]. It is the only
 //! byte-copier in the tree, so that half-close, flushing, fairness and "a cut transfer must never
 //! look like a clean end" are settled once, here, for streams of any kind.
 //!

@@ -93,12 +93,13 @@ impl Hostname {
             _ => text.find(':').unwrap_or(text.len()),
         };
         let (host, rest) = text.split_at(host_end);
+        let host = Self::parse(host)?;
         let port = match rest.strip_prefix(':') {
             Some(digits) => Some(parse_port(digits)?),
             None if rest.is_empty() => None,
             None => return Err(HostnameError::Character),
         };
-        Ok((Self::parse(host)?, port))
+        Ok((host, port))
     }
 
     /// The canonical text. IPv6 addresses are in brackets.
@@ -163,7 +164,9 @@ impl AsRef<str> for Hostname {
 pub(crate) fn check_label(label: &str) -> Result<(), HostnameError> {
     match label.as_bytes() {
         [] => Err(HostnameError::EmptyLabel),
-        bytes if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => Err(HostnameError::Character),
+        bytes if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
+            Err(HostnameError::Character)
+        }
         [b'-', ..] | [.., b'-'] => Err(HostnameError::Hyphen),
         bytes if bytes.len() > MAX_LABEL => Err(HostnameError::LabelTooLong),
         _ => Ok(()),

@@ -1,1 +1,57 @@
 //! The server side of tunnel, as a library: sessions in, tunnels leased, visitors dispatched.
+//!
+//! Two halves share three things. `control` takes clients, leases them names and writes the **routes**; `ingress`
+//! takes visitors, reads the routes and dispatches each to a stream. Both emit **events** and count **metrics**.
+//! A visitor never waits for control, and one visitor never for another.
+//!
+//! ```text
+//!   clients ──► control ──► registry ──► routes ──► ingress ◄── visitors
+//!                  │                        │           │
+//!               session ◄──── endpoint ◄────┘        dispatch
+//!                  └───────────── lanes ◄───────────────┘
+//! ```
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tunnel_server::{AllowAll, Config, ControlTls, Hostname, Listener, Server};
+//!
+//! let server = Server::builder(Config::new(Hostname::parse("localhost")?))
+//!     .control(Listener::bind("127.0.0.1:4444".parse()?)?, ControlTls::Plaintext)
+//!     .web(Listener::bind("127.0.0.1:8080".parse()?)?)
+//!     .authenticator(AllowAll)
+//!     .build()?;
+//! server.run(async { tokio::time::sleep(std::time::Duration::from_secs(60)).await }).await;
+//! # Ok(()) }
+//! ```
+
+mod config;
+mod server;
+
+mod auth;
+mod control;
+mod throttle;
+
+mod endpoint;
+mod registry;
+mod routes;
+mod session;
+
+mod dispatch;
+mod http;
+mod ingress;
+mod stream;
+
+mod events;
+mod ids;
+mod metrics;
+mod shared;
+mod snapshot;
+
+pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
+pub use config::{Config, ConfigError, Limits, Timeouts};
+pub use events::Event;
+pub use registry::SavedLease;
+pub use server::{Server, ServerBuilder, ServerHandle, StartError};
+pub use snapshot::{SessionInfo, Snapshot, TunnelInfo};
+pub use tunnel_router::{Hostname, HostnameError};
+pub use tunnel_transport::{ControlTls, Listener};

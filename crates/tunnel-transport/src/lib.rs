@@ -1,1 +1,46 @@
 //! Sockets to authenticated byte streams: TCP, TLS, certificates.
+//!
+//! The engines want two things from a network: "give me bytes to the server, and prove it is that server", and
+//! "give me whoever connects". This crate is both, so that nothing above it names a socket option, a cipher or
+//! a certificate. What it hands out is a [`tunnel_io::BoxedIo`]; another transport is another [`Dial`].
+//!
+//! ```text
+//!            client                                                     server
+//!   ServerAddress ─ resolve ─ race(v6, v4) ─ tune ═══════ TCP ═══════ Listener::accept ─ tune
+//!                                              │                          │
+//!                     Trust ─ verify ─ TLS 1.3 handshake ══════════ ControlTls::accept ─ ControlIdentity
+//!                                              │                          │
+//!                                          BoxedIo                     BoxedIo
+//! ```
+//!
+//! TLS is version 1.3 only, with the hybrid post-quantum key exchange X25519MLKEM768 preferred: what is recorded
+//! today should not be readable by tomorrow's machines. The crypto provider is passed explicitly everywhere; no
+//! process-wide default is ever installed, so a program embedding this crate keeps its own choice.
+//!
+//! # Cancel safety
+//!
+//! Every future here may be dropped at any await: sockets being opened are closed, no task outlives it.
+
+mod address;
+mod dial;
+mod error;
+mod race;
+
+mod certs;
+mod plaintext;
+mod tls;
+mod verify;
+
+mod listen;
+mod tcp;
+
+pub use address::{AddressError, DEFAULT_PORT, ServerAddress};
+pub use certs::{ControlIdentity, Pin, ServerKeyPair, generate_self_signed};
+pub use dial::{BoxFuture, DIAL_TIMEOUT, Dial, TcpDialer};
+pub use error::{CertError, DialError, Stage, TlsProblem};
+pub use listen::Listener;
+pub use tcp::{reset, tune_lane, tune_visitor};
+pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
+
+#[cfg(test)]
+mod tests;

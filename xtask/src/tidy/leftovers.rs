@@ -2,7 +2,8 @@
 //!
 //! The words are written in two halves here, so that the checker may be held to its own rule.
 
-use super::tree::{File, Tree};
+use super::file::{File, has_word};
+use super::tree::Tree;
 use super::violation::Violation;
 
 /// A word, the rule against it and the way out.
@@ -48,22 +49,12 @@ fn check_file(file: &File) -> impl Iterator<Item = Violation> {
     file.text.lines().enumerate().flat_map(move |(index, line)| {
         LEFTOVERS.iter().filter(move |leftover| has_word(line, leftover.word)).map(move |leftover| {
             Violation {
-                place: file.line(index),
+                place: file.place(index),
                 what: format!("`{}`", leftover.word),
                 why: leftover.why,
                 mend: leftover.mend,
             }
         })
-    })
-}
-
-/// Whether `word` stands in `line` on its own: where it begins or ends with a letter, no further letter touches it.
-pub(crate) fn has_word(line: &str, word: &str) -> bool {
-    let is_letter = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(start, _)| {
-        let joined_before = word.starts_with(is_letter) && line[..start].ends_with(is_letter);
-        let joined_after = word.ends_with(is_letter) && line[start + word.len()..].starts_with(is_letter);
-        !joined_before && !joined_after
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Only links into the tree are followed, and only to the file: the web and headings are the reader's business.
 
-use super::tree::{File, Tree};
+use super::file::File;
+use super::tree::Tree;
 use super::violation::Violation;
 
 /// Checks every relative link of every Markdown file.
@@ -24,7 +25,7 @@ fn broken_in(file: &File, tree: &Tree) -> Vec<Violation> {
         let prose = without_code(line);
         violations.extend(targets(&prose).filter(|target| is_broken(target, file, tree)).map(|target| {
             Violation {
-                place: file.line(index),
+                place: file.place(index),
                 what: format!("the link to `{target}` leads nowhere"),
                 why: "a link in the tree leads to a file in the tree",
                 mend: "point it at where the file is now",

@@ -1,7 +1,8 @@
 //! What every `Cargo.toml` owes its reader: a description, the workspace's lints, and dependencies in order.
 
+use super::file::File;
 use super::packages::Package;
-use super::tree::{File, Tree};
+use super::tree::Tree;
 use super::violation::Violation;
 
 /// Checks every crate's manifest, and the order of dependencies in the root's too.
@@ -64,7 +65,7 @@ fn first_unsorted(file: &File, group: &[(usize, &str, bool)]) -> Option<Violatio
     }
     let pair = group.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
     Some(Violation {
-        place: file.line(pair[1].0),
+        place: file.place(pair[1].0),
         what: format!("{} comes after {}", pair[1].1, pair[0].1),
         why: "dependencies are sorted within a group",
         mend: "sort them, or part the groups with a blank line",

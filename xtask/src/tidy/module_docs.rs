@@ -1,7 +1,8 @@
 //! Every file says first why it exists, and every library says it in a paragraph: that is where a reader starts.
 
+use super::file::File;
 use super::packages::Package;
-use super::tree::{File, Tree};
+use super::tree::Tree;
 use super::violation::Violation;
 
 /// A library's opening says more than its name does.
@@ -10,14 +11,14 @@ const LIBRARY_LINES: usize = 3;
 /// Checks the first lines of every Rust file.
 pub(crate) fn check(packages: &[Package], tree: &Tree) -> Vec<Violation> {
     let missing = tree.rust().filter(|file| doc_lines(file) == 0).map(|file| Violation {
-        place: file.line(0),
+        place: file.place(0),
         what: "the file doesn't begin with `//!`".into(),
         why: "every file says first why it exists",
         mend: "open it with a module doc",
     });
     let roots = packages.iter().filter_map(|package| tree.get(&format!("{}/src/lib.rs", package.folder())));
     let short = roots.filter(|file| (1..LIBRARY_LINES).contains(&doc_lines(file))).map(|file| Violation {
-        place: file.line(0),
+        place: file.place(0),
         what: format!("the crate doc has {} lines", doc_lines(file)),
         why: "a library's doc has at least 3 lines",
         mend: "say what the crate is for, what it never does, and where to start",

@@ -2,7 +2,8 @@
 //!
 //! The paths are written in two halves here, so that the checker may be held to its own rule.
 
-use super::tree::{File, Tree};
+use super::file::File;
+use super::tree::Tree;
 use super::violation::Violation;
 
 const PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/tmp/", "target")];
@@ -16,7 +17,7 @@ fn check_file(file: &File) -> impl Iterator<Item = Violation> {
     file.text.lines().enumerate().filter_map(|(index, line)| {
         let path = PATHS.iter().find(|path| starts_in(line, path))?;
         Some(Violation {
-            place: file.line(index),
+            place: file.place(index),
             what: format!("`{path}` is a path of one machine"),
             why: "the tree knows no machine",
             mend: "make it relative, or a value the caller gives",

@@ -1,6 +1,7 @@
 //! How long files may be: a file is read in one go or not at all, and it grows a line at a time, so somebody must count.
 
-use super::tree::{File, Tree};
+use super::file::File;
+use super::tree::Tree;
 use super::violation::Violation;
 
 /// No file is longer: past this it holds two ideas.

@@ -2,8 +2,8 @@
 //!
 //! Some tests are about time passing. Those say so, on the line or on the one above: `// sleep: <reason>`.
 
-use super::leftovers::has_word;
-use super::tree::{File, Tree};
+use super::file::{File, code_of, has_word};
+use super::tree::Tree;
 use super::violation::Violation;
 
 const CALL: &str = "sleep(";
@@ -16,35 +16,19 @@ pub(crate) fn check(tree: &Tree) -> Vec<Violation> {
 
 fn check_file(file: &File) -> Vec<Violation> {
     let lines: Vec<&str> = file.text.lines().collect();
-    let first_test_line = if file.is_test() { 0 } else { start_of_inline_tests(&lines) };
     let is_excused = |index: usize| {
         lines[index].contains(REASON)
             || index.checked_sub(1).is_some_and(|above| lines[above].contains(REASON))
     };
-    (first_test_line..lines.len())
+    (file.first_test_line()..lines.len())
         .filter(|&index| has_word(code_of(lines[index]), CALL) && !is_excused(index))
         .map(|index| Violation {
-            place: file.line(index),
+            place: file.place(index),
             what: "a test sleeps".into(),
             why: "tests wait for events, never sleep for luck",
             mend: "wait for what should happen, or say why time must pass: `// sleep: <reason>`",
         })
         .collect()
-}
-
-/// The line where `#[cfg(test)] mod ... {` opens. Tests come last in a file, so they reach to its end.
-fn start_of_inline_tests(lines: &[&str]) -> usize {
-    let opens = |pair: &[&str]| {
-        pair[0].trim_end() == "#[cfg(test)]"
-            && pair[1].starts_with("mod ")
-            && pair[1].trim_end().ends_with('{')
-    };
-    lines.windows(2).position(opens).unwrap_or(lines.len())
-}
-
-/// The line without its comment.
-fn code_of(line: &str) -> &str {
-    line.split("//").next().unwrap_or(line)
 }
 
 #[cfg(test)]

@@ -8,33 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// One text file.
-#[derive(Debug)]
-pub(crate) struct File {
-    /// From the repository's root, with forward slashes.
-    pub(crate) path: String,
-    /// All of it.
-    pub(crate) text: String,
-}
-
-impl File {
-    /// Whether it is Rust source.
-    pub(crate) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
-    }
-
-    /// Whether the whole file is test code: a `tests.rs`, anything in a `tests` folder, and the test kit.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs")
-            || self.path.contains("/tests/")
-            || self.path.contains("tunnel-testkit/")
-    }
-
-    /// `path:line`, with `index` counted from 0.
-    pub(crate) fn line(&self, index: usize) -> String {
-        format!("{}:{}", self.path, index + 1)
-    }
-}
+use super::file::File;
 
 /// Every text file of the repository, sorted by path.
 #[derive(Debug)]
@@ -119,17 +93,5 @@ mod tests {
         assert!(tree.contains(""));
         assert!(!tree.contains("docs/guide"));
         assert!(!tree.contains("doc"));
-    }
-
-    #[test]
-    fn test_code_is_known_by_its_place() {
-        let tree = Tree::of(&[
-            ("crates/a/src/b/tests.rs", ""),
-            ("crates/a/tests/it/main.rs", ""),
-            ("crates/tunnel-testkit/src/lib.rs", ""),
-            ("crates/a/src/contests.rs", ""),
-        ]);
-        let verdicts: Vec<bool> = tree.rust().map(File::is_test).collect();
-        assert_eq!(verdicts, [true, true, true, false]);
     }
 }

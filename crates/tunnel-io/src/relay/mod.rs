@@ -12,7 +12,7 @@
 mod direction;
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::{error, fmt, io};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,19 +148,17 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
         let Self { a, b, a_to_b, b_to_a, chunk, meter } = self.get_mut();
         let meter = *meter;
-        // Both directions are polled before either's error counts. An upstream that refuses an
-        // upload, answers and resets has its answer passed on, if it came before the reset.
-        let (forth, back) = scratch::with(|scratch| {
+        let end = scratch::with(|scratch| {
             let scratch = &mut scratch[..*chunk];
-            let forth = a_to_b.poll(cx, *a, *b, scratch, |n| meter.into_iter().for_each(|m| m.add_a_to_b(n)));
-            let back = b_to_a.poll(cx, *b, *a, scratch, |n| meter.into_iter().for_each(|m| m.add_b_to_a(n)));
-            (forth, back)
+            let forth =
+                a_to_b.poll(cx, *a, *b, scratch, |n| meter.into_iter().for_each(|m| m.add_a_to_b(n)))?;
+            // Not polled once the first has failed: a write that fails may swallow a socket's
+            // pending reset, and the next read of that socket would then report an orderly EOF.
+            let back =
+                b_to_a.poll(cx, *b, *a, scratch, |n| meter.into_iter().for_each(|m| m.add_b_to_a(n)))?;
+            if forth.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
         });
-        let end = match (forth, back) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Err(error),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Ok(()),
-            _ => return Poll::Pending,
-        };
+        let end = ready!(end);
         Poll::Ready(Relayed { a_to_b: a_to_b.moved(), b_to_a: b_to_a.moved(), end })
     }
 }

@@ -1,0 +1,151 @@
+//! What can go wrong, said so that a person knows what to do next: one enum per verb.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use tunnel_protocol::{FrameError, Refusal, Version};
+use tunnel_transport::{AddressError, CertError, DialError};
+
+/// Why [`Builder::connect`](crate::Builder::connect) gave no client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server's address can't be one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// What the client was told to trust can't be used.
+    #[error(transparent)]
+    Trust(#[from] CertError),
+    /// The operating system gave no random numbers, so the client can't name itself.
+    #[error("the operating system gave no random numbers; give the client an instance id")]
+    Random(#[source] io::Error),
+    /// No login within [`Builder::connect_timeout`](crate::Builder::connect_timeout).
+    #[error("not connected within {} s ({last}); check that the server runs and can be reached", after.as_secs_f32())]
+    Timeout {
+        /// The time given.
+        after: Duration,
+        /// What the last attempt failed at.
+        last: String,
+    },
+    /// The client has ended before its first login.
+    #[error(transparent)]
+    Ended(#[from] ClientError),
+}
+
+/// Why a client has ended for good.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// A login failed in a way that trying again can't cure.
+    #[error(transparent)]
+    Login(#[from] Arc<LoginError>),
+    /// The server ended the session and doesn't want the client back.
+    #[error("the server ended the session ({}): {}", .0.code, .0.message)]
+    SentAway(Refusal),
+    /// The client was dropped, or the runtime it ran on has stopped.
+    #[error("the client was dropped; keep it for as long as its tunnels are wanted")]
+    Dropped,
+}
+
+/// Why one attempt to log in failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// No connection to the server.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection broke during the login.
+    #[error("the connection broke during the login; the server may be restarting")]
+    Io(#[source] io::Error),
+    /// The answer is no login answer.
+    #[error("the answer is not a tunnel server's; check that the address is its control port")]
+    NotAServer(#[source] FrameError),
+    /// The server took the connection and then said nothing.
+    #[error("no answer to the login within {} s; the server may be overloaded or not a tunnel server", .0.as_secs_f32())]
+    Silent(Duration),
+    /// The server chose a version this client didn't offer.
+    #[error("the server answered with protocol version {}, which this client doesn't speak; upgrade the client", .0.0)]
+    Version(Version),
+    /// The server said no.
+    #[error("the server refused the login ({}): {}", .0.code, .0.message)]
+    Refused(Refusal),
+}
+
+impl LoginError {
+    /// Whether trying again is pointless until a person changes something.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_permanent(),
+            Self::Version(_) => true,
+            Self::Refused(refusal) => !refusal.is_passing(),
+            Self::Io(_) | Self::NotAServer(_) | Self::Silent(_) => false,
+        }
+    }
+
+    /// Whether the server itself said that trying again is pointless: unlike a failed dial, this can't be the work
+    /// of a captive portal or a wrong DNS answer.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Version(_) | Self::Refused(_)) && self.is_permanent()
+    }
+
+    /// How long the server asked to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after_ms.map(Duration::from_millis),
+            _ => None,
+        }
+    }
+}
+
+/// Why a tunnel could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The server can't or won't publish it.
+    #[error("the server refused the tunnel ({}): {}", .0.code, .0.message)]
+    Refused(Refusal),
+    /// The place to forward to makes no sense.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The client already has as many tunnels as one session may.
+    #[error("the client has {0} tunnels already, which is the most one session may have; close one first")]
+    TooMany(usize),
+    /// The client ended before the tunnel was online.
+    #[error("the client has ended; connect again")]
+    Ended(#[source] Option<ClientError>),
+}
+
+/// Why a text names no upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// It isn't of any known form.
+    #[error("`{0}` is no upstream; write a port (`3000`), `host:port` or `http://host:port`")]
+    Invalid(String),
+    /// A known form that this version can't forward to.
+    #[error("{0} upstreams are not supported yet; write a port (`3000`), `host:port` or `http://host:port`")]
+    NotSupported(&'static str),
+    /// Visitors choose paths, so an upstream has none.
+    #[error("an upstream has no path (`{0}`); leave it out, visitors' paths are passed on as they are")]
+    Path(String),
+}
+
+impl From<Infallible> for UpstreamError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Why a tunnel is over.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TunnelEnd {
+    /// Its owner closed it.
+    #[error("the tunnel was closed")]
+    Closed,
+    /// The server took it down, or did not give it back after a reconnect.
+    #[error("the server took the tunnel down ({}): {}", .0.code, .0.message)]
+    Refused(Refusal),
+    /// The client it belongs to has ended; with the reason, unless it was asked to.
+    #[error("the tunnel ended together with its client")]
+    Client(#[source] Option<ClientError>),
+}

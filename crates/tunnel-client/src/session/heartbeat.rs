@@ -1,0 +1,312 @@
+//! Whether the server is still there: decided outside the multiplexer, by someone who waits for nothing.
+//!
+//! A multiplexer may be stuck while its socket is fine, and a socket may look fine while nobody is behind it (NAT
+//! expiry, a pulled cable, a laptop that slept). So one task counts: the bytes read on the first lane, and the
+//! messages heard on the control stream. When either stands still for too long, the session is dead.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+
+/// Bounds for what a server may ask for.
+const BEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
+/// How often the clocks are looked at, at most: a laptop that woke up should not wait for its next heartbeat.
+const TICK: Duration = Duration::from_secs(1);
+/// Bytes may flow while the control stream stands still behind them, but not forever: this many silences long.
+const CONTROL_PATIENCE: u32 = 4;
+
+/// How often to beat, and when to give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Time between two heartbeats of ours.
+    pub(crate) beat: Duration,
+    /// Silence after which the server is dead.
+    pub(crate) dead_after: Duration,
+    /// Time for a sign of life after a clock jump.
+    pub(crate) probe: Duration,
+}
+
+impl Pace {
+    /// What the server asked for, within reason.
+    pub(crate) fn new(heartbeat_ms: u64, dead_after_ms: u64, probe: Duration) -> Self {
+        let beat = Duration::from_millis(heartbeat_ms).clamp(BEAT_RANGE.0, BEAT_RANGE.1);
+        let dead_after = Duration::from_millis(dead_after_ms).clamp(beat * 2, BEAT_RANGE.1 * 5);
+        Self { beat, dead_after, probe }
+    }
+
+    fn tick(&self) -> Duration {
+        self.beat.min(TICK)
+    }
+}
+
+/// What the watchdog looks at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    /// The monotonic clock, from any start.
+    pub(crate) clock: Duration,
+    /// The wall clock, from any start: it goes on while a machine sleeps.
+    pub(crate) wall: Duration,
+    /// Bytes read from the first lane so far.
+    pub(crate) bytes: u64,
+    /// Control messages heard so far.
+    pub(crate) messages: u64,
+}
+
+/// What follows from a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing to do.
+    Alive,
+    /// Send a ping.
+    Ping,
+    /// Give the session up.
+    Dead(Silence),
+}
+
+/// How a server went silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// No byte for this long.
+    NoBytes(Duration),
+    /// Bytes, but no control message for this long.
+    NoControl(Duration),
+    /// The clock jumped, and the server did not answer after that.
+    Slept,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBytes(time) => write!(f, "nothing heard from the server for {} s", time.as_secs_f32()),
+            Self::NoControl(time) => write!(f, "no heartbeat from the server for {} s", time.as_secs_f32()),
+            Self::Slept => f.write_str("this machine was asleep, and the connection did not survive it"),
+        }
+    }
+}
+
+/// The decision, as a function of what was seen and when.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    pace: Pace,
+    last: Sample,
+    bytes_at: Duration,
+    messages_at: Duration,
+    ping_at: Duration,
+    /// After a clock jump: until when, and what had been read by then.
+    probe: Option<(Duration, u64)>,
+}
+
+impl Watchdog {
+    pub(crate) fn new(pace: Pace, now: Sample) -> Self {
+        Self { pace, last: now, bytes_at: now.clock, messages_at: now.clock, ping_at: now.clock, probe: None }
+    }
+
+    /// Looks. To be called at least once a heartbeat; a call that comes late is taken for a machine that slept.
+    pub(crate) fn look(&mut self, now: Sample) -> Verdict {
+        let Pace { beat, dead_after, probe, .. } = self.pace;
+        let passed = now.clock.saturating_sub(self.last.clock);
+        let jumped = now.wall.saturating_sub(self.last.wall).saturating_sub(passed);
+        if now.bytes != self.last.bytes {
+            self.bytes_at = now.clock;
+        }
+        if now.messages != self.last.messages {
+            self.messages_at = now.clock;
+        }
+        self.last = now;
+        if passed > beat * 2 || jumped > beat * 2 {
+            // What was not heard meanwhile says nothing: nobody listened. Ask, and give it a moment.
+            (self.bytes_at, self.messages_at) = (now.clock, now.clock);
+            self.probe = Some((now.clock + probe, now.bytes));
+            self.ping_at = now.clock + beat;
+            return Verdict::Ping;
+        }
+        if let Some((until, bytes)) = self.probe {
+            if now.bytes != bytes {
+                self.probe = None;
+            } else if now.clock >= until {
+                return Verdict::Dead(Silence::Slept);
+            }
+        }
+        let silent = now.clock.saturating_sub(self.bytes_at);
+        if silent >= dead_after {
+            return Verdict::Dead(Silence::NoBytes(silent));
+        }
+        let mute = now.clock.saturating_sub(self.messages_at);
+        if mute >= dead_after * CONTROL_PATIENCE {
+            return Verdict::Dead(Silence::NoControl(mute));
+        }
+        if now.clock >= self.ping_at {
+            self.ping_at = now.clock + beat;
+            return Verdict::Ping;
+        }
+        Verdict::Alive
+    }
+}
+
+/// What the control stream's reader tells the heart.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    messages: AtomicU64,
+    pongs: mpsc::Sender<u64>,
+}
+
+impl Heard {
+    /// A counter, and where the numbers of answered pings arrive.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<u64>) {
+        let (pongs, receiver) = mpsc::channel(4);
+        (Self { messages: AtomicU64::new(0), pongs }, receiver)
+    }
+
+    /// A control message, of whatever kind.
+    pub(crate) fn message(&self) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A pong. A flood of them is dropped.
+    pub(crate) fn pong(&self, seq: u64) {
+        let _ = self.pongs.try_send(seq);
+    }
+}
+
+/// Beats until the server is dead.
+///
+/// `bytes` reads the lane's counter; `ping` must not wait; `rtt` is told each round trip.
+pub(crate) async fn run(
+    pace: Pace,
+    bytes: impl Fn() -> u64,
+    heard: &Heard,
+    mut pongs: mpsc::Receiver<u64>,
+    ping: impl Fn(u64),
+    rtt: impl Fn(Duration),
+) -> Silence {
+    let start = Instant::now();
+    let sample = || Sample {
+        clock: start.elapsed(),
+        wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        bytes: bytes(),
+        messages: heard.messages.load(Ordering::Relaxed),
+    };
+    let mut watchdog = Watchdog::new(pace, sample());
+    let mut ticks = tokio::time::interval(pace.tick());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seq = 0;
+    // One ping at a time is timed; a newer one replaces it.
+    let mut timed: Option<(u64, Instant)> = None;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => match watchdog.look(sample()) {
+                Verdict::Alive => {}
+                Verdict::Ping => {
+                    seq += 1;
+                    timed = Some((seq, Instant::now()));
+                    ping(seq);
+                }
+                Verdict::Dead(silence) => return silence,
+            },
+            Some(answered) = pongs.recv() => {
+                if let Some((seq, sent)) = timed && seq == answered {
+                    timed = None;
+                    rtt(sent.elapsed());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn pace() -> Pace {
+        Pace::new(5_000, 15_000, s(3))
+    }
+
+    /// A sample at `clock` seconds, with the wall clock ahead by `slept`.
+    fn at(clock: u64, slept: u64, bytes: u64, messages: u64) -> Sample {
+        Sample { clock: s(clock), wall: s(1_000_000 + clock + slept), bytes, messages }
+    }
+
+    #[test]
+    fn a_server_that_talks_lives_and_is_pinged_every_beat() {
+        let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+        let mut pings = Vec::new();
+        for t in 0..600 {
+            match dog.look(at(t, 0, t / 5, t / 5)) {
+                Verdict::Ping => pings.push(t),
+                Verdict::Alive => {}
+                dead @ Verdict::Dead(_) => panic!("{dead:?} at {t}"),
+            }
+        }
+        assert_eq!(pings, (0..600).step_by(5).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn silence_is_death_after_the_deadline_and_not_before() {
+        let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+        dog.look(at(1, 0, 9, 1));
+        for t in 2..16 {
+            assert!(!matches!(dog.look(at(t, 0, 9, 1)), Verdict::Dead(_)), "at {t}");
+        }
+        assert_eq!(dog.look(at(16, 0, 9, 1)), Verdict::Dead(Silence::NoBytes(s(15))));
+    }
+
+    #[test]
+    fn bytes_without_control_messages_are_believed_four_times_as_long() {
+        let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+        for t in 1..60 {
+            assert!(!matches!(dog.look(at(t, 0, t, 0)), Verdict::Dead(_)), "at {t}");
+        }
+        assert_eq!(dog.look(at(60, 0, 60, 0)), Verdict::Dead(Silence::NoControl(s(60))));
+    }
+
+    #[test]
+    fn a_jump_of_either_clock_asks_at_once_and_gives_three_seconds() {
+        // A suspended laptop: the monotonic clock stood still. A stopped process: it went on.
+        for wake in [at(2, 600, 5, 5), at(602, 0, 5, 5)] {
+            let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+            dog.look(at(1, 0, 5, 5));
+            assert_eq!(dog.look(wake), Verdict::Ping, "asks at once, though the silence was long");
+            let t0 = wake.clock.as_secs();
+            let slept = wake.wall.as_secs() - 1_000_000 - t0;
+            assert_eq!(dog.look(at(t0 + 1, slept, 5, 5)), Verdict::Alive);
+            assert_eq!(dog.look(at(t0 + 2, slept, 5, 5)), Verdict::Alive);
+            assert_eq!(dog.look(at(t0 + 3, slept, 5, 5)), Verdict::Dead(Silence::Slept));
+        }
+    }
+
+    #[test]
+    fn an_answer_after_a_jump_saves_the_session() {
+        let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+        assert_eq!(dog.look(at(1, 600, 5, 5)), Verdict::Ping);
+        for t in 2..15 {
+            assert!(!matches!(dog.look(at(t, 600, 6, 6)), Verdict::Dead(_)), "at {t}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_or_a_little_forward_is_nothing() {
+        let mut dog = Watchdog::new(pace(), at(0, 5000, 0, 0));
+        dog.look(at(1, 5000, 1, 1));
+        assert_eq!(dog.look(at(2, 0, 2, 2)), Verdict::Alive);
+        assert_eq!(dog.look(at(3, 9, 3, 3)), Verdict::Alive);
+    }
+
+    #[test]
+    fn a_server_cant_ask_for_nonsense() {
+        let mad = Pace::new(0, 0, s(3));
+        assert!(mad.beat >= Duration::from_millis(50) && mad.dead_after >= mad.beat * 2);
+        let mad = Pace::new(u64::MAX, u64::MAX, s(3));
+        assert!(mad.beat <= s(60) && mad.dead_after <= s(300));
+    }
+}

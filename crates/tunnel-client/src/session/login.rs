@@ -1,0 +1,109 @@
+//! From nothing to a connection the server has accepted: dial, prove the token, be welcomed.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+use tunnel_io::{BoxedIo, Io};
+use tunnel_protocol::{
+    Challenge, FrameDecoder, Hello, LoginReply, Secret, Welcome, frame,
+    limits::LOGIN_FRAME_MAX,
+    login::{Attach, Credential},
+    proof,
+    version::SUPPORTED,
+};
+use tunnel_transport::DialError;
+
+use crate::{LoginError, shared::Settings, text};
+
+/// Time a dialer has beyond its own limit, so that its own error, which says more, comes first.
+const DIAL_MARGIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A connection on which the next byte is the multiplexer's.
+pub(crate) struct Established {
+    pub(crate) io: BoxedIo,
+    pub(crate) welcome: Welcome,
+}
+
+/// Dials and logs in: as a new session, or with `attach` as a further lane of one.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub(crate) async fn log_in(settings: &Settings, attach: Option<Attach>) -> Result<Established, LoginError> {
+    let mut io = timeout(settings.timeouts.dial + DIAL_MARGIN, settings.dialer.dial())
+        .await
+        .unwrap_or_else(|_| Err(no_connection(settings)))?;
+    let limit = settings.timeouts.login;
+    let welcome = timeout(limit, introduce(&mut io, settings, attach))
+        .await
+        .unwrap_or(Err(LoginError::Silent(limit)))?;
+    Ok(Established { io, welcome })
+}
+
+/// The login's messages, over a connection that leads to the server.
+async fn introduce<T: Io>(
+    io: &mut T,
+    settings: &Settings,
+    attach: Option<Attach>,
+) -> Result<Welcome, LoginError> {
+    let nonce = if settings.plaintext { Some(read::<Challenge, _>(io).await?.nonce) } else { None };
+    let hello = Hello {
+        versions: SUPPORTED,
+        credential: credential(settings, nonce.as_ref()),
+        instance: settings.instance,
+        agent: settings.agent.clone(),
+        machine: settings.machine.clone(),
+        attach,
+    };
+    let frame = frame::encode(&hello, LOGIN_FRAME_MAX).map_err(LoginError::NotAServer)?;
+    io.write_all(&frame).await.map_err(LoginError::Io)?;
+    io.flush().await.map_err(LoginError::Io)?;
+    match read(io).await? {
+        LoginReply::Refused(refusal) => Err(LoginError::Refused(text::clean_refusal(refusal))),
+        LoginReply::Welcome(welcome) if !(SUPPORTED.min..=SUPPORTED.max).contains(&welcome.version) => {
+            Err(LoginError::Version(welcome.version))
+        }
+        LoginReply::Welcome(welcome) => Ok(text::clean_welcome(welcome)),
+    }
+}
+
+/// The token itself only over a connection that is verified; in plaintext a proof of it.
+fn credential(settings: &Settings, nonce: Option<&Secret<32>>) -> Credential {
+    match (&settings.token, nonce) {
+        (None, _) => Credential::Anonymous,
+        (Some(token), None) => Credential::Token { id: token.id(), secret: token.secret().clone() },
+        (Some(token), Some(nonce)) => {
+            let mac = proof::prove(&token.hash(), nonce.expose(), &settings.instance);
+            Credential::Proof { id: token.id(), mac }
+        }
+    }
+}
+
+/// One message, and not a byte more: what follows the login is the multiplexer's.
+async fn read<M, T>(io: &mut T) -> Result<M, LoginError>
+where
+    M: serde::de::DeserializeOwned,
+    T: Io,
+{
+    let mut decoder = FrameDecoder::new(LOGIN_FRAME_MAX);
+    let mut piece = vec![0; 1024];
+    loop {
+        if let Some(message) = decoder.next_message().map_err(LoginError::NotAServer)? {
+            return Ok(message);
+        }
+        let wanted = decoder.missing().map_err(LoginError::NotAServer)?.min(piece.len());
+        let length = io.read(&mut piece[..wanted]).await.map_err(LoginError::Io)?;
+        if length == 0 {
+            return Err(LoginError::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        decoder.push(&piece[..length]);
+    }
+}
+
+fn no_connection(settings: &Settings) -> DialError {
+    let (server, after) = (settings.dialer.describe(), settings.timeouts.dial.as_secs_f32());
+    DialError::Other(format!("no connection to {server} within {after} s; check that it can be reached").into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! One visitor, one stream: read who it is for, say that we have it, and hand it to whoever owns the tunnel.
+
+use std::sync::Arc;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tracing::debug;
+use tunnel_mux::Stream;
+use tunnel_protocol::{Code, StreamHeader, StreamReply};
+
+use super::{Gauge, InFlight};
+use crate::{
+    Event,
+    forward::{self, Upstream},
+    shared::Shared,
+    tunnel::{
+        Conn,
+        table::{Entry, Handler},
+    },
+};
+
+/// Serves a stream the server opened, to its end.
+///
+/// # Cancel safety
+/// Dropping the future resets the visitor and the upstream.
+pub(crate) async fn serve(stream: Stream, shared: Arc<Shared>, gauge: Arc<Gauge>) {
+    // What it takes to get a visitor started is boxed and freed before the long part, which may be idle for days.
+    let started = Box::pin(start(stream, &shared, &gauge)).await;
+    drop(gauge);
+    if let Some(Started { stream, upstream, in_flight }) = started {
+        forward::tcp::relay(stream, upstream, &shared.traffic).await;
+        drop(in_flight);
+    }
+}
+
+/// A visitor that is connected to an upstream.
+struct Started {
+    stream: Stream,
+    upstream: TcpStream,
+    in_flight: InFlight,
+}
+
+/// `None` if nothing is left to do: refused, or handed to a listener.
+async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Option<Started> {
+    let header = timeout(shared.settings.timeouts.header, read_header(&mut stream)).await.ok()??;
+    let in_flight = gauge.enter(&shared.visitors);
+    // At once, whatever follows: the multiplexer allows only so many streams that were not answered.
+    reply(&mut stream, StreamReply::Accepted).await?;
+    let Some(in_flight) = in_flight else {
+        debug!(tunnel = %header.tunnel, "a visitor was refused: the client is full");
+        return refuse(stream, Code::ClientBusy).await;
+    };
+    let Some(entry) = shared.table.get(header.tunnel) else {
+        debug!(tunnel = %header.tunnel, "the server opened a stream for a tunnel this client doesn't have");
+        return refuse(stream, Code::NoSuchTunnel).await;
+    };
+    match &entry.handler {
+        Handler::Forward(upstream) => match connect(upstream, &entry, shared).await {
+            Ok(upstream) => {
+                let upstream = forward::tcp::Guarded::new(upstream);
+                reply(&mut stream, StreamReply::Ready).await?;
+                Some(Started { stream, upstream: upstream.release()?, in_flight })
+            }
+            Err(code) => refuse(stream, code).await,
+        },
+        Handler::Listen(queue) => match queue.try_reserve() {
+            Ok(place) => {
+                reply(&mut stream, StreamReply::Ready).await?;
+                place.send(Conn::new(stream, header, in_flight));
+                None
+            }
+            Err(tokio::sync::mpsc::error::TrySendError::Full(())) => refuse(stream, Code::ClientBusy).await,
+            Err(tokio::sync::mpsc::error::TrySendError::Closed(())) => {
+                refuse(stream, Code::NoSuchTunnel).await
+            }
+        },
+    }
+}
+
+async fn connect(upstream: &Upstream, entry: &Entry, shared: &Shared) -> Result<TcpStream, Code> {
+    forward::tcp::dial(upstream, shared.settings.timeouts.upstream).await.map_err(|failure| {
+        debug!(tunnel = %entry.id, %upstream, %failure, "no upstream for a visitor");
+        shared.emit(Event::UpstreamFailed {
+            tunnel: entry.id,
+            upstream: upstream.to_string(),
+            code: failure.code(),
+            message: failure.to_string(),
+        });
+        failure.code()
+    })
+}
+
+/// `None` for a stream that broke, or whose head makes no sense: it is reset.
+async fn read_header(stream: &mut Stream) -> Option<StreamHeader> {
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix).await.ok()?;
+    let length = StreamHeader::decode_length(prefix).ok()?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    StreamHeader::decode(&body).ok()
+}
+
+async fn reply(stream: &mut Stream, reply: StreamReply) -> Option<()> {
+    stream.write_all(&reply.encode()).await.ok()?;
+    stream.flush().await.ok()
+}
+
+async fn refuse(mut stream: Stream, code: Code) -> Option<Started> {
+    reply(&mut stream, StreamReply::Refused(code)).await?;
+    // The refusal arrives whole whatever becomes of the stream then.
+    let _ = stream.shutdown().await;
+    None
+}

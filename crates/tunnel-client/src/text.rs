@@ -1,0 +1,70 @@
+//! Texts from the server end up on a person's terminal: none of them may move the cursor or fill the screen.
+
+use tunnel_protocol::{Refusal, ServerMessage, Welcome, bind::PublicAddress};
+
+/// The longest text kept, in characters.
+const MAX: usize = 500;
+
+/// A server's message with all its texts made safe to print.
+pub(crate) fn clean(mut message: ServerMessage) -> ServerMessage {
+    match &mut message {
+        ServerMessage::Bound { address, .. } => match address {
+            PublicAddress::Http { url, subdomain } => {
+                one_line(url);
+                one_line(subdomain);
+            }
+            PublicAddress::Tcp { url, .. } => one_line(url),
+            _ => {}
+        },
+        ServerMessage::Refused { refusal, .. }
+        | ServerMessage::Unbound { refusal, .. }
+        | ServerMessage::GoAway { refusal } => one_line(&mut refusal.message),
+        ServerMessage::Request(report) => {
+            one_line(&mut report.method);
+            one_line(&mut report.path);
+        }
+        ServerMessage::Notice { message } => one_line(message),
+        _ => {}
+    }
+    message
+}
+
+/// The same for a refused login.
+pub(crate) fn clean_refusal(mut refusal: Refusal) -> Refusal {
+    one_line(&mut refusal.message);
+    refusal
+}
+
+/// The same for an accepted one.
+pub(crate) fn clean_welcome(mut welcome: Welcome) -> Welcome {
+    one_line(&mut welcome.agent);
+    one_line(&mut welcome.account);
+    welcome
+}
+
+fn one_line(text: &mut String) {
+    if text.chars().any(is_harmful) || text.len() > MAX {
+        *text = text.chars().take(MAX).map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect();
+    }
+}
+
+/// Control characters, and those that turn the reading direction.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_lose_escapes_and_length_and_nothing_else() {
+        let notice = |text: &str| match clean(ServerMessage::Notice { message: text.into() }) {
+            ServerMessage::Notice { message } => message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(notice("Grüße, 世界"), "Grüße, 世界");
+        assert_eq!(notice("\x1b[2Jgone\r\n\u{202E}x"), "\u{FFFD}[2Jgone\u{FFFD}\u{FFFD}\u{FFFD}x");
+        assert_eq!(notice(&"x".repeat(70_000)).len(), MAX);
+    }
+}

@@ -1,0 +1,159 @@
+//! Saying what to publish, and what becomes of its visitors.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tunnel_protocol::BindSpec;
+
+use super::{
+    Listener, Tunnel,
+    table::{Handler, Table},
+};
+use crate::{BindError, UpstreamError, forward::Upstream};
+
+/// A web tunnel to be; made by [`Client::http`](crate::Client::http).
+#[derive(Debug)]
+#[must_use = "nothing is published before `forward` or `listen`"]
+pub struct HttpTunnel {
+    wish: Wish,
+    subdomain: Option<String>,
+    preferred: Option<String>,
+}
+
+/// A TCP tunnel to be; made by [`Client::tcp`](crate::Client::tcp).
+#[derive(Debug)]
+#[must_use = "nothing is published before `forward` or `listen`"]
+pub struct TcpTunnel {
+    wish: Wish,
+    port: Option<u16>,
+    preferred: Option<u16>,
+}
+
+impl HttpTunnel {
+    pub(crate) fn new(table: Arc<Table>, backlog: usize) -> Self {
+        Self { wish: Wish { table, backlog }, subdomain: None, preferred: None }
+    }
+
+    /// The name below the server's domain. Default: the server chooses a random one.
+    pub fn subdomain(mut self, subdomain: impl Into<String>) -> Self {
+        self.subdomain = Some(subdomain.into());
+        self
+    }
+
+    /// With no `subdomain`: a random name that an earlier run was given, taken again if it is free.
+    pub fn preferred(mut self, subdomain: impl Into<String>) -> Self {
+        self.preferred = Some(subdomain.into());
+        self
+    }
+
+    /// Publishes it, and connects visitors to `upstream` (a port, `host:port`, `http://host:port`), one TCP
+    /// connection for each stream.
+    ///
+    /// Waits, through reconnects if need be, until it is online.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing stays published then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the tunnel back.
+    pub async fn forward<U>(self, upstream: U) -> Result<Tunnel, BindError>
+    where
+        U: TryInto<Upstream>,
+        U::Error: Into<UpstreamError>,
+    {
+        let (wish, spec) = self.into_parts();
+        wish.forward(spec, upstream.try_into().map_err(Into::into)?).await
+    }
+
+    /// Publishes it, and hands visitors' streams out, on which they speak HTTP/1.1. Waits like
+    /// [`HttpTunnel::forward`].
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing stays published then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the tunnel back.
+    pub async fn listen(self) -> Result<Listener, BindError> {
+        let (wish, spec) = self.into_parts();
+        wish.listen(spec).await
+    }
+
+    fn into_parts(self) -> (Wish, BindSpec) {
+        (self.wish, BindSpec::Http { subdomain: self.subdomain, preferred: self.preferred })
+    }
+}
+
+impl TcpTunnel {
+    pub(crate) fn new(table: Arc<Table>, backlog: usize) -> Self {
+        Self { wish: Wish { table, backlog }, port: None, preferred: None }
+    }
+
+    /// The server's port that visitors connect to. Default: the server chooses one.
+    pub fn remote_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
+    pub fn preferred(mut self, port: u16) -> Self {
+        self.preferred = Some(port);
+        self
+    }
+
+    /// Publishes it, and connects each visitor to `upstream` (a port, or `host:port`). Waits, through reconnects if
+    /// need be, until it is online.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing stays published then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the tunnel back.
+    pub async fn forward<U>(self, upstream: U) -> Result<Tunnel, BindError>
+    where
+        U: TryInto<Upstream>,
+        U::Error: Into<UpstreamError>,
+    {
+        let (wish, spec) = self.into_parts();
+        wish.forward(spec, upstream.try_into().map_err(Into::into)?).await
+    }
+
+    /// Publishes it, and hands visitors' connections out. Waits like [`TcpTunnel::forward`].
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing stays published then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes the tunnel back.
+    pub async fn listen(self) -> Result<Listener, BindError> {
+        let (wish, spec) = self.into_parts();
+        wish.listen(spec).await
+    }
+
+    fn into_parts(self) -> (Wish, BindSpec) {
+        (self.wish, BindSpec::Tcp { port: self.port, preferred: self.preferred })
+    }
+}
+
+/// What all kinds of tunnels to be have in common.
+struct Wish {
+    table: Arc<Table>,
+    backlog: usize,
+}
+
+impl Wish {
+    async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
+        Tunnel::new(self.table.add(spec, Handler::Forward(upstream))?).online().await
+    }
+
+    async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
+        let (queue, waiting) = mpsc::channel(self.backlog);
+        let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue))?).online().await?;
+        Ok(Listener::new(tunnel, waiting))
+    }
+}
+
+impl std::fmt::Debug for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wish").field("backlog", &self.backlog).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,268 @@
+//! Which tunnels the client wants, and what becomes of their visitors: the one truth that outlives sessions.
+//!
+//! The session's supervisor makes the server agree with it, after every connect and every change; the streams of
+//! every lane look their tunnel up in it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tunnel_protocol::{BindSpec, TunnelId, bind::PublicAddress};
+
+use super::{Conn, TunnelState};
+use crate::{BindError, ClientError, TunnelEnd, forward::Upstream};
+
+/// All tunnels of a client.
+pub(crate) struct Table {
+    max: usize,
+    inner: Mutex<Inner>,
+    /// Rung after every change of what is wanted.
+    changed: Notify,
+}
+
+struct Inner {
+    /// The next tunnel's id. Ids are never used twice.
+    next: u64,
+    entries: BTreeMap<TunnelId, Arc<Entry>>,
+    /// Once the client has ended: with the reason, unless it was asked to.
+    ended: Option<Option<ClientError>>,
+}
+
+/// One tunnel.
+pub(crate) struct Entry {
+    pub(crate) id: TunnelId,
+    pub(crate) handler: Handler,
+    spec: BindSpec,
+    state: watch::Sender<TunnelState>,
+    end: Mutex<Option<TunnelEnd>>,
+}
+
+/// What becomes of a tunnel's visitors.
+pub(crate) enum Handler {
+    /// They are connected to an upstream.
+    Forward(Upstream),
+    /// They wait for somebody to accept them.
+    Listen(mpsc::Sender<Conn>),
+}
+
+impl Table {
+    /// An empty table with room for `max` tunnels.
+    pub(crate) fn new(max: usize) -> Self {
+        let inner = Inner { next: 1, entries: BTreeMap::new(), ended: None };
+        Self { max, inner: Mutex::new(inner), changed: Notify::new() }
+    }
+
+    /// Wants one more tunnel, for as long as the registration lives.
+    pub(crate) fn add(self: &Arc<Self>, spec: BindSpec, handler: Handler) -> Result<Registration, BindError> {
+        let mut inner = self.lock();
+        if let Some(reason) = &inner.ended {
+            return Err(BindError::Ended(reason.clone()));
+        }
+        if inner.entries.len() >= self.max {
+            return Err(BindError::TooMany(inner.entries.len()));
+        }
+        let id = TunnelId(inner.next);
+        inner.next += 1;
+        let state = watch::Sender::new(TunnelState::Binding);
+        let entry = Arc::new(Entry { id, handler, spec, state, end: Mutex::new(None) });
+        inner.entries.insert(id, Arc::clone(&entry));
+        drop(inner);
+        self.changed.notify_one();
+        Ok(Registration { table: Arc::clone(self), entry })
+    }
+
+    /// The tunnel a stream is for.
+    pub(crate) fn get(&self, id: TunnelId) -> Option<Arc<Entry>> {
+        self.lock().entries.get(&id).cloned()
+    }
+
+    /// All tunnels, in the order they were asked for.
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.lock().entries.values().cloned().collect()
+    }
+
+    /// No longer wants a tunnel.
+    pub(crate) fn end(&self, id: TunnelId, end: TunnelEnd) {
+        let removed = self.lock().entries.remove(&id);
+        if let Some(entry) = removed {
+            entry.finish(end);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Wants nothing any more, and takes nothing more.
+    pub(crate) fn end_all(&self, reason: Option<ClientError>) {
+        let mut inner = self.lock();
+        inner.ended.get_or_insert_with(|| reason.clone());
+        let entries = std::mem::take(&mut inner.entries);
+        drop(inner);
+        for entry in entries.into_values() {
+            entry.finish(TunnelEnd::Client(reason.clone()));
+        }
+    }
+
+    /// Waits for a change of what is wanted since the last wait.
+    ///
+    /// # Cancel safety
+    /// A change is not missed, whether before, while or after the wait.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// What to ask the server for: with the address it gave last time as preference.
+    pub(crate) fn wish(&self) -> BindSpec {
+        let mut spec = self.spec.clone();
+        match (&mut spec, self.address()) {
+            (
+                BindSpec::Http { subdomain: None, preferred },
+                Some(PublicAddress::Http { subdomain, .. }),
+            ) => *preferred = Some(subdomain),
+            (BindSpec::Tcp { port: None, preferred }, Some(PublicAddress::Tcp { port, .. })) => {
+                *preferred = Some(port);
+            }
+            _ => {}
+        }
+        spec
+    }
+
+    /// Where it leads, for people.
+    pub(crate) fn upstream(&self) -> String {
+        match &self.handler {
+            Handler::Forward(upstream) => upstream.to_string(),
+            Handler::Listen(_) => String::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> TunnelState {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn address(&self) -> Option<PublicAddress> {
+        self.state.borrow().address().cloned()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<TunnelState> {
+        self.state.subscribe()
+    }
+
+    /// Visitors can come.
+    pub(crate) fn online(&self, address: PublicAddress) {
+        self.change(TunnelState::Online(address));
+    }
+
+    /// Visitors can't come for now.
+    pub(crate) fn away(&self) {
+        let state = self.state();
+        if let TunnelState::Online(address) = state {
+            self.change(TunnelState::Away(address));
+        }
+    }
+
+    /// Waits until it is over.
+    pub(crate) async fn ended(&self) -> TunnelEnd {
+        // The sender is `self`'s, so waiting can't fail.
+        let _ = self.state.subscribe().wait_for(|state| matches!(state, TunnelState::Ended)).await;
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or(TunnelEnd::Closed)
+    }
+
+    fn finish(&self, end: TunnelEnd) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(end);
+        self.state.send_replace(TunnelState::Ended);
+    }
+
+    fn change(&self, to: TunnelState) {
+        self.state.send_if_modified(|state| {
+            let changes = *state != TunnelState::Ended && *state != to;
+            if changes {
+                *state = to;
+            }
+            changes
+        });
+    }
+}
+
+/// A tunnel is wanted for as long as this lives.
+pub(crate) struct Registration {
+    table: Arc<Table>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.table.end(self.entry.id, TunnelEnd::Closed);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("id", &self.id).field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random() -> BindSpec {
+        BindSpec::Http { subdomain: None, preferred: None }
+    }
+
+    fn forward() -> Handler {
+        Handler::Forward("3000".parse().unwrap())
+    }
+
+    fn address(name: &str) -> PublicAddress {
+        PublicAddress::Http { url: format!("http://{name}.example"), subdomain: name.into() }
+    }
+
+    #[tokio::test]
+    async fn a_registration_is_wanted_while_it_lives() {
+        let table = Arc::new(Table::new(1));
+        let one = table.add(random(), forward()).unwrap();
+        table.changed().await;
+        assert!(table.get(one.entry.id).is_some());
+        assert!(matches!(table.add(random(), forward()), Err(BindError::TooMany(1))));
+        let entry = Arc::clone(&one.entry);
+        drop(one);
+        table.changed().await;
+        assert!(table.get(entry.id).is_none());
+        assert!(matches!(entry.ended().await, TunnelEnd::Closed));
+        let two = table.add(random(), forward()).unwrap();
+        assert_ne!(two.entry.id, entry.id, "ids are not reused");
+        table.end_all(None);
+        assert!(matches!(two.entry.ended().await, TunnelEnd::Client(None)));
+        assert!(matches!(table.add(random(), forward()), Err(BindError::Ended(None))));
+    }
+
+    #[test]
+    fn a_random_name_is_asked_for_again_and_a_chosen_one_stays() {
+        let table = Arc::new(Table::new(9));
+        let one = table.add(random(), forward()).unwrap();
+        assert_eq!(one.entry.wish(), random());
+        one.entry.online(address("red-fox"));
+        one.entry.away();
+        assert_eq!(one.entry.wish(), BindSpec::Http { subdomain: None, preferred: Some("red-fox".into()) });
+        let chosen = BindSpec::Http { subdomain: Some("mine".into()), preferred: None };
+        let two = table.add(chosen.clone(), forward()).unwrap();
+        two.entry.online(address("mine"));
+        assert_eq!(two.entry.wish(), chosen);
+    }
+
+    #[test]
+    fn what_has_ended_stays_so() {
+        let table = Arc::new(Table::new(9));
+        let one = table.add(random(), forward()).unwrap();
+        table.end(one.entry.id, TunnelEnd::Closed);
+        one.entry.online(address("x"));
+        assert_eq!(one.entry.state(), TunnelState::Ended);
+    }
+}

@@ -1,0 +1,167 @@
+//! The one task that polls yamux. It reads always, whoever is slow; a stream nobody accepts is
+//! reset rather than waited for.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use yamux::{Connection, ConnectionError, FrameDecodeError};
+
+use super::requests::Request;
+use super::wire::SharedWire;
+use super::{Permit, Shared, Stream};
+use crate::{LaneError, OpenError};
+
+/// The last stream id that is given out; yamux ends the session when it runs out of them.
+const LAST_ID: u32 = u32::MAX - 4;
+
+/// The future behind a [`Driver`](crate::Driver).
+pub(super) struct Engine<T: AsyncRead + AsyncWrite + Unpin> {
+    /// `None` once the lane ended: the socket closes with it, even if this future lives on.
+    running: Option<Running<T>>,
+    shared: Arc<Shared>,
+}
+
+struct Running<T: AsyncRead + AsyncWrite + Unpin> {
+    connection: Connection<SharedWire<T>>,
+    wire: SharedWire<T>,
+    shared: Arc<Shared>,
+    accept: mpsc::Sender<Stream>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
+    pub(super) fn new(
+        connection: Connection<SharedWire<T>>,
+        wire: SharedWire<T>,
+        shared: Arc<Shared>,
+        accept: mpsc::Sender<Stream>,
+    ) -> Self {
+        let running = Running { connection, wire, shared: Arc::clone(&shared), accept };
+        Self { running: Some(running), shared }
+    }
+
+    /// Closes the socket and fails every stream and open.
+    fn stop(&mut self) {
+        // First: whoever is woken by the connection's end shall see why.
+        self.shared.lose();
+        self.shared.requests.close();
+        self.running = None;
+        self.shared.set_held(0);
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Engine<T> {
+    type Output = Result<(), LaneError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(running) = &mut self.running else { return Poll::Ready(Ok(())) };
+        match running.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(end) => {
+                self.stop();
+                if let Err(error) = &end {
+                    tracing::debug!(%error, "lane ended");
+                }
+                Poll::Ready(end)
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Drop for Engine<T> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
+        self.shared.requests.register(cx.waker());
+        loop {
+            while let Poll::Ready(inbound) = self.connection.poll_next_inbound(cx) {
+                match inbound {
+                    Some(Ok(stream)) => self.accept(stream)?,
+                    Some(Err(error)) => return Poll::Ready(Err(self.name(error))),
+                    None => return Poll::Ready(self.wire.lock().farewell()),
+                }
+            }
+            if let Some(error) = self.wire.lock().verdict() {
+                // A last try to tell the peer; it is not waited for.
+                let _ = self.wire.lock().poll_flush(cx);
+                return Poll::Ready(Err(error));
+            }
+            // yamux looks at a new stream only when polled again.
+            if self.serve_requests(cx)? {
+                continue;
+            }
+            let flushed = self.wire.lock().poll_flush(cx).map_err(LaneError::Io)?;
+            // yamux waits for a socket that has just taken everything: nobody else will wake it.
+            let resume = self.wire.lock().take_blocked();
+            if !(flushed.is_ready() && resume) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn accept(&mut self, inner: yamux::Stream) -> Result<(), LaneError> {
+        let mark = self.wire.lock().adopt_inbound(inner.id().val())?;
+        let stream = Stream::new(inner, mark, Permit::for_inbound(&self.shared));
+        match self.accept.try_send(stream) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(stream)) => {
+                tracing::debug!(stream.id = stream.id(), "accept queue full: stream reset");
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what can be opened; whether any was.
+    fn serve_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneError> {
+        let mut opened = false;
+        while let Some(request) = self.shared.requests.pop() {
+            if request.answer.is_closed() {
+                continue;
+            }
+            if self.shared.holds_too_many() {
+                let _ = request.answer.send(Err(OpenError::Full));
+                continue;
+            }
+            match self.connection.poll_new_outbound(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    opened = true;
+                    self.hand_over(request, stream)?;
+                }
+                Poll::Ready(Err(error)) => return Err(self.name(error)),
+                Poll::Pending => {
+                    self.shared.requests.put_back(request);
+                    break;
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn hand_over(&mut self, request: Request, inner: yamux::Stream) -> Result<(), LaneError> {
+        let id = inner.id().val();
+        let mark = self.wire.lock().adopt_outbound(id)?;
+        let stream = Stream::new(inner, mark, request.permit);
+        // A caller that is gone drops the stream, which the wire then never mentions to the peer.
+        let _ = request.answer.send(Ok(stream));
+        if id >= LAST_ID {
+            self.shared.requests.close();
+        }
+        Ok(())
+    }
+
+    fn name(&self, error: ConnectionError) -> LaneError {
+        match error {
+            ConnectionError::Io(error) | ConnectionError::Decode(FrameDecodeError::Io(error)) => {
+                self.wire.lock().verdict().unwrap_or(LaneError::Io(error))
+            }
+            other => LaneError::Protocol(other.to_string()),
+        }
+    }
+}

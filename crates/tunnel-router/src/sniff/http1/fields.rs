@@ -1,0 +1,139 @@
+//! The fields that route and frame a request, gathered line by line. The others only have to be
+//! well-formed; they are forwarded by whoever re-serialises the request.
+
+use super::request_line::{Authority, RequestLine, Version};
+use super::{Framing, Head, HeadError};
+use crate::hostname::{Hostname, HostnameError};
+use crate::sniff::line::{field, members};
+
+/// Fields that `Connection` must not name: a proxy that obeyed would drop the host or the framing.
+const NEVER_HOP_BY_HOP: [&str; 3] = ["host", "content-length", "transfer-encoding"];
+
+/// What the field lines so far add up to.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    count: usize,
+    host: Option<(Hostname, Option<u16>)>,
+    framing: Framing,
+    upgrade: bool,
+    expects_continue: bool,
+    connection: Connection,
+}
+
+/// The options that `Connection` fields named.
+#[derive(Debug, Default)]
+struct Connection {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl Fields {
+    /// Takes in one field line, without its CRLF; `most` is how many there may be.
+    pub(super) fn add(&mut self, line: &[u8], version: Version, most: usize) -> Result<(), HeadError> {
+        if self.count >= most {
+            return Err(HeadError::TooManyFields);
+        }
+        self.count += 1;
+        let (name, value) = field(line)?;
+        let named = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if named("host") {
+            self.add_host(value)
+        } else if named("content-length") {
+            self.add_length(value)
+        } else if named("transfer-encoding") {
+            self.add_coding(value, version)
+        } else if named("connection") {
+            self.connection.add(value)
+        } else {
+            self.upgrade |= named("upgrade");
+            self.expects_continue |= named("expect") && has_member(value, "100-continue");
+            Ok(())
+        }
+    }
+
+    /// Makes the head, now that its last line has been read and it is known to be `len` bytes.
+    pub(super) fn finish(self, request: &RequestLine, len: usize) -> Result<Head, HeadError> {
+        let (host, port) = self.host.ok_or(HeadError::NoHost)?;
+        if request.authority.as_ref().is_some_and(|authority| !authority.is(&host, port)) {
+            return Err(HeadError::HostMismatch);
+        }
+        let modern = request.version == Version::Http11;
+        Ok(Head {
+            len,
+            version: request.version,
+            method: request.method,
+            method_range: request.method_range.clone(),
+            target: request.target.clone(),
+            host,
+            port,
+            framing: self.framing,
+            upgrade: modern && self.upgrade && self.connection.upgrade,
+            expects_continue: modern && self.expects_continue,
+            keep_alive: !self.connection.close && (modern || self.connection.keep_alive),
+        })
+    }
+
+    fn add_host(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        if self.host.is_some() {
+            return Err(HeadError::SeveralHosts);
+        }
+        let text = str::from_utf8(value).map_err(|_| HeadError::Host(HostnameError::Character))?;
+        self.host = Some(Hostname::parse_authority(text).map_err(HeadError::Host)?);
+        Ok(())
+    }
+
+    fn add_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        match self.framing {
+            Framing::None => self.framing = Framing::Length(parse_length(value)?),
+            Framing::Length(_) => return Err(HeadError::SeveralContentLengths),
+            Framing::Chunked => return Err(HeadError::LengthAndChunked),
+        }
+        Ok(())
+    }
+
+    fn add_coding(&mut self, value: &[u8], version: Version) -> Result<(), HeadError> {
+        match self.framing {
+            _ if version == Version::Http10 => Err(HeadError::ChunkedOnHttp10),
+            Framing::Length(_) => Err(HeadError::LengthAndChunked),
+            Framing::Chunked => Err(HeadError::SeveralTransferEncodings),
+            Framing::None if !value.eq_ignore_ascii_case(b"chunked") => Err(HeadError::TransferEncoding),
+            Framing::None => {
+                self.framing = Framing::Chunked;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn add(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        if NEVER_HOP_BY_HOP.iter().any(|name| has_member(value, name)) {
+            return Err(HeadError::ConnectionNames);
+        }
+        self.close |= has_member(value, "close");
+        self.keep_alive |= has_member(value, "keep-alive");
+        self.upgrade |= has_member(value, "upgrade");
+        Ok(())
+    }
+}
+
+impl Authority {
+    /// Whether a `Host` field names the same. `Host` leaves out the scheme's own port, or doesn't.
+    fn is(&self, host: &Hostname, port: Option<u16>) -> bool {
+        let effective = |port: Option<u16>| port.unwrap_or(self.default_port);
+        self.host == *host && effective(self.port) == effective(port)
+    }
+}
+
+fn has_member(value: &[u8], known: &str) -> bool {
+    members(value).any(|member| member.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// `1*DIGIT` within 64 bits; `str::parse` would also take a `+`.
+fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return Err(HeadError::ContentLength);
+    }
+    str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(HeadError::ContentLength)
+}

@@ -1,0 +1,152 @@
+//! Who is let in: the seam to whatever keeps the tokens.
+
+use std::{fmt, sync::Arc};
+
+use tunnel_protocol::{InstanceId, Secret, TokenHash, TokenId, login::Credential, proof};
+
+/// Whom a token stands for. Names and ports are leased to identities, never to connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The token that was shown; all zero with [`AllowAll`].
+    pub token: TokenId,
+    /// What the operator calls it.
+    pub name: Arc<str>,
+}
+
+/// What a client showed, and what it must be checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// What the client showed.
+    pub credential: &'a Credential,
+    /// The nonce it was given to prove its token with (plaintext connections only).
+    pub nonce: Option<&'a [u8; 32]>,
+    /// Which installation of the client it is.
+    pub instance: &'a InstanceId,
+}
+
+/// Decides who is let in. Called once per control connection, before any multiplexer runs for it.
+///
+/// An answer must take the same time for an unknown token and for a wrong secret, and must not block: the store
+/// is expected in memory.
+pub trait Authenticator: Send + Sync + 'static {
+    /// The identity behind the credential, or `None`. There is no difference between an unknown token and a wrong
+    /// one.
+    fn authenticate(&self, login: Login<'_>) -> Option<Identity>;
+
+    /// Whether an identity that was let in earlier may stay. Asked every second for each session, so that a
+    /// revoked token ends its sessions.
+    fn is_valid(&self, identity: &Identity) -> bool;
+}
+
+/// One token as a server stores it.
+#[derive(Clone)]
+pub struct StoredToken {
+    /// The public part.
+    pub id: TokenId,
+    /// What the operator calls it.
+    pub name: Arc<str>,
+    /// The hash of the secret part.
+    pub hash: TokenHash,
+}
+
+impl fmt::Debug for StoredToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredToken").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl StoredToken {
+    /// Whether `login` shows this token.
+    pub fn admits(&self, login: Login<'_>) -> bool {
+        admits(&self.hash, login)
+    }
+}
+
+/// Checks `login` against the token found by its public id, spending the same time when there is none.
+///
+/// Whoever implements an [`Authenticator`] over a store of its own finds the token and calls this.
+pub fn check(found: Option<&StoredToken>, login: Login<'_>) -> Option<Identity> {
+    let Some(token) = found else {
+        admits(&TokenHash::of(&Secret::new([0; 24])), login);
+        return None;
+    };
+    token.admits(login).then(|| Identity { token: token.id, name: token.name.clone() })
+}
+
+/// The public id a credential names, if it names one.
+pub fn token_id(credential: &Credential) -> Option<TokenId> {
+    match credential {
+        Credential::Token { id, .. } | Credential::Proof { id, .. } => Some(*id),
+        _ => None,
+    }
+}
+
+fn admits(hash: &TokenHash, login: Login<'_>) -> bool {
+    match (login.credential, login.nonce) {
+        (Credential::Token { secret, .. }, None) => hash.matches(secret),
+        (Credential::Proof { mac, .. }, Some(nonce)) => proof::verify(hash, nonce, login.instance, mac),
+        // A bare token on a plaintext connection was readable by anyone on the way: never accept one.
+        _ => false,
+    }
+}
+
+/// A fixed list of tokens: for embedders and tests.
+#[derive(Clone, Debug, Default)]
+pub struct TokenList(pub Vec<StoredToken>);
+
+impl Authenticator for TokenList {
+    fn authenticate(&self, login: Login<'_>) -> Option<Identity> {
+        let id = token_id(login.credential);
+        check(self.0.iter().find(|token| Some(token.id) == id), login)
+    }
+
+    fn is_valid(&self, identity: &Identity) -> bool {
+        self.0.iter().any(|token| token.id == identity.token)
+    }
+}
+
+/// Lets everyone in as one identity: for demos on loopback, and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl Authenticator for AllowAll {
+    fn authenticate(&self, _login: Login<'_>) -> Option<Identity> {
+        Some(Identity { token: TokenId([0; 8]), name: "anyone".into() })
+    }
+
+    fn is_valid(&self, _identity: &Identity) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tunnel_protocol::Token;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_taken_in_the_form_that_fits_the_connection_and_in_no_other() {
+        let token = Token::new([7; 32], None);
+        let list = TokenList(vec![StoredToken { id: token.id(), name: "ci".into(), hash: token.hash() }]);
+        let instance = InstanceId([1; 16]);
+        let nonce = [3; 32];
+        let bare = Credential::Token { id: token.id(), secret: token.secret().clone() };
+        let wrong = Credential::Token { id: token.id(), secret: Secret::new([9; 24]) };
+        let unknown = Credential::Token { id: TokenId([9; 8]), secret: token.secret().clone() };
+        let proof = Credential::Proof { id: token.id(), mac: proof::prove(&token.hash(), &nonce, &instance) };
+        for (credential, nonce, admitted) in [
+            (&bare, None, true),
+            (&wrong, None, false),
+            (&unknown, None, false),
+            (&Credential::Anonymous, None, false),
+            (&proof, Some(&nonce), true),
+            (&proof, Some(&[4; 32]), false),
+            (&proof, None, false),
+            (&bare, Some(&nonce), false),
+        ] {
+            let identity = list.authenticate(Login { credential, nonce, instance: &instance });
+            assert_eq!(identity.is_some(), admitted, "{credential:?} with nonce {}", nonce.is_some());
+        }
+    }
+}

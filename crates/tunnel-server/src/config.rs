@@ -1,0 +1,162 @@
+//! Everything about a server that can be set. Plain fields; `validate` checks them together, once.
+
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+
+use ipnet::IpNet;
+use tunnel_router::Hostname;
+
+/// How a server behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The domain whose subdomains are given to clients. Default `localhost`.
+    pub domain: Hostname,
+    /// The port in public web addresses. `None` (the default): that of the first public listener. Set it when
+    /// visitors come through something that forwards another port.
+    pub public_port: Option<u16>,
+    /// Where ports for TCP tunnels are opened. Default: all addresses.
+    pub bind: IpAddr,
+    /// The ports clients may ask for or be given. `None` (the default): no TCP tunnels.
+    pub tcp_ports: Option<RangeInclusive<u16>>,
+    /// Networks whose `X-Forwarded-*` headers are believed and added to. Default: none, they are replaced.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How long for everything.
+    pub timeouts: Timeouts,
+}
+
+/// How much a server holds at once. Each default is for a small VPS; each bound is per what its name says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Control connections that have not logged in, in all. Default 1,024; about 32 KiB each.
+    pub unauthenticated: usize,
+    /// Control connections that have not logged in, per address (IPv6: per /64). Default 32.
+    pub unauthenticated_per_address: usize,
+    /// Sessions. Default 10,000.
+    pub sessions: usize,
+    /// Lanes per session. Default 16, so a session carries up to 16 × 1,024 streams.
+    pub lanes: u32,
+    /// Streams per lane. Default 1,024.
+    pub streams_per_lane: usize,
+    /// Tunnels per session. Default 256.
+    pub tunnels_per_session: usize,
+    /// Visitors of one tunnel. Default 12,000.
+    pub visitors_per_tunnel: usize,
+    /// Visitors waiting for one tunnel's absent client. Default 1,000.
+    pub parked_per_tunnel: usize,
+    /// Visitor connections to the web listeners, in all. Default 20,000.
+    pub connections: usize,
+}
+
+/// How long a server waits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For TLS and login together. Default 10 s.
+    pub login: Duration,
+    /// Between heartbeats. Default 5 s.
+    pub heartbeat: Duration,
+    /// For a sign of life of a client. Default 15 s; at least two heartbeats.
+    pub dead_after: Duration,
+    /// How long visitors wait for an absent client. Default 10 s; zero answers them at once.
+    pub hold: Duration,
+    /// How long the name of a lost client is kept for its owner. Default 60 s.
+    pub lease: Duration,
+    /// How long a released port is refused to other owners. Default 60 s.
+    pub quarantine: Duration,
+    /// For a request's head, from its first byte. Default 15 s.
+    pub head: Duration,
+    /// Between requests on a kept-alive connection. Default 75 s.
+    pub idle: Duration,
+    /// Without progress on a body, either way, because of the visitor. Default 60 s.
+    pub stall: Duration,
+    /// For streams under way when the server is asked to stop. Default 30 s.
+    pub grace: Duration,
+}
+
+/// A combination of settings that can't work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// The defaults for a domain.
+    pub fn new(domain: Hostname) -> Self {
+        Self {
+            domain,
+            public_port: None,
+            bind: IpAddr::from([0, 0, 0, 0]),
+            tcp_ports: None,
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// Checks the settings together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which setting and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let timeouts = &self.timeouts;
+        if timeouts.heartbeat.is_zero() || timeouts.dead_after < timeouts.heartbeat * 2 {
+            return Err(ConfigError("`dead_after` must be at least two heartbeats".into()));
+        }
+        if let Some(ports) = &self.tcp_ports
+            && (ports.is_empty() || *ports.start() == 0)
+        {
+            return Err(ConfigError("`tcp_ports` must be a range such as 20000-29999".into()));
+        }
+        let limits = &self.limits;
+        for (name, value) in [
+            ("unauthenticated", limits.unauthenticated),
+            ("unauthenticated_per_address", limits.unauthenticated_per_address),
+            ("sessions", limits.sessions),
+            ("lanes", limits.lanes as usize),
+            ("streams_per_lane", limits.streams_per_lane),
+            ("tunnels_per_session", limits.tunnels_per_session),
+            ("visitors_per_tunnel", limits.visitors_per_tunnel),
+            ("connections", limits.connections),
+        ] {
+            if value == 0 {
+                return Err(ConfigError(format!("the limit `{name}` must be at least 1")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            unauthenticated: 1024,
+            unauthenticated_per_address: 32,
+            sessions: 10_000,
+            lanes: 16,
+            streams_per_lane: 1024,
+            tunnels_per_session: tunnel_protocol::limits::TUNNELS_PER_SESSION,
+            visitors_per_tunnel: 12_000,
+            parked_per_tunnel: 1_000,
+            connections: 20_000,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            login: tunnel_protocol::limits::LOGIN_DEADLINE,
+            heartbeat: tunnel_protocol::limits::HEARTBEAT_INTERVAL,
+            dead_after: tunnel_protocol::limits::HEARTBEAT_DEADLINE,
+            hold: Duration::from_secs(10),
+            lease: Duration::from_secs(60),
+            quarantine: Duration::from_secs(60),
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            stall: Duration::from_secs(60),
+            grace: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! From a wish (`Bind`) to a lease, and back.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tracing::info;
+use tunnel_protocol::{BindSpec, Code, Refusal, ServerMessage, TunnelId};
+use tunnel_router::Label;
+
+use super::Control;
+use crate::{
+    ids,
+    registry::{Claim, ClaimError, Lease, Name},
+    session::Session,
+};
+
+/// How many random names or ports are tried before the server says that there is none.
+const RANDOM_TRIES: u32 = 64;
+
+/// The tunnels of one session.
+#[derive(Debug)]
+pub(super) struct Binds<'a> {
+    control: &'a Control,
+    session: &'a Arc<Session>,
+    leases: HashMap<TunnelId, Lease>,
+}
+
+impl<'a> Binds<'a> {
+    pub(super) fn new(control: &'a Control, session: &'a Arc<Session>) -> Self {
+        Self { control, session, leases: HashMap::new() }
+    }
+
+    /// Publishes what the client wishes for and tells it where, or why not.
+    pub(super) fn bind(&mut self, tunnel: TunnelId, spec: &BindSpec, upstream: &str, report_requests: bool) {
+        let bound = self.check(tunnel).and_then(|()| {
+            let claim = Claim {
+                session: self.session.clone(),
+                tunnel,
+                upstream: upstream.chars().filter(|c| !c.is_control()).take(256).collect::<String>().into(),
+                report_requests,
+            };
+            self.publish(spec, &claim)
+        });
+        match bound {
+            Ok(lease) => {
+                let address = lease.endpoint().address.clone();
+                info!(%tunnel, url = address.url(), upstream, "tunnel online");
+                self.leases.insert(tunnel, lease);
+                self.session.send(ServerMessage::Bound { tunnel, address });
+            }
+            Err(refusal) => {
+                info!(%tunnel, code = %refusal.code, message = %refusal.message, "tunnel refused");
+                self.control.shared.metrics.refused(refusal.code);
+                self.session.send(ServerMessage::Refused { tunnel, refusal });
+            }
+        }
+    }
+
+    /// Takes a tunnel down in good order. An unknown one is no error: it may have been lost meanwhile.
+    pub(super) fn unbind(&mut self, tunnel: TunnelId) {
+        if let Some(lease) = self.leases.remove(&tunnel) {
+            lease.release();
+        }
+    }
+
+    /// Takes all tunnels down in good order.
+    pub(super) fn release_all(&mut self) {
+        for (_, lease) in self.leases.drain() {
+            lease.release();
+        }
+    }
+
+    fn check(&self, tunnel: TunnelId) -> Result<(), Refusal> {
+        let limit = self.control.shared.config.limits.tunnels_per_session;
+        if self.session.is_leaving() {
+            return Err(Refusal::permanent(Code::Draining, "this client said that it is leaving"));
+        }
+        if self.leases.contains_key(&tunnel) {
+            return Err(Refusal::permanent(Code::Malformed, "this session has a tunnel of that id already"));
+        }
+        if self.leases.len() >= limit {
+            let message = format!("a client may have {limit} tunnels on this server");
+            return Err(Refusal::permanent(Code::LimitReached, message));
+        }
+        Ok(())
+    }
+
+    fn publish(&self, spec: &BindSpec, claim: &Claim) -> Result<Lease, Refusal> {
+        match spec {
+            BindSpec::Http { subdomain: Some(wanted), .. } => {
+                self.claim(&Name::Http(self.label(wanted)?), claim)
+            }
+            BindSpec::Http { subdomain: None, preferred } => {
+                let preferred = preferred.as_deref().and_then(|label| self.label(label).ok());
+                self.claim_any(preferred.map(Name::Http), || random_label().map(Name::Http), claim)
+            }
+            BindSpec::Tcp { port: Some(port), .. } => {
+                let range = self.ports()?;
+                if !range.contains(port) {
+                    let (first, last) = (range.start(), range.end());
+                    let message = format!("port {port} is not one of this server's: choose from {first} to {last}");
+                    return Err(Refusal::permanent(Code::PortNotAllowed, message));
+                }
+                self.claim(&Name::Tcp(*port), claim)
+            }
+            BindSpec::Tcp { port: None, preferred } => {
+                let range = self.ports()?;
+                let preferred = preferred.filter(|port| range.contains(port)).map(Name::Tcp);
+                let (first, count) = (*range.start(), u32::from(range.end() - range.start()) + 1);
+                let random = || {
+                    let offset = u16::try_from(ids::below(count)).ok()?;
+                    Some(Name::Tcp(first + offset))
+                };
+                self.claim_any(preferred, random, claim)
+            }
+            _ => Err(Refusal::permanent(
+                Code::NotSupported,
+                "this server doesn't know that kind of tunnel: upgrade the server",
+            )),
+        }
+    }
+
+    fn claim(&self, name: &Name, claim: &Claim) -> Result<Lease, Refusal> {
+        self.control.registry.claim(name, claim).map_err(|error| error.refusal(name))
+    }
+
+    /// Claims the preferred name if its owner may have it, and a random free one otherwise.
+    fn claim_any(
+        &self,
+        preferred: Option<Name>,
+        random: impl Fn() -> Option<Name>,
+        claim: &Claim,
+    ) -> Result<Lease, Refusal> {
+        if let Some(name) = preferred
+            && let Ok(lease) = self.control.registry.claim(&name, claim)
+        {
+            return Ok(lease);
+        }
+        let mut last = None;
+        for name in (0..RANDOM_TRIES).filter_map(|_| random()) {
+            if !self.control.registry.is_free(&name) {
+                continue;
+            }
+            match self.control.registry.claim(&name, claim) {
+                Ok(lease) => return Ok(lease),
+                // Another program's port: the next one may be free.
+                Err(error @ ClaimError::Port { .. }) => last = Some(error.refusal(&name)),
+                Err(_raced) => {}
+            }
+        }
+        Err(last.unwrap_or_else(|| Refusal::passing(Code::LimitReached, "no free name or port was found", 5_000)))
+    }
+
+    fn label(&self, wanted: &str) -> Result<Label, Refusal> {
+        let domain = self.control.shared.config.domain.as_str();
+        let label = Label::parse(wanted).map_err(|error| {
+            let wanted: String = wanted.chars().filter(|c| !c.is_control()).take(80).collect();
+            Refusal::permanent(Code::NameInvalid, format!("`{wanted}` can't be a subdomain: {error}"))
+        })?;
+        if label.is_reserved() {
+            let message = format!("`{}.{domain}` is reserved for the operator; choose another name", label.as_str());
+            return Err(Refusal::permanent(Code::NameReserved, message));
+        }
+        Ok(label)
+    }
+
+    fn ports(&self) -> Result<&std::ops::RangeInclusive<u16>, Refusal> {
+        self.control.shared.config.tcp_ports.as_ref().ok_or_else(|| {
+            let message = "this server offers no TCP ports; its operator can with `--tcp-ports 20000-29999`";
+            Refusal::permanent(Code::NotSupported, message)
+        })
+    }
+}
+
+/// A readable random name such as `brave-otter-42`: about 2²⁶ of them, so that they can't be listed by guessing.
+fn random_label() -> Option<Label> {
+    let name = petname::petname(2, "-")?;
+    Label::parse(&format!("{name}-{}", ids::below(90) + 10)).ok().filter(|label| !label.is_reserved())
+}

@@ -1,0 +1,65 @@
+//! A further lane of a session: a multiplexer, a heartbeat of its own, and nothing else.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio_util::{compat::TokioAsyncReadCompatExt, task::AbortOnDropHandle};
+use tracing::{debug, info};
+use tunnel_io::BoxedIo;
+use tunnel_mux::Lane;
+use tunnel_protocol::{ClientMessage, ServerMessage, frame, limits::CONTROL_FRAME_MAX};
+
+use super::{Control, messages::Messages};
+use crate::session::Session;
+
+/// Drives a lane until it or its session ends.
+pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) {
+    let config = mux_config(control);
+    let Lane { opener, mut incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
+    let Some(_guard) = session.add_lane(opener, activity.clone()) else {
+        debug!(session.id = %session.id, "no room for this lane");
+        return;
+    };
+    info!(session.id = %session.id, lanes = session.lanes(), "lane added");
+    let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));
+    let reason = tokio::select! {
+        ended = driver => format!("{ended:?}"),
+        reason = beat(control, &mut incoming, &activity) => reason,
+        () = session.ended.cancelled() => "its session ended".to_owned(),
+    };
+    debug!(session.id = %session.id, %reason, "lane ended");
+}
+
+/// Answers the lane's heartbeats, and tells when they stay away. A client that opens no stream on a further lane
+/// has none, and its lane is watched by TCP alone.
+async fn beat(control: &Control, incoming: &mut tunnel_mux::Incoming, activity: &tunnel_mux::Activity) -> String {
+    let Some(stream) = incoming.accept().await else { return std::future::pending().await };
+    let (read, mut write) = tokio::io::split(stream);
+    let mut messages = Messages::new(read);
+    let dead_after = control.shared.config.timeouts.dead_after;
+    let mut seen = activity.bytes_read();
+    loop {
+        match tokio::time::timeout(dead_after, messages.next()).await {
+            Ok(Ok(Some(ClientMessage::Ping { seq }))) => {
+                let Ok(pong) = frame::encode(&ServerMessage::Pong { seq }, CONTROL_FRAME_MAX) else { continue };
+                if write.write_all(&pong).await.is_err() {
+                    return "its heartbeat stream broke".to_owned();
+                }
+            }
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None) | Err(_)) => return "its heartbeat stream ended".to_owned(),
+            Err(_elapsed) if activity.bytes_read() == seen => {
+                return format!("no heartbeat for {} s", dead_after.as_secs());
+            }
+            Err(_elapsed) => {}
+        }
+        seen = activity.bytes_read();
+    }
+}
+
+/// The multiplexer's settings for every lane of this server.
+pub(super) fn mux_config(control: &Control) -> tunnel_mux::Config {
+    let mut config = tunnel_mux::Config::default();
+    config.max_streams = control.shared.config.limits.streams_per_lane;
+    config
+}

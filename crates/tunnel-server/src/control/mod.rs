@@ -1,0 +1,90 @@
+//! Control connections: from an accepted socket to a session that serves tunnels, and back down again.
+//!
+//! ```text
+//! accept ──► login (one deadline for TLS and login, one task per connection)
+//!              ├─ Hello            ──► session: control stream, heartbeat, binds, driver of the first lane
+//!              └─ Hello + attach   ──► a further lane of a running session
+//! ```
+
+mod accept;
+mod bind;
+mod heartbeat;
+mod lane;
+mod login;
+mod messages;
+mod session;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::task::TaskTracker;
+use tunnel_protocol::SessionId;
+
+pub(crate) use self::accept::{accept, serve};
+use crate::{auth::Authenticator, registry::Registry, session::Session, shared::Shared, throttle::Throttle};
+
+/// What every control connection needs.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) shared: Shared,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) sessions: Arc<Sessions>,
+    /// Every control connection's task.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
+
+/// The sessions there are.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<HashMap<SessionId, Arc<Session>>>);
+
+/// A session's place in the list: dropping it takes the session out.
+#[derive(Debug)]
+pub(crate) struct SessionGuard {
+    sessions: Arc<Sessions>,
+    id: SessionId,
+}
+
+impl Sessions {
+    /// Puts a session in, unless there are `limit` already.
+    pub(crate) fn insert(self: &Arc<Self>, session: &Arc<Session>, limit: usize) -> Option<SessionGuard> {
+        let mut sessions = self.lock();
+        if sessions.len() >= limit {
+            return None;
+        }
+        sessions.insert(session.id, session.clone());
+        Some(SessionGuard { sessions: self.clone(), id: session.id })
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.sessions.lock().remove(&self.id);
+    }
+}

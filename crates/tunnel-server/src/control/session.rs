@@ -1,0 +1,140 @@
+//! A session's life after its login: one task that reads what the client says, beside the driver of its lane.
+//!
+//! Everything the session holds hangs off this task: when it returns, for whatever reason, leases, lanes and
+//! sockets are let go by drop, and nothing waits for the client.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::{compat::TokioAsyncReadCompatExt, task::AbortOnDropHandle};
+use tracing::{Instrument, info, info_span};
+use tunnel_io::BoxedIo;
+use tunnel_mux::{Incoming, Lane};
+use tunnel_protocol::{ClientMessage, Code, Refusal, ServerMessage};
+
+use super::{
+    Control, bind::Binds, heartbeat::Heartbeat, lane, login::NewSession, messages::{self, Messages},
+};
+use crate::{events::Event, metrics::Metrics, session::Session};
+
+/// How long a client that logged in may take to open its control stream.
+const CONTROL_STREAM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs a session to its end.
+pub(super) async fn run(control: Control, io: BoxedIo, new: NewSession) {
+    let NewSession { session, outbox, guard: _guard } = new;
+    let span = info_span!("session", id = %session.id);
+    Metrics::count(&control.shared.metrics.sessions);
+    async {
+        info!(identity = %session.identity.name, machine = %session.machine, agent = %session.agent, "client online");
+        control.shared.events.emit(Event::SessionStarted {
+            session: session.id,
+            identity: session.identity.name.to_string(),
+            machine: session.machine.clone(),
+            address: session.address,
+        });
+        let reason = drive(&control, io, &session, outbox).await;
+        session.end(reason);
+        let reason = session.reason().unwrap_or_default();
+        info!(%reason, "client gone");
+        control.shared.events.emit(Event::SessionEnded { session: session.id, reason });
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Runs a session until something ends it; says what.
+async fn drive(
+    control: &Control,
+    io: BoxedIo,
+    session: &Arc<Session>,
+    outbox: tokio::sync::mpsc::Receiver<ServerMessage>,
+) -> String {
+    let Lane { opener, mut incoming, driver, activity } =
+        tunnel_mux::server(io.compat(), &lane::mux_config(control));
+    // A task of its own, so that a panic in the multiplexer ends this session and nothing else. Aborting it
+    // closes the socket.
+    let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));
+    let opening = tokio::time::timeout(CONTROL_STREAM_DEADLINE, incoming.accept());
+    let stream = match opening.await {
+        Ok(Some(stream)) => stream,
+        Ok(None) => return "the connection was lost".to_owned(),
+        Err(_elapsed) => return "the client opened no control stream".to_owned(),
+    };
+    let Some(_lane) = session.add_lane(opener, activity.clone()) else { return "ended at once".to_owned() };
+    let (read, write) = tokio::io::split(stream);
+    let timeouts = &control.shared.config.timeouts;
+    let heartbeat = Heartbeat::new(timeouts.heartbeat, timeouts.dead_after, session.clone(), activity);
+    tokio::select! {
+        reason = listen(control, session, Messages::new(read)) => reason,
+        written = messages::write_all(write, outbox) => format!("the control stream broke: {written:?}"),
+        silence = heartbeat.watch() => format!("no heartbeat for {} s", silence.as_secs()),
+        ended = driver => match ended {
+            Ok(Ok(())) => "the client closed the connection".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_panic) => "the multiplexer failed".to_owned(),
+        },
+        () = refuse_streams(incoming) => "the connection was lost".to_owned(),
+        () = revoked(control, session) => "the token was revoked".to_owned(),
+        () = session.ended.cancelled() => "the server ended it".to_owned(),
+    }
+}
+
+/// Acts on the client's messages until they end.
+async fn listen(
+    control: &Control,
+    session: &Arc<Session>,
+    mut messages: Messages<tunnel_mux::Stream>,
+) -> String {
+    let mut binds = Binds::new(control, session);
+    loop {
+        match messages.next().await {
+            Ok(Some(message)) => {
+                session.set_heard();
+                match message {
+                    ClientMessage::Bind { tunnel, spec, upstream, report_requests } => {
+                        binds.bind(tunnel, &spec, &upstream, report_requests);
+                    }
+                    ClientMessage::Unbind { tunnel } => binds.unbind(tunnel),
+                    ClientMessage::Ping { seq } => session.send(ServerMessage::Pong { seq }),
+                    ClientMessage::Pong { seq } => session.pong(seq),
+                    ClientMessage::Drain => {
+                        // Names first, so that no stream is opened after the client has read the answer.
+                        binds.release_all();
+                        session.set_leaving();
+                        session.send(ServerMessage::Drained);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(None) => return "the client closed its control stream".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return format!("the client sent nonsense: {error}");
+            }
+            Err(error) => return format!("the connection was lost: {error}"),
+        }
+    }
+}
+
+/// The client opens one stream, and that one only: others are reset by being dropped.
+async fn refuse_streams(mut incoming: Incoming) {
+    while let Some(stream) = incoming.accept().await {
+        drop(stream);
+    }
+}
+
+/// Ends when the session's token is no longer valid. The client hears of it first.
+async fn revoked(control: &Control, session: &Session) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if !control.authenticator.is_valid(&session.identity) {
+            let refusal = Refusal::permanent(Code::Revoked, "the token was revoked");
+            session.send(ServerMessage::GoAway { refusal });
+            // Bounded, and only for the words to get out.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return;
+        }
+    }
+}

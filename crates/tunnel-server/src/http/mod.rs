@@ -1,0 +1,3 @@
+//! Web visitors.
+
+pub(crate) mod pool;

@@ -1,0 +1,3 @@
+//! Where visitors come in: one file per kind of door.
+
+pub(crate) mod tcp;

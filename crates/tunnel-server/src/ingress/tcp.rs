@@ -1,0 +1,105 @@
+//! Public ports of TCP tunnels: each is open exactly as long as its lease's guard lives.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug, info_span};
+use tunnel_io::{RelayOptions, Side};
+use tunnel_protocol::{Code, StreamKind};
+use tunnel_transport::{Listener, reset, tune_visitor};
+
+use crate::{
+    dispatch::{self, DispatchError, Visit},
+    endpoint::{Absent, Endpoint},
+    ids,
+    metrics::Metrics,
+    shared::Shared,
+};
+
+/// An open public port. Dropping it closes the port; visitors under way go on.
+#[derive(Debug)]
+pub(crate) struct PortGuard {
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl PortGuard {
+    /// Opens `port` and dispatches whoever connects to `endpoint`.
+    ///
+    /// # Errors
+    /// The system's reason why the port can't be opened.
+    pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<Self> {
+        let listener = Listener::bind(SocketAddr::new(shared.config.bind, port))?;
+        let task = accept(shared.clone(), listener, endpoint);
+        Ok(Self { _accepting: AbortOnDropHandle::new(shared.visitors.spawn(task)) })
+    }
+}
+
+async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
+    loop {
+        let (socket, visitor) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.draining.cancelled() => return,
+        };
+        Metrics::count(&shared.metrics.tcp_visitors);
+        let Some(permit) = endpoint.admit() else {
+            shared.metrics.refused(Code::TooManyVisitors);
+            reset(socket);
+            continue;
+        };
+        let visit = Visit {
+            request: ids::request_id(),
+            visitor,
+            local: socket.local_addr().unwrap_or(SocketAddr::new(shared.config.bind, 0)),
+        };
+        let span = info_span!("visitor", id = %visit.request, addr = %visitor);
+        let (stopping, metrics, endpoint) =
+            (shared.stopping.clone(), shared.metrics.clone(), endpoint.clone());
+        let serving = async move {
+            let _permit = permit;
+            tune_visitor(&socket);
+            // Boxed inside: the task itself stays small for the thousands of visitors that only wait.
+            tokio::select! {
+                () = serve(&metrics, &endpoint, socket, visit) => {}
+                () = stopping.cancelled() => {}
+            }
+        };
+        shared.visitors.spawn(serving.instrument(span));
+    }
+}
+
+/// Carries one visitor. A visitor that can't be carried, or whose upstream breaks off, sees a reset: never an end
+/// that looks clean.
+async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStream, visit: Visit) {
+    let mut stream = match Box::pin(dispatch::open(endpoint, StreamKind::Tcp, visit)).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            metrics.refused(code(&error));
+            debug!(%error, "visitor refused");
+            return reset(socket);
+        }
+    };
+    let relayed = tunnel_io::relay(&mut socket, &mut stream, RelayOptions::default()).await;
+    match relayed.end {
+        Ok(()) => debug!(bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor left"),
+        Err(error) => {
+            if error.side == Side::B {
+                metrics.refused(code(&DispatchError::from(&error.source)));
+            }
+            debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
+            stream.reset();
+            reset(socket);
+        }
+    }
+}
+
+/// What a failure counts as.
+fn code(error: &DispatchError) -> Code {
+    match error {
+        DispatchError::Absent(Absent::Gone) => Code::TunnelNotFound,
+        DispatchError::Absent(Absent::Away | Absent::Crowded) | DispatchError::LaneLost => Code::TunnelAway,
+        DispatchError::Full => Code::TooManyVisitors,
+        DispatchError::Refused(code) => *code,
+        DispatchError::Broken(_) => Code::UpstreamBroken,
+    }
+}

@@ -1,0 +1,44 @@
+//! Plain counters: every refusal and every loss has one, so that nothing goes wrong silently.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tunnel_protocol::Code;
+
+/// Counters since the start, shared by all parts of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Control connections taken.
+    pub(crate) control_connections: AtomicU64,
+    /// Sessions begun.
+    pub(crate) sessions: AtomicU64,
+    /// Web requests answered, by us or by an upstream.
+    pub(crate) requests: AtomicU64,
+    /// TCP visitors taken.
+    pub(crate) tcp_visitors: AtomicU64,
+    /// Requests sent a second time because their lane had died.
+    pub(crate) retries: AtomicU64,
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Metrics {
+    /// Adds one to `counter`.
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts something refused to a client or a visitor.
+    pub(crate) fn refused(&self, code: Code) {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(code.name()).or_default() += 1;
+    }
+
+    /// What was refused, by reason.
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

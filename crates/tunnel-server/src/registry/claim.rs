@@ -1,0 +1,248 @@
+//! Taking a name: who gets it, who is refused, and with which words.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+use tunnel_protocol::{Code, Refusal, ServerMessage, TunnelId, bind::PublicAddress};
+use tunnel_router::Hostname;
+
+use super::{Entry, Holder, Name, Phase, Registry, Table, lease::{End, Lease}};
+use crate::{
+    endpoint::{Endpoint, State, Target},
+    events::Event,
+    ingress::tcp::PortGuard,
+    session::Session,
+};
+
+/// How long a session may have been silent and still count as alive when another client of the same token wants
+/// its name: one heartbeat and some delay.
+const ALIVE_WITHIN: Duration = Duration::from_secs(6);
+
+/// Why a name can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClaimError {
+    /// Another client holds it.
+    #[error("{0}")]
+    Held(String),
+    /// It was somebody else's until lately.
+    #[error("{message}")]
+    Quarantined {
+        /// For the person.
+        message: String,
+        /// What is left of the quarantine.
+        left: Duration,
+    },
+    /// The port can't be opened.
+    #[error("the server can't open port {port}: {source}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// What a session claims, and for which of its tunnels.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) session: Arc<Session>,
+    pub(crate) tunnel: TunnelId,
+    pub(crate) upstream: Arc<str>,
+    pub(crate) report_requests: bool,
+}
+
+impl ClaimError {
+    /// The reason, as it travels.
+    pub(crate) fn refusal(&self, name: &Name) -> Refusal {
+        let code = if matches!(name, Name::Tcp(_)) { Code::PortTaken } else { Code::NameTaken };
+        match self {
+            Self::Quarantined { left, .. } => {
+                Refusal::passing(code, self.to_string(), u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+            }
+            Self::Held(_) | Self::Port { .. } => Refusal::permanent(code, self.to_string()),
+        }
+    }
+}
+
+impl Registry {
+    /// Takes `name` for a session.
+    ///
+    /// The same token and installation gets it at once, whatever state its former session is in; the same token on
+    /// another machine gets it when the former holder is gone or silent; anyone else only when it is free.
+    ///
+    /// # Errors
+    /// [`ClaimError`], with words for the person who asked.
+    pub(crate) fn claim(self: &Arc<Self>, name: &Name, claim: &Claim) -> Result<Lease, ClaimError> {
+        let mut table = self.lock();
+        self.check(&table, name, claim)?;
+        let Claim { session, tunnel, .. } = claim;
+        let target = Target {
+            session: session.clone(),
+            tunnel: *tunnel,
+            upstream: claim.upstream.clone(),
+            report_requests: claim.report_requests,
+        };
+        let holder = Holder {
+            identity: session.identity.clone(),
+            instance: session.instance,
+            machine: session.machine.clone(),
+            since: SystemTime::now(),
+        };
+        let phase = Phase::Live { session: session.clone(), tunnel: *tunnel };
+        let endpoint = self.occupy(&mut table, name, holder, phase, State::Live(target))?;
+        let generation = table.entries.get(name).map_or(0, |entry| entry.generation);
+        drop(table);
+        let url = endpoint.address.url().to_owned();
+        self.shared.events.emit(Event::TunnelBound { session: session.id, url });
+        self.shared.events.emit(Event::LeasesChanged);
+        Ok(Lease { registry: self.clone(), name: name.clone(), generation, endpoint, end: End::Lost })
+    }
+
+    /// Whether nobody holds `name` and nobody waits at it: free for a random choice.
+    pub(crate) fn is_free(&self, name: &Name) -> bool {
+        !self.lock().entries.contains_key(name)
+    }
+
+    fn check(&self, table: &Table, name: &Name, claim: &Claim) -> Result<(), ClaimError> {
+        let Some(entry) = table.entries.get(name) else { return Ok(()) };
+        let now = Instant::now();
+        let owner = entry.holder.identity.token == claim.session.identity.token;
+        let what = self.describe(name);
+        let holder = &entry.holder;
+        match &entry.phase {
+            Phase::Live { session, .. } if session.id == claim.session.id => {
+                Err(ClaimError::Held(format!("{what} is already published by this very client")))
+            }
+            Phase::Live { session, .. } if owner => {
+                if holder.instance == claim.session.instance || session.silent_for() > ALIVE_WITHIN {
+                    return Ok(());
+                }
+                Err(ClaimError::Held(format!(
+                    "{what} is in use by your client on `{}` ({}), online for {}; stop it there, or choose another \
+                     name",
+                    holder.machine,
+                    session.address.ip(),
+                    ago(holder.since)
+                )))
+            }
+            Phase::Live { .. } => Err(ClaimError::Held(format!(
+                "{what} is held by the token `{}`, online for {}; choose another name",
+                holder.identity.name,
+                ago(holder.since)
+            ))),
+            Phase::Held { .. } | Phase::Released { .. } if owner => Ok(()),
+            Phase::Held { until } => Err(ClaimError::Held(format!(
+                "{what} is held by the token `{}`, whose client was lost; it is kept for its return for another {} s",
+                holder.identity.name,
+                until.saturating_duration_since(now).as_secs()
+            ))),
+            Phase::Released { quarantined_until, .. } if *quarantined_until > now => {
+                let left = *quarantined_until - now;
+                Err(ClaimError::Quarantined {
+                    message: format!(
+                        "{what} was released by another token just now and is free in {} s",
+                        left.as_secs() + 1
+                    ),
+                    left,
+                })
+            }
+            Phase::Released { .. } => Ok(()),
+        }
+    }
+
+    /// Puts a holder in, whom `check` has let through.
+    pub(super) fn occupy(
+        self: &Arc<Self>,
+        table: &mut Table,
+        name: &Name,
+        holder: Holder,
+        phase: Phase,
+        state: State,
+    ) -> Result<Arc<Endpoint>, ClaimError> {
+        let generation = table.next_generation();
+        let same_owner = table
+            .entries
+            .get_mut(name)
+            .filter(|entry| entry.holder.identity.token == holder.identity.token && entry.is_open(name));
+        if let Some(entry) = same_owner {
+            // The same owner: the endpoint stays, and whoever waits at it goes on.
+            let former = std::mem::replace(&mut entry.phase, phase);
+            entry.generation = generation;
+            entry.holder = holder;
+            entry.endpoint.set_state(state);
+            if let Phase::Live { session, tunnel } = former {
+                tell_taken_over(&session, tunnel, &entry.endpoint, &entry.holder);
+            }
+            return Ok(entry.endpoint.clone());
+        }
+        self.remove(table, name);
+        let endpoint =
+            Endpoint::new(self.address(name), holder.identity.clone(), self.endpoint_limits(), state);
+        let port = match name {
+            Name::Http(label) => {
+                if let Ok(host) = Hostname::under(label, &self.shared.config.domain) {
+                    self.shared.routes.publish(host, endpoint.clone());
+                }
+                None
+            }
+            Name::Tcp(port) => Some(
+                PortGuard::open(&self.shared, *port, endpoint.clone())
+                    .map_err(|source| ClaimError::Port { port: *port, source })?,
+            ),
+        };
+        let entry = Entry { holder, generation, phase, endpoint: endpoint.clone(), _port: port };
+        table.entries.insert(name.clone(), entry);
+        Ok(endpoint)
+    }
+
+    fn address(&self, name: &Name) -> PublicAddress {
+        let domain = self.shared.config.domain.as_str();
+        match name {
+            Name::Http(label) => {
+                let port = if self.web_port == 80 { String::new() } else { format!(":{}", self.web_port) };
+                let subdomain = label.as_str().to_owned();
+                PublicAddress::Http { url: format!("http://{subdomain}.{domain}{port}"), subdomain }
+            }
+            Name::Tcp(port) => PublicAddress::Tcp { url: format!("tcp://{domain}:{port}"), port: *port },
+        }
+    }
+
+    fn describe(&self, name: &Name) -> String {
+        match name {
+            Name::Http(label) => format!("`{}.{}`", label.as_str(), self.shared.config.domain.as_str()),
+            Name::Tcp(port) => format!("port {port}"),
+        }
+    }
+}
+
+impl Entry {
+    /// Whether visitors still find this entry's endpoint: a port in quarantine has been closed.
+    fn is_open(&self, name: &Name) -> bool {
+        matches!(name, Name::Http(_)) || self._port.is_some()
+    }
+}
+
+/// The former session of the same owner hears that it serves the name no longer. It may be half-dead and never
+/// hear it; nothing waits for it.
+fn tell_taken_over(session: &Session, tunnel: TunnelId, endpoint: &Endpoint, by: &Holder) {
+    let message = format!(
+        "{} was taken over by another client with the same token, on `{}`",
+        endpoint.address.url(),
+        by.machine
+    );
+    session.send(ServerMessage::Unbound { tunnel, refusal: Refusal::permanent(Code::TakenOver, message) });
+}
+
+/// How long ago, coarsely, for people.
+fn ago(since: SystemTime) -> String {
+    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}

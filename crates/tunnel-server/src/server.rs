@@ -1,0 +1,230 @@
+//! A whole server: its parts put together, run, drained and stopped.
+
+use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+
+use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+use tunnel_protocol::{Code, Refusal, ServerMessage};
+use tunnel_router::Hostname;
+use tunnel_transport::{ControlTls, Listener};
+
+use crate::{
+    auth::Authenticator,
+    config::{Config, ConfigError},
+    control::{self, Control, Sessions},
+    events::{Event, Events},
+    ingress,
+    metrics::Metrics,
+    registry::{Registry, SavedLease},
+    routes::Routes,
+    shared::Shared,
+    snapshot::Snapshot,
+    throttle::Throttle,
+};
+
+/// Why a server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings that contradict each other.
+    #[error("the configuration can't work: {0}")]
+    Config(#[from] ConfigError),
+    /// Nobody was named who decides on logins.
+    #[error("a server needs an authenticator")]
+    NoAuthenticator,
+    /// A listener has no address.
+    #[error("a listener can't be used")]
+    Listener(#[from] io::Error),
+}
+
+/// Gathers what a server is made of. Made by [`Server::builder`].
+pub struct ServerBuilder {
+    config: Config,
+    control: Vec<(Listener, ControlTls)>,
+    web: Vec<Listener>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    leases: Vec<SavedLease>,
+}
+
+/// A server that is ready to [`run`](Server::run). Its listeners are open from the start: visitors and clients
+/// that come before it runs wait in the system's queue.
+#[derive(Debug)]
+pub struct Server {
+    control: Control,
+    control_listeners: Vec<(Listener, ControlTls)>,
+    web: Vec<Listener>,
+}
+
+/// A way to watch and steer a running server; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    control: Control,
+}
+
+impl ServerBuilder {
+    /// Takes clients on this listener. May be given several times.
+    #[must_use]
+    pub fn control(mut self, listener: Listener, tls: ControlTls) -> Self {
+        self.control.push((listener, tls));
+        self
+    }
+
+    /// Takes web visitors on this listener. May be given several times; the first one's port is in public
+    /// addresses unless [`Config::public_port`] says otherwise.
+    #[must_use]
+    pub fn web(mut self, listener: Listener) -> Self {
+        self.web.push(listener);
+        self
+    }
+
+    /// Asks `authenticator` about each login.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Holds these names for their owners from the start: what [`ServerHandle::leases`] gave before a restart.
+    #[must_use]
+    pub fn leases(mut self, leases: Vec<SavedLease>) -> Self {
+        self.leases = leases;
+        self
+    }
+
+    /// Puts the server together.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is running then.
+    pub fn build(self) -> Result<Server, StartError> {
+        self.config.validate()?;
+        let authenticator = self.authenticator.ok_or(StartError::NoAuthenticator)?;
+        let web_port = match (self.config.public_port, self.web.first()) {
+            (Some(port), _) => port,
+            (None, Some(listener)) => listener.local_addr()?.port(),
+            (None, None) => 80,
+        };
+        let limits = &self.config.limits;
+        let throttle = Throttle::new(limits.unauthenticated, limits.unauthenticated_per_address);
+        let shared = Shared {
+            config: Arc::new(self.config),
+            routes: Arc::new(Routes::default()),
+            events: Events::new(),
+            metrics: Arc::new(Metrics::default()),
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            visitors: TaskTracker::new(),
+        };
+        let registry = Registry::new(shared.clone(), web_port);
+        registry.import(self.leases);
+        let sessions = Arc::new(Sessions::default());
+        let tasks = TaskTracker::new();
+        let control = Control { shared, registry, authenticator, throttle, sessions, tasks };
+        Ok(Server { control, control_listeners: self.control, web: self.web })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins a server with the given settings.
+    pub fn builder(config: Config) -> ServerBuilder {
+        ServerBuilder { config, control: Vec::new(), web: Vec::new(), authenticator: None, leases: Vec::new() }
+    }
+
+    /// Begins a server with default settings for a domain.
+    pub fn for_domain(domain: Hostname) -> ServerBuilder {
+        Self::builder(Config::new(domain))
+    }
+
+    /// A handle to watch and steer the server with.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { control: self.control.clone() }
+    }
+
+    /// Serves until `shutdown` is ready, then drains: no new visitors, clients are told to come back later, and
+    /// what is under way gets [`Timeouts::grace`](crate::Timeouts::grace) to finish.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends everything at once.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { control, control_listeners, web } = self;
+        // Whatever ends this future, by return or by drop, ends the tasks that hang off it.
+        let stopping = control.shared.stopping.clone().drop_guard();
+        let mut doors = JoinSet::new();
+        for (listener, tls) in control_listeners {
+            doors.spawn(control::accept(control.clone(), listener, Arc::new(tls)));
+        }
+        for listener in web {
+            doors.spawn(ingress::http::serve(control.shared.clone(), listener));
+        }
+        doors.spawn(sweep(control.registry.clone()));
+        shutdown.await;
+        drain(&control).await;
+        drop(stopping);
+        control.registry.clear();
+        control.tasks.close();
+        if tokio::time::timeout(LAST_WORDS, control.tasks.wait()).await.is_err() {
+            warn!("some sessions didn't end in time and were dropped");
+        }
+    }
+}
+
+impl ServerHandle {
+    /// What happens from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.control.shared.events.subscribe()
+    }
+
+    /// How things stand.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.control)
+    }
+
+    /// Who holds which names, to be kept over a restart. [`Event::LeasesChanged`] says when to ask again.
+    pub fn leases(&self) -> Vec<SavedLease> {
+        self.control.registry.export()
+    }
+
+    /// Serves a client that connected by a transport of the embedder's own, until its session ends. The
+    /// connection must be confidential: the client shows its token on it.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the session.
+    pub async fn serve_connection(&self, io: tunnel_io::BoxedIo, address: std::net::SocketAddr) {
+        control::serve(self.control.clone(), io, address).await;
+    }
+}
+
+/// Lets what is under way finish.
+async fn drain(control: &Control) {
+    let shared = &control.shared;
+    let grace = shared.config.timeouts.grace;
+    info!(grace_s = grace.as_secs(), visitors = shared.visitors.len(), "draining");
+    shared.events.emit(Event::Draining);
+    shared.draining.cancel();
+    for session in control.sessions.all() {
+        let refusal = Refusal::passing(Code::Draining, "the server is restarting", 0);
+        session.send(ServerMessage::GoAway { refusal });
+    }
+    shared.visitors.close();
+    if tokio::time::timeout(grace, shared.visitors.wait()).await.is_err() {
+        warn!(visitors = shared.visitors.len(), "the grace is over");
+    }
+}
+
+async fn sweep(registry: Arc<Registry>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.sweep();
+    }
+}
+
+/// How long ended sessions may take to notice.
+const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -1,0 +1,25 @@
+//! What the two halves of a server share: routes, events, counters, and the settings both were given.
+//!
+//! `control` writes the routes, `ingress` reads them; nothing else passes between the halves, and visitors never
+//! wait for control.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{config::Config, events::Events, metrics::Metrics, routes::Routes};
+
+/// Handed to every part of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled when the server is asked to stop: no new visitors, what is under way may finish.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when the grace is over: everything ends.
+    pub(crate) stopping: CancellationToken,
+    /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
+    pub(crate) visitors: TaskTracker,
+}

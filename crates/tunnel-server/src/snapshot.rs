@@ -1,0 +1,121 @@
+//! How things stand on a server, as plain values: for dashboards, tests and whoever embeds it.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
+
+use tunnel_protocol::{SessionId, TunnelId};
+
+use crate::control::Control;
+
+/// A server at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The clients.
+    pub sessions: Vec<SessionInfo>,
+    /// The tunnels, those that are held for an absent client included.
+    pub tunnels: Vec<TunnelInfo>,
+    /// Visitor tasks alive: connections and what drives them.
+    pub visitor_tasks: usize,
+    /// Tasks of control connections alive.
+    pub control_tasks: usize,
+    /// Web requests since the start.
+    pub requests: u64,
+    /// TCP visitors since the start.
+    pub tcp_visitors: u64,
+    /// Requests that were sent a second time.
+    pub retries: u64,
+    /// What was refused, by reason, since the start.
+    pub refusals: BTreeMap<&'static str, u64>,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The session.
+    pub id: SessionId,
+    /// The token's name.
+    pub identity: String,
+    /// The client's machine, as it says.
+    pub machine: String,
+    /// The client's software, as it says.
+    pub agent: String,
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// Since when.
+    pub since: SystemTime,
+    /// The heartbeat's last round trip.
+    pub rtt: Option<Duration>,
+    /// How many lanes it has.
+    pub lanes: usize,
+    /// How many streams are open on them.
+    pub streams: usize,
+    /// Bytes from the client on its present lanes.
+    pub received: u64,
+    /// Bytes to the client on its present lanes.
+    pub sent: u64,
+}
+
+/// One tunnel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TunnelInfo {
+    /// The public address.
+    pub url: String,
+    /// The owner's token's name.
+    pub owner: String,
+    /// The owner's machine.
+    pub machine: String,
+    /// The session that serves it and its id there; `None` while its client is away.
+    pub serving: Option<(SessionId, TunnelId)>,
+    /// Visitors now.
+    pub visitors: usize,
+}
+
+impl Snapshot {
+    pub(crate) fn take(control: &Control) -> Self {
+        let metrics = &control.shared.metrics;
+        let sessions = control.sessions.all();
+        let sessions = sessions.iter().map(|session| {
+            let (received, sent) = session.bytes();
+            SessionInfo {
+                id: session.id,
+                identity: session.identity.name.to_string(),
+                machine: session.machine.clone(),
+                agent: session.agent.clone(),
+                address: session.address,
+                since: session.started,
+                rtt: session.rtt(),
+                lanes: session.lanes(),
+                streams: session.streams(),
+                received,
+                sent,
+            }
+        });
+        let mut tunnels = Vec::new();
+        control.registry.for_each(|endpoint, machine, serving| {
+            tunnels.push(TunnelInfo {
+                url: endpoint.address.url().to_owned(),
+                owner: endpoint.owner.name.to_string(),
+                machine: machine.to_owned(),
+                serving,
+                visitors: endpoint.visitors(),
+            });
+        });
+        Self {
+            sessions: sessions.collect(),
+            tunnels,
+            visitor_tasks: control.shared.visitors.len(),
+            control_tasks: control.tasks.len(),
+            requests: metrics.requests.load(Ordering::Relaxed),
+            tcp_visitors: metrics.tcp_visitors.load(Ordering::Relaxed),
+            retries: metrics.retries.load(Ordering::Relaxed),
+            refusals: metrics.refusals(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A stream to a client's upstream, with the client's answers taken off its front.
+//!
+//! Whoever holds one writes the visitor's bytes at once, right behind the stream's header; that saves a new visitor
+//! a round trip. What the client answers (`Accepted`, then `Ready` or `Refused`) is read in passing, before the
+//! first byte of the upstream: a refusal turns up as the error of the first read.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
+use tunnel_protocol::{Code, StreamReply};
+
+/// One visitor's way to the upstream.
+#[derive(Debug)]
+pub(crate) struct VisitorStream {
+    inner: tunnel_mux::Stream,
+    /// `None` once the upstream is ready.
+    reply: Option<Box<Awaiting>>,
+}
+
+#[derive(Debug)]
+struct Awaiting {
+    /// A reply is at most 3 bytes.
+    bytes: [u8; 3],
+    filled: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// The client refused the stream: the io error's inner error.
+#[derive(Debug, thiserror::Error)]
+#[error("the client refused the visitor: {0}")]
+pub(crate) struct StreamRefused(pub(crate) Code);
+
+impl VisitorStream {
+    /// A stream whose header was just written. The client has `patience` to become ready.
+    pub(crate) fn new(inner: tunnel_mux::Stream, patience: Duration) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(patience));
+        Self { inner, reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, deadline })) }
+    }
+
+    /// Tells the client that this exchange was cut off.
+    pub(crate) fn reset(self) {
+        self.inner.reset();
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(awaiting) = &mut self.reply {
+            match StreamReply::decode(&awaiting.bytes[..awaiting.filled]) {
+                Ok(Some((StreamReply::Ready, _))) => self.reply = None,
+                Ok(Some((StreamReply::Accepted, _))) => awaiting.filled = 0,
+                Ok(Some((StreamReply::Refused(code), _))) => {
+                    return Poll::Ready(Err(io::Error::other(StreamRefused(code))));
+                }
+                Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
+                Ok(None) => {
+                    // Byte by byte, so that nothing of the upstream's is taken: these reads are from memory.
+                    let mut byte = [0; 1];
+                    let mut buf = ReadBuf::new(&mut byte);
+                    let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, &mut buf) else {
+                        ready!(awaiting.deadline.as_mut().poll(cx));
+                        return Poll::Ready(Err(io::Error::other(StreamRefused(Code::UpstreamTimeout))));
+                    };
+                    read?;
+                    let Some(&byte) = buf.filled().first() else {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    };
+                    awaiting.bytes[awaiting.filled] = byte;
+                    awaiting.filled += 1;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for VisitorStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ready(cx))?;
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for VisitorStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
