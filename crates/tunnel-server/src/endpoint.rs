@@ -72,7 +72,12 @@ pub(crate) struct Target {
 pub(crate) struct VisitorPermit(Arc<AtomicUsize>);
 
 impl Endpoint {
-    pub(crate) fn new(address: PublicAddress, owner: Identity, limits: EndpointLimits, state: State) -> Arc<Self> {
+    pub(crate) fn new(
+        address: PublicAddress,
+        owner: Identity,
+        limits: EndpointLimits,
+        state: State,
+    ) -> Arc<Self> {
         Arc::new(Self {
             address,
             owner,
@@ -178,7 +183,8 @@ pub(crate) enum Absent {
 
 impl VisitorPermit {
     fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
+        let taken =
+            count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
         taken.ok().map(|_| Self(count.clone()))
     }
 }

@@ -133,7 +133,13 @@ impl fmt::Debug for ServerBuilder {
 impl Server {
     /// Begins a server with the given settings.
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, control: Vec::new(), web: Vec::new(), authenticator: None, leases: Vec::new() }
+        ServerBuilder {
+            config,
+            control: Vec::new(),
+            web: Vec::new(),
+            authenticator: None,
+            leases: Vec::new(),
+        }
     }
 
     /// Begins a server with default settings for a domain.

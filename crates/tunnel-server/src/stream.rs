@@ -81,7 +81,11 @@ impl VisitorStream {
 }
 
 impl AsyncRead for VisitorStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         ready!(self.poll_ready(cx))?;
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }

@@ -6,7 +6,7 @@ use tokio::{
 };
 use tunnel_io::{BoxedIo, Io};
 use tunnel_protocol::{
-    Challenge, FrameDecoder, Hello, LoginReply, Secret, Welcome, frame,
+    Challenge, FrameDecoder, FrameError, Hello, LoginReply, Secret, Welcome, frame,
     limits::LOGIN_FRAME_MAX,
     login::{Attach, Credential},
     proof,
@@ -46,7 +46,7 @@ async fn introduce<T: Io>(
     settings: &Settings,
     attach: Option<Attach>,
 ) -> Result<Welcome, LoginError> {
-    let nonce = if settings.plaintext { Some(read::<Challenge, _>(io).await?.nonce) } else { None };
+    let nonce = if settings.plaintext { Some(read(io, FrameDecoder::next_message::<Challenge>).await?.nonce) } else { None };
     let hello = Hello {
         versions: SUPPORTED,
         credential: credential(settings, nonce.as_ref()),
@@ -58,7 +58,7 @@ async fn introduce<T: Io>(
     let frame = frame::encode(&hello, LOGIN_FRAME_MAX).map_err(LoginError::NotAServer)?;
     io.write_all(&frame).await.map_err(LoginError::Io)?;
     io.flush().await.map_err(LoginError::Io)?;
-    match read(io).await? {
+    match read(io, FrameDecoder::next_message).await? {
         LoginReply::Refused(refusal) => Err(LoginError::Refused(text::clean_refusal(refusal))),
         LoginReply::Welcome(welcome) if !(SUPPORTED.min..=SUPPORTED.max).contains(&welcome.version) => {
             Err(LoginError::Version(welcome.version))
@@ -80,15 +80,14 @@ fn credential(settings: &Settings, nonce: Option<&Secret<32>>) -> Credential {
 }
 
 /// One message, and not a byte more: what follows the login is the multiplexer's.
-async fn read<M, T>(io: &mut T) -> Result<M, LoginError>
-where
-    M: serde::de::DeserializeOwned,
-    T: Io,
-{
+async fn read<M>(
+    io: &mut impl Io,
+    take: impl Fn(&mut FrameDecoder) -> Result<Option<M>, FrameError>,
+) -> Result<M, LoginError> {
     let mut decoder = FrameDecoder::new(LOGIN_FRAME_MAX);
     let mut piece = vec![0; 1024];
     loop {
-        if let Some(message) = decoder.next_message().map_err(LoginError::NotAServer)? {
+        if let Some(message) = take(&mut decoder).map_err(LoginError::NotAServer)? {
             return Ok(message);
         }
         let wanted = decoder.missing().map_err(LoginError::NotAServer)?.min(piece.len());

@@ -97,7 +97,8 @@ impl<'a> Binds<'a> {
                 let range = self.ports()?;
                 if !range.contains(port) {
                     let (first, last) = (range.start(), range.end());
-                    let message = format!("port {port} is not one of this server's: choose from {first} to {last}");
+                    let message =
+                        format!("port {port} is not one of this server's: choose from {first} to {last}");
                     return Err(Refusal::permanent(Code::PortNotAllowed, message));
                 }
                 self.claim(&Name::Tcp(*port), claim)
@@ -147,7 +148,8 @@ impl<'a> Binds<'a> {
                 Err(_raced) => {}
             }
         }
-        Err(last.unwrap_or_else(|| Refusal::passing(Code::LimitReached, "no free name or port was found", 5_000)))
+        Err(last
+            .unwrap_or_else(|| Refusal::passing(Code::LimitReached, "no free name or port was found", 5_000)))
     }
 
     fn label(&self, wanted: &str) -> Result<Label, Refusal> {
@@ -157,7 +159,8 @@ impl<'a> Binds<'a> {
             Refusal::permanent(Code::NameInvalid, format!("`{wanted}` can't be a subdomain: {error}"))
         })?;
         if label.is_reserved() {
-            let message = format!("`{}.{domain}` is reserved for the operator; choose another name", label.as_str());
+            let message =
+                format!("`{}.{domain}` is reserved for the operator; choose another name", label.as_str());
             return Err(Refusal::permanent(Code::NameReserved, message));
         }
         Ok(label)

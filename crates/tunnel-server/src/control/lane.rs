@@ -32,7 +32,11 @@ pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) 
 
 /// Answers the lane's heartbeats, and tells when they stay away. A client that opens no stream on a further lane
 /// has none, and its lane is watched by TCP alone.
-async fn beat(control: &Control, incoming: &mut tunnel_mux::Incoming, activity: &tunnel_mux::Activity) -> String {
+async fn beat(
+    control: &Control,
+    incoming: &mut tunnel_mux::Incoming,
+    activity: &tunnel_mux::Activity,
+) -> String {
     let Some(stream) = incoming.accept().await else { return std::future::pending().await };
     let (read, mut write) = tokio::io::split(stream);
     let mut messages = Messages::new(read);
@@ -41,7 +45,9 @@ async fn beat(control: &Control, incoming: &mut tunnel_mux::Incoming, activity: 
     loop {
         match tokio::time::timeout(dead_after, messages.next()).await {
             Ok(Ok(Some(ClientMessage::Ping { seq }))) => {
-                let Ok(pong) = frame::encode(&ServerMessage::Pong { seq }, CONTROL_FRAME_MAX) else { continue };
+                let Ok(pong) = frame::encode(&ServerMessage::Pong { seq }, CONTROL_FRAME_MAX) else {
+                    continue;
+                };
                 if write.write_all(&pong).await.is_err() {
                     return "its heartbeat stream broke".to_owned();
                 }

@@ -11,8 +11,8 @@ use tokio::{
 use tracing::{debug, info};
 use tunnel_io::BoxedIo;
 use tunnel_protocol::{
-    Challenge, Code, FrameDecoder, Hello, LoginReply, Refusal, ServerMessage, Version, Welcome,
-    frame, limits::LOGIN_FRAME_MAX,
+    Challenge, Code, FrameDecoder, Hello, LoginReply, Refusal, ServerMessage, Version, Welcome, frame,
+    limits::LOGIN_FRAME_MAX,
     login::Attach,
     version::{Mismatch, SUPPORTED},
 };

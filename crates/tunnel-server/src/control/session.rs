@@ -13,7 +13,12 @@ use tunnel_mux::{Incoming, Lane};
 use tunnel_protocol::{ClientMessage, Code, Refusal, ServerMessage};
 
 use super::{
-    Control, bind::Binds, heartbeat::Heartbeat, lane, login::NewSession, messages::{self, Messages},
+    Control,
+    bind::Binds,
+    heartbeat::Heartbeat,
+    lane,
+    login::NewSession,
+    messages::{self, Messages},
 };
 use crate::{events::Event, metrics::Metrics, session::Session};
 

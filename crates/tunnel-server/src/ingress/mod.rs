@@ -1,3 +1,4 @@
 //! Where visitors come in: one file per kind of door.
 
+pub(crate) mod http;
 pub(crate) mod tcp;

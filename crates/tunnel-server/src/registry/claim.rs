@@ -10,7 +10,10 @@ use tokio::time::Instant;
 use tunnel_protocol::{Code, Refusal, ServerMessage, TunnelId, bind::PublicAddress};
 use tunnel_router::Hostname;
 
-use super::{Entry, Holder, Name, Phase, Registry, Table, lease::{End, Lease}};
+use super::{
+    Entry, Holder, Name, Phase, Registry, Table,
+    lease::{End, Lease},
+};
 use crate::{
     endpoint::{Endpoint, State, Target},
     events::Event,

@@ -14,6 +14,8 @@
 mod claim;
 mod lease;
 mod saved;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -25,11 +27,11 @@ use tokio::time::Instant;
 use tunnel_protocol::{InstanceId, SessionId, TunnelId};
 use tunnel_router::{Hostname, Label};
 
+pub use self::saved::SavedLease;
 pub(crate) use self::{
     claim::{Claim, ClaimError},
     lease::Lease,
 };
-pub use self::saved::SavedLease;
 use crate::{
     auth::Identity,
     endpoint::{Endpoint, EndpointLimits, State},

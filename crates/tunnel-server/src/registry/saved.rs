@@ -60,7 +60,8 @@ impl Registry {
         let until = Instant::now() + self.shared.config.timeouts.lease;
         let mut table = self.lock();
         for lease in saved {
-            let allowed = |port: &u16| self.shared.config.tcp_ports.as_ref().is_some_and(|r| r.contains(port));
+            let allowed =
+                |port: &u16| self.shared.config.tcp_ports.as_ref().is_some_and(|r| r.contains(port));
             let name = match (&lease.subdomain, lease.port) {
                 (Some(subdomain), None) => Label::parse(subdomain).ok().map(Name::Http),
                 (None, Some(port)) => Some(port).filter(allowed).map(Name::Tcp),

@@ -1,0 +1,173 @@
+//! A session's connections: the first one it lives and dies with, and as many more as the server wants.
+//!
+//! Each lane has a driver, which moves its bytes and waits for nobody, and a doorman, which takes the streams the
+//! server opens and owns their tasks.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use tracing::debug;
+use tunnel_io::BoxedIo;
+use tunnel_mux::{Activity, Config, Incoming, LaneError, Opener};
+use tunnel_protocol::{Welcome, login::Attach};
+
+use super::{
+    Gauge,
+    backoff::Backoff,
+    login::{Established, log_in},
+    visitor,
+};
+use crate::{
+    Event, LoginError,
+    shared::{Shared, random},
+};
+
+/// Connections being made at once: a server that wants many lanes should not see a burst of handshakes.
+const DIALS: usize = 4;
+/// Streams a lane takes beyond what the server says it will open, so that the two counts may differ for a moment.
+const SPARE_STREAMS: usize = 64;
+
+/// The lanes of one session. Dropping it closes them all.
+pub(crate) struct Lanes {
+    shared: Arc<Shared>,
+    gauge: Arc<Gauge>,
+    attach: Attach,
+    config: Config,
+    /// How many lanes there are: the first one included.
+    count: Arc<AtomicU32>,
+    /// Most lanes this session may have.
+    max: u32,
+    drivers: JoinSet<(Order, Result<(), LaneError>)>,
+    doormen: JoinSet<()>,
+    dials: JoinSet<Result<Established, LoginError>>,
+    backoff: Backoff,
+    retry_at: Instant,
+}
+
+/// Which lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    First,
+    Further,
+}
+
+impl Lanes {
+    pub(crate) fn new(shared: Arc<Shared>, gauge: Arc<Gauge>, welcome: &Welcome) -> Self {
+        let streams = usize::try_from(welcome.streams_per_lane).unwrap_or(usize::MAX);
+        let max_streams = streams.saturating_add(SPARE_STREAMS).min(tunnel_mux::MAX_STREAMS);
+        Self {
+            gauge,
+            attach: Attach { session: welcome.session, resume: welcome.resume.clone() },
+            config: Config { max_streams, ..Config::default() },
+            count: Arc::new(AtomicU32::new(0)),
+            max: welcome.max_lanes.min(shared.settings.limits.max_lanes).max(1),
+            drivers: JoinSet::new(),
+            doormen: JoinSet::new(),
+            dials: JoinSet::new(),
+            backoff: Backoff::default(),
+            retry_at: Instant::now(),
+            shared,
+        }
+    }
+
+    /// Starts the lane the session lives and dies with.
+    pub(crate) fn first(&mut self, io: BoxedIo) -> (Opener, Activity) {
+        self.start(io, Order::First)
+    }
+
+    /// How many lanes there are, readable while [`Lanes::run`] runs.
+    pub(crate) fn count(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.count)
+    }
+
+    /// Keeps as many lanes as are `wanted`, until the first one ends. `changed` is called after each change.
+    pub(crate) async fn run(mut self, mut wanted: watch::Receiver<u32>, changed: impl Fn()) -> String {
+        loop {
+            let missing = self.missing(*wanted.borrow_and_update());
+            if missing && Instant::now() >= self.retry_at && self.dials.len() < DIALS {
+                let (shared, attach) = (Arc::clone(&self.shared), self.attach.clone());
+                self.dials.spawn(async move { log_in(&shared.settings, Some(attach)).await });
+                continue;
+            }
+            let waiting = missing && self.dials.len() < DIALS;
+            tokio::select! {
+                Some(ended) = self.drivers.join_next() => match ended {
+                    Ok((Order::Further, end)) => {
+                        debug!(?end, "a further lane ended");
+                        let lanes = self.count.fetch_sub(1, Ordering::Relaxed) - 1;
+                        self.put_off(None);
+                        self.shared.emit(Event::LaneLost { lanes });
+                        changed();
+                    }
+                    Ok((Order::First, Ok(()))) => return "the server closed the connection".into(),
+                    Ok((Order::First, Err(error))) => return format!("the connection to the server was lost: {error}"),
+                    Err(died) => return format!("the connection's task died: {died}"),
+                },
+                Some(_) = self.doormen.join_next() => {}
+                Some(dialled) = self.dials.join_next() => match dialled {
+                    Ok(Ok(established)) => {
+                        self.start(established.io, Order::Further);
+                        self.backoff.reset();
+                        self.shared.emit(Event::LaneAdded { lanes: self.count.load(Ordering::Relaxed) });
+                        changed();
+                    }
+                    Ok(Err(error)) => {
+                        debug!(%error, "no further lane");
+                        if error.is_final() {
+                            // The server has enough; asking again in this session is no use.
+                            self.max = self.count.load(Ordering::Relaxed);
+                        }
+                        self.put_off(error.retry_after());
+                    }
+                    Err(died) => {
+                        debug!(%died, "a dial's task died");
+                        self.put_off(None);
+                    }
+                },
+                Ok(()) = wanted.changed() => {}
+                () = tokio::time::sleep_until(self.retry_at), if waiting => {}
+            }
+        }
+    }
+
+    fn missing(&self, wanted: u32) -> bool {
+        let have = self.count.load(Ordering::Relaxed);
+        let coming = u32::try_from(self.dials.len()).unwrap_or(u32::MAX);
+        have.saturating_add(coming) < wanted.min(self.max)
+    }
+
+    fn put_off(&mut self, retry_after: Option<std::time::Duration>) {
+        // A lane may die with its path: never again at once.
+        self.backoff.at_least(1);
+        self.retry_at = Instant::now() + self.backoff.next(random(), retry_after);
+    }
+
+    fn start(&mut self, io: BoxedIo, order: Order) -> (Opener, Activity) {
+        let lane = tunnel_mux::client(io.compat(), &self.config);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let driver = lane.driver;
+        self.drivers.spawn(async move { (order, driver.await) });
+        self.doormen.spawn(admit(lane.incoming, Arc::clone(&self.shared), Arc::clone(&self.gauge)));
+        (lane.opener, lane.activity)
+    }
+}
+
+/// Takes the streams the server opens until the lane is gone, and what is left of them with it.
+async fn admit(mut incoming: Incoming, shared: Arc<Shared>, gauge: Arc<Gauge>) {
+    let mut visitors = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = incoming.accept() => match stream {
+                Some(stream) => {
+                    visitors.spawn(visitor::serve(stream, Arc::clone(&shared), Arc::clone(&gauge)));
+                }
+                None => return,
+            },
+            Some(_) = visitors.join_next() => {}
+        }
+    }
+}

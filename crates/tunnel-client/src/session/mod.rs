@@ -1,0 +1,185 @@
+//! One session with the server: from the end of its login until its first lane is gone, or it was left in order.
+//!
+//! ```text
+//!   supervisor ── say, leave ──►  ┌ control: receive │ send      (the first mux stream)
+//!              ◄── reports ─────  ┤ heartbeat                    (looks at both, waits for neither)
+//!                                 └ lanes ─ driver, doorman ─ visitor, visitor, …
+//! ```
+//! Everything here is owned by the session's one future: dropping it closes every socket and ends every task.
+
+pub(crate) mod backoff;
+mod control;
+mod heartbeat;
+mod in_flight;
+mod lanes;
+pub(crate) mod login;
+pub(crate) mod supervisor;
+mod visitor;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::debug;
+use tunnel_protocol::{ClientMessage, ServerMessage};
+
+pub(crate) use self::in_flight::{Gauge, InFlight};
+use self::{
+    control::OUTBOX,
+    heartbeat::{Heard, Pace},
+    lanes::Lanes,
+    login::Established,
+};
+use crate::{Event, shared::Shared};
+
+/// Time for the control stream to open: it only has to fit into the socket.
+const OPEN_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for the server to answer `Drain`; streams are finished either way.
+const DRAINED_DEADLINE: Duration = Duration::from_secs(5);
+/// How long no visitor must have come before a session that is being left may end: streams that the server opened
+/// before it answered may still be under way on another lane.
+const QUIET: Duration = Duration::from_millis(250);
+/// Time for the last bytes to reach the server once all is done.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+/// The last ping's number: its answer means that what was written before it has arrived.
+const LAST_PING: u64 = u64::MAX;
+
+/// What a session tells its supervisor.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The server said something about tunnels, or that it is going away.
+    Message(ServerMessage),
+    /// The number of lanes is another now.
+    Lanes(u32),
+}
+
+/// How a session ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SessionEnd {
+    /// It was left, with nothing under way (or no more time for it).
+    Left,
+    /// It was lost, for this reason.
+    Lost(String),
+}
+
+/// How a supervisor talks to a session.
+pub(crate) struct Handle {
+    /// What to say to the server.
+    pub(crate) outbox: mpsc::Sender<ClientMessage>,
+    /// Set to make the session end: as soon as its visitors are gone, and by then at the latest.
+    pub(crate) leave: watch::Sender<Option<Instant>>,
+}
+
+/// The session's own ends of its [`Handle`].
+pub(crate) struct Channels {
+    outbox: mpsc::Sender<ClientMessage>,
+    outgoing: mpsc::Receiver<ClientMessage>,
+    leave: watch::Receiver<Option<Instant>>,
+}
+
+/// A handle and its other end.
+pub(crate) fn channels() -> (Handle, Channels) {
+    let (outbox, outgoing) = mpsc::channel(OUTBOX);
+    let (leave, leaving) = watch::channel(None);
+    (Handle { outbox: outbox.clone(), leave }, Channels { outbox, outgoing, leave: leaving })
+}
+
+/// Runs a session to its end.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    established: Established,
+    channels: Channels,
+    report: impl AsyncFn(Report),
+) -> SessionEnd {
+    let Established { io, welcome } = established;
+    let Channels { outbox, outgoing, mut leave } = channels;
+    let gauge = Arc::new(Gauge::default());
+    let mut lanes = Lanes::new(Arc::clone(&shared), Arc::clone(&gauge), &welcome);
+    let (opener, activity) = lanes.first(io);
+    let Ok(Ok(control)) = timeout(OPEN_DEADLINE, opener.open()).await else {
+        return SessionEnd::Lost("the connection to the server was lost right after the login".into());
+    };
+    let (reader, writer) = tokio::io::split(control);
+
+    let pace = Pace::new(welcome.heartbeat_ms, welcome.dead_after_ms, shared.settings.timeouts.probe);
+    let (heard, pongs) = Heard::new();
+    let wanted_lanes = watch::Sender::new(1);
+    let lanes_wanted = wanted_lanes.subscribe();
+    let (drained, flushed) = (Notify::new(), Notify::new());
+    let count = lanes.count();
+    let recount = Notify::new();
+
+    let receive = control::receive(reader, async |message| {
+        heard.message();
+        match message {
+            ServerMessage::Ping { seq } => {
+                // A full outbox means a server that doesn't read: it has no use for an answer.
+                let _ = outbox.try_send(ClientMessage::Pong { seq });
+            }
+            ServerMessage::Pong { seq: LAST_PING } => flushed.notify_one(),
+            ServerMessage::Pong { seq } => heard.pong(seq),
+            ServerMessage::Drained => drained.notify_one(),
+            ServerMessage::WantLanes { lanes } => {
+                wanted_lanes.send_replace(lanes);
+            }
+            ServerMessage::Request(request) => shared.emit(Event::Request(request)),
+            ServerMessage::Notice { message } => shared.emit(Event::Notice { message }),
+            other => report(Report::Message(other)).await,
+        }
+    });
+    let ping = |seq| {
+        let _ = outbox.try_send(ClientMessage::Ping { seq });
+    };
+    let rtt = |rtt| {
+        shared.set_rtt(rtt);
+        shared.emit(Event::Rtt { rtt });
+    };
+    let heart = heartbeat::run(pace, || activity.bytes_read(), &heard, pongs, ping, rtt);
+    let lanes = lanes.run(lanes_wanted, || recount.notify_one());
+    let recounted = async {
+        loop {
+            recount.notified().await;
+            report(Report::Lanes(count.load(Ordering::Relaxed))).await;
+        }
+    };
+    let left = async {
+        let Some(by) = leave_order(&mut leave).await else { return std::future::pending().await };
+        wanted_lanes.send_replace(0);
+        let _ = timeout_at(by, finish(&outbox, &gauge, &drained, &flushed)).await;
+    };
+    let end = tokio::select! {
+        end = receive => SessionEnd::Lost(end.to_string()),
+        end = control::send(writer, outgoing) => SessionEnd::Lost(end.to_string()),
+        silence = heart => SessionEnd::Lost(silence.to_string()),
+        reason = lanes => SessionEnd::Lost(reason),
+        never = recounted => never,
+        () = left => SessionEnd::Left,
+    };
+    debug!(session = %welcome.session, ?end, "session ended");
+    end
+}
+
+/// When to be gone by; `None` if nobody will ever say.
+async fn leave_order(leave: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
+    leave.wait_for(Option::is_some).await.ok().and_then(|by| *by)
+}
+
+/// Lets no more visitors in, and waits until those inside have left.
+async fn finish(outbox: &mpsc::Sender<ClientMessage>, gauge: &Gauge, drained: &Notify, flushed: &Notify) {
+    let _ = outbox.send(ClientMessage::Drain).await;
+    let _ = timeout(DRAINED_DEADLINE, drained.notified()).await;
+    loop {
+        gauge.idle().await;
+        sleep(QUIET).await;
+        if gauge.count() == 0 {
+            break;
+        }
+    }
+    let _ = outbox.send(ClientMessage::Ping { seq: LAST_PING }).await;
+    let _ = timeout(FLUSH_DEADLINE, flushed.notified()).await;
+}

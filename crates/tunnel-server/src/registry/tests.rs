@@ -1,0 +1,196 @@
+//! Who gets a name, in every state it can be in.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tunnel_protocol::{InstanceId, Secret, SessionId, TokenId, TunnelId};
+use tunnel_router::{Hostname, Label};
+
+use super::{Claim, ClaimError, Name, Registry};
+use crate::{
+    auth::Identity,
+    config::Config,
+    endpoint::State,
+    events::Events,
+    metrics::Metrics,
+    routes::Routes,
+    session::{Session, Who},
+    shared::Shared,
+};
+
+fn shared() -> Shared {
+    let mut config = Config::new(Hostname::parse("test").unwrap());
+    config.bind = [127, 0, 0, 1].into();
+    config.tcp_ports = Some(1..=65535);
+    Shared {
+        config: Arc::new(config),
+        routes: Arc::new(Routes::default()),
+        events: Events::new(),
+        metrics: Arc::new(Metrics::default()),
+        draining: CancellationToken::new(),
+        stopping: CancellationToken::new(),
+        visitors: TaskTracker::new(),
+    }
+}
+
+/// A claim by a fresh session of the token and installation of these numbers.
+fn claim(token: u8, instance: u8) -> Claim {
+    let who = Who {
+        identity: Identity { token: TokenId([token; 8]), name: format!("token-{token}").into() },
+        instance: InstanceId([instance; 16]),
+        machine: format!("machine-{instance}"),
+        agent: String::new(),
+        address: "192.0.2.1:1".parse().unwrap(),
+    };
+    let id = SessionId(crate::ids::session_id().0);
+    let (session, _outbox) = Session::new(id, Secret::new([0; 32]), who, 1, CancellationToken::new());
+    Claim { session, tunnel: TunnelId(1), upstream: "localhost:1".into(), report_requests: false }
+}
+
+fn myapp() -> Name {
+    Name::Http(Label::parse("myapp").unwrap())
+}
+
+fn routed(registry: &Registry) -> bool {
+    registry.shared.routes.lookup(&Hostname::parse("myapp.test").unwrap()).is_some()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_name_goes_to_its_own_client_at_once_and_to_nobody_else() {
+    let registry = Registry::new(shared(), 80);
+    let first = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    assert_eq!(first.endpoint().address.url(), "http://myapp.test");
+    assert!(routed(&registry));
+
+    let other = registry.claim(&myapp(), &claim(2, 2)).unwrap_err();
+    assert!(matches!(&other, ClaimError::Held(message) if message.contains("token-1")), "{other}");
+    let elsewhere = registry.claim(&myapp(), &claim(1, 2)).unwrap_err();
+    assert!(matches!(&elsewhere, ClaimError::Held(message) if message.contains("machine-1")), "{elsewhere}");
+
+    let again = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    drop(first);
+    assert!(
+        matches!(again.endpoint().state(), State::Live(_)),
+        "the half-dead session's lease releases nothing of its successor's"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_holder_yields_to_another_machine_of_the_same_token_only() {
+    let registry = Registry::new(shared(), 80);
+    let _silent = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert!(registry.claim(&myapp(), &claim(2, 2)).is_err());
+    assert!(registry.claim(&myapp(), &claim(1, 2)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_name_is_held_for_its_owner_for_sixty_seconds() {
+    let registry = Registry::new(shared(), 80);
+    drop(registry.claim(&myapp(), &claim(1, 1)).unwrap());
+    for _ in 0..1000 {
+        assert!(registry.claim(&myapp(), &claim(2, 2)).is_err());
+    }
+    let regained = registry.claim(&myapp(), &claim(1, 9)).unwrap();
+    drop(regained);
+    tokio::time::advance(Duration::from_secs(59)).await;
+    registry.sweep();
+    assert!(registry.claim(&myapp(), &claim(2, 2)).is_err());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    registry.sweep();
+    assert!(!routed(&registry));
+    assert!(registry.claim(&myapp(), &claim(2, 2)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_name_is_free_at_once_but_those_who_waited_never_meet_a_stranger() {
+    let registry = Registry::new(shared(), 80);
+    let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    let former = lease.endpoint().clone();
+    lease.release();
+    assert!(routed(&registry), "visitors still wait for the owner");
+    let waiting = former.wait_for_target();
+    tokio::pin!(waiting);
+    assert!(futures_pending(&mut waiting).await);
+    let stranger = registry.claim(&myapp(), &claim(2, 2)).unwrap();
+    assert!(!Arc::ptr_eq(stranger.endpoint(), &former));
+    assert_eq!(waiting.await.unwrap_err(), crate::endpoint::Absent::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn visitors_that_waited_go_on_with_the_returned_owner() {
+    let registry = Registry::new(shared(), 80);
+    let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    let endpoint = lease.endpoint().clone();
+    drop(lease);
+    let waiting = endpoint.wait_for_target();
+    tokio::pin!(waiting);
+    assert!(futures_pending(&mut waiting).await);
+    let back = claim(1, 1);
+    let _lease = registry.claim(&myapp(), &back).unwrap();
+    assert_eq!(waiting.await.unwrap().session.id, back.session.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_the_hold_time() {
+    let registry = Registry::new(shared(), 80);
+    let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    let endpoint = lease.endpoint().clone();
+    drop(lease);
+    let began = tokio::time::Instant::now();
+    assert_eq!(endpoint.wait_for_target().await.unwrap_err(), crate::endpoint::Absent::Away);
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_released_port_is_closed_after_the_hold_and_in_quarantine_for_others() {
+    let registry = Registry::new(shared(), 80);
+    let port = free_port();
+    let name = Name::Tcp(port);
+    let lease = registry.claim(&name, &claim(1, 1)).unwrap();
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    tokio::time::pause();
+    lease.release();
+    let refused = registry.claim(&name, &claim(2, 2)).unwrap_err();
+    assert!(matches!(refused, ClaimError::Quarantined { .. }), "{refused}");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    registry.sweep();
+    assert!(registry.claim(&name, &claim(2, 2)).is_err(), "still in quarantine");
+    // The port's task is aborted by the sweep and closes the port when it is next scheduled.
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(registry.claim(&name, &claim(1, 1)).is_ok(), "its owner may open it again");
+}
+
+#[tokio::test]
+async fn leases_survive_a_restart_for_their_owners() {
+    let before = Registry::new(shared(), 80);
+    let port = free_port();
+    let _web = before.claim(&myapp(), &claim(1, 1)).unwrap();
+    let _port = before.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
+    let saved = before.export();
+    assert_eq!(saved.len(), 2);
+    before.clear();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+
+    let after = Registry::new(shared(), 80);
+    after.import(saved.clone());
+    assert_eq!(after.export(), saved);
+    assert!(routed(&after), "visitors wait from the start");
+    assert!(after.claim(&myapp(), &claim(2, 2)).is_err());
+    assert!(after.claim(&myapp(), &claim(1, 1)).is_ok());
+    assert!(after.claim(&Name::Tcp(port), &claim(1, 1)).is_ok());
+}
+
+/// Polls once; whether it isn't ready.
+async fn futures_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending()))
+        .await
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
