@@ -42,6 +42,12 @@ pub(crate) fn clean_welcome(mut welcome: Welcome) -> Welcome {
     welcome
 }
 
+/// The same for any other text that may hold some of the server's words.
+pub(crate) fn printable(mut text: String) -> String {
+    one_line(&mut text);
+    text
+}
+
 fn one_line(text: &mut String) {
     if text.chars().any(is_harmful) || text.len() > MAX {
         *text = text.chars().take(MAX).map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect();

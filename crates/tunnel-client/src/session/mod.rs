@@ -7,13 +7,15 @@
 //! ```
 //! Everything here is owned by the session's one future: dropping it closes every socket and ends every task.
 
-pub(crate) mod backoff;
+pub(crate) mod supervisor;
+
+mod backoff;
+mod binds;
 mod control;
 mod heartbeat;
 mod in_flight;
 mod lanes;
-pub(crate) mod login;
-pub(crate) mod supervisor;
+mod login;
 mod visitor;
 
 use std::{

@@ -1,0 +1,400 @@
+//! Keeps the client online: one actor that makes sessions, gives them the client's tunnels, and replaces them.
+//!
+//! ```text
+//!            ┌──────────────── lost: at once, then with backoff ───────────────┐
+//!            ▼                                                                 │
+//!        attempt ── refused for good ──► end           ┌── GoAway ──► leaving ─┤ its visitors are gone
+//!            │                                         │     (a new attempt    ▼
+//!            └── welcome ──► current: bind all tunnels ┴──    begins at once)  ∎
+//! ```
+//! It waits for nothing but messages and clocks, so nothing a server does, or leaves undone, can stop it.
+
+use std::{
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, info, warn};
+use tunnel_protocol::{Code, Refusal, ServerMessage, Welcome};
+
+use super::{
+    Handle, Report, SessionEnd,
+    backoff::Backoff,
+    binds::{Binds, SETTLE},
+    channels,
+    login::{Established, log_in},
+};
+use crate::{
+    ClientError, Event, LoginError, Phase,
+    shared::{Shared, State, Wish, random},
+    status::SessionStatus,
+    text,
+};
+
+/// A session that lasted this long was a success: the next attempt after it doesn't wait.
+const STABLE: Duration = Duration::from_secs(5);
+/// Sessions being left at once, at most: a server that sends a client away again and again.
+const MAX_LEAVING: usize = 4;
+/// Reports that wait for the supervisor; a session with more waits too.
+const REPORTS: usize = 64;
+/// When to try again what found a full queue.
+const SOON: Duration = Duration::from_millis(100);
+/// An attempt that failed for good, though the client was online before, is repeated at the slowest pace.
+const SLOWEST: u32 = 8;
+
+/// Runs until the client ends, and tells everybody.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    // Whatever ends this future, also a panic or an abort, the tunnels' owners hear of it.
+    let _last_words = LastWords(Arc::clone(&shared));
+    let mut supervisor = Supervisor::new(Arc::clone(&shared));
+    let end = supervisor.run().await;
+    drop(supervisor);
+    finish(&shared, end);
+}
+
+struct Supervisor {
+    shared: Arc<Shared>,
+    /// At most one.
+    attempts: JoinSet<Result<Established, LoginError>>,
+    sessions: JoinSet<(Key, SessionEnd)>,
+    reports: mpsc::Receiver<(Key, Report)>,
+    reporter: mpsc::Sender<(Key, Report)>,
+    next_key: Key,
+    current: Option<Live>,
+    leaving: Vec<Live>,
+    backoff: Backoff,
+    /// When the next attempt may begin.
+    attempt_at: Instant,
+    /// From the last welcome: how long names are held.
+    held: Option<Duration>,
+    draining: Option<Instant>,
+    last_failure: String,
+    wish: watch::Receiver<Wish>,
+}
+
+/// Tells sessions apart within this client, whatever ids servers give them.
+type Key = u64;
+
+/// A running session; dropping it ends it at once.
+struct Live {
+    key: Key,
+    handle: Handle,
+    task: AbortHandle,
+    welcome: Welcome,
+    binds: Binds,
+    lanes: u32,
+    since: Instant,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Supervisor {
+    fn new(shared: Arc<Shared>) -> Self {
+        let (reporter, reports) = mpsc::channel(REPORTS);
+        Self {
+            wish: shared.wish.subscribe(),
+            shared,
+            attempts: JoinSet::new(),
+            sessions: JoinSet::new(),
+            reports,
+            reporter,
+            next_key: 0,
+            current: None,
+            leaving: Vec::new(),
+            backoff: Backoff::default(),
+            attempt_at: Instant::now(),
+            held: None,
+            draining: None,
+            last_failure: String::new(),
+        }
+    }
+
+    /// The loop: first make things as they should be, then wait for the next change.
+    async fn run(&mut self) -> Result<(), ClientError> {
+        loop {
+            let wake = self.reconcile(Instant::now());
+            self.publish();
+            if self.draining.is_some_and(|by| self.is_empty() || by <= Instant::now()) {
+                return Ok(());
+            }
+            tokio::select! {
+                Ok(()) = self.wish.changed() => {
+                    let wish = *self.wish.borrow_and_update();
+                    match wish {
+                        Wish::Run => {}
+                        Wish::Drain(by) => self.drain(by),
+                        Wish::Close => return Ok(()),
+                    }
+                }
+                () = self.shared.table.changed() => {}
+                Some(attempt) = self.attempts.join_next() => match attempt {
+                    Ok(Ok(established)) => self.welcomed(established),
+                    Ok(Err(error)) => self.failed(error)?,
+                    // Aborted by a drain, or a bug in a dialer.
+                    Err(died) => self.retry(died.to_string(), None),
+                },
+                Some(ended) = self.sessions.join_next() => {
+                    if let Ok((key, end)) = ended {
+                        self.ended(key, end);
+                    } else {
+                        self.bury();
+                    }
+                }
+                Some((key, report)) = self.reports.recv() => self.hear(key, report)?,
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Begins what is due. Returns when something will be due next.
+    fn reconcile(&mut self, now: Instant) -> Instant {
+        let mut wake = now + Duration::from_secs(3600);
+        if let Some(by) = self.draining {
+            return wake.min(by);
+        }
+        match &mut self.current {
+            None if !self.attempts.is_empty() => {}
+            None if self.attempt_at <= now => {
+                let shared = Arc::clone(&self.shared);
+                self.attempts.spawn(async move { log_in(&shared.settings, None).await });
+            }
+            None => wake = self.attempt_at,
+            Some(live) => {
+                let outbox = &live.handle.outbox;
+                let synced = live.binds.sync(&self.shared, now, |message| outbox.try_send(message).is_ok());
+                if !synced {
+                    wake = now + SOON;
+                }
+                wake = live.binds.wake_at().map_or(wake, |at| wake.min(at));
+                // The new session serves all visitors that the old one would: only now is it left.
+                let settled_by = live.since + SETTLE;
+                if live.binds.settled() || settled_by <= now {
+                    let by = now + self.shared.settings.timeouts.leave;
+                    self.leaving.iter().for_each(|old| old.leave(by));
+                } else if !self.leaving.is_empty() {
+                    wake = wake.min(settled_by);
+                }
+            }
+        }
+        wake
+    }
+
+    /// A login succeeded.
+    fn welcomed(&mut self, established: Established) {
+        let welcome = established.welcome.clone();
+        info!(session = %welcome.session, server = %welcome.agent, account = %welcome.account, "connected");
+        let key = self.next_key;
+        self.next_key += 1;
+        let (handle, ends) = channels();
+        let (shared, reporter) = (Arc::clone(&self.shared), self.reporter.clone());
+        let task = self.sessions.spawn(async move {
+            let report = async |report| {
+                // The receiver lives as long as the supervisor, which this task doesn't outlive.
+                let _ = reporter.send((key, report)).await;
+            };
+            // Boxed, as it is large and lives long.
+            (key, Box::pin(super::run(shared, established, ends, report)).await)
+        });
+        self.held = Some(Duration::from_secs(welcome.hold_s));
+        self.last_failure.clear();
+        self.shared.emit(Event::Connected {
+            session: welcome.session,
+            server: welcome.agent.clone(),
+            account: welcome.account.clone(),
+        });
+        let binds = Binds::default();
+        self.current = Some(Live { key, handle, task, welcome, binds, lanes: 1, since: Instant::now() });
+    }
+
+    /// A login failed.
+    fn failed(&mut self, error: LoginError) -> Result<(), ClientError> {
+        let was_online = self.held.is_some();
+        let hopeless = error.is_final() || (!was_online && (error.is_permanent() || self.shared.settings.fail_fast));
+        if hopeless {
+            return Err(Arc::new(error).into());
+        }
+        if error.is_permanent() {
+            // A captive portal or a wrong DNS answer looks like this too, and passes.
+            self.backoff.at_least(SLOWEST);
+        }
+        self.retry(chain(&error), error.retry_after());
+        Ok(())
+    }
+
+    /// Puts the next attempt off, and says so.
+    fn retry(&mut self, reason: String, retry_after: Option<Duration>) {
+        if self.draining.is_some() {
+            return;
+        }
+        let reason = text::printable(reason);
+        let retry_in = self.backoff.next(random(), retry_after);
+        self.attempt_at = Instant::now() + retry_in;
+        warn!(%reason, ?retry_in, "not connected");
+        self.last_failure.clone_from(&reason);
+        self.shared.emit(Event::Reconnecting { reason, retry_in, held: self.held });
+    }
+
+    /// A session is over.
+    fn ended(&mut self, key: Key, end: SessionEnd) {
+        self.leaving.retain(|live| live.key != key);
+        let lost = self.current.take_if(|live| live.key == key);
+        if self.current.is_none() && self.leaving.is_empty() {
+            self.shared.table.all().iter().for_each(|entry| entry.away());
+        }
+        if let Some(live) = lost {
+            self.forgive(&live);
+            let reason = match end {
+                SessionEnd::Left => "the session was left".into(),
+                SessionEnd::Lost(reason) => reason,
+            };
+            self.retry(reason, None);
+        }
+    }
+
+    /// A session's task died without a word: finds out whose it was.
+    fn bury(&mut self) {
+        let dead = |live: &Live| live.task.is_finished();
+        let keys: Vec<_> =
+            self.current.iter().chain(&self.leaving).filter(|live| dead(live)).map(|live| live.key).collect();
+        for key in keys {
+            self.ended(key, SessionEnd::Lost("the session's task died; this is a bug in the client".into()));
+        }
+    }
+
+    /// A session said something.
+    fn hear(&mut self, key: Key, report: Report) -> Result<(), ClientError> {
+        // A session that is being left has nothing to say on tunnels: the new one has them, or will.
+        let Some(live) = self.current.as_mut().filter(|live| live.key == key) else { return Ok(()) };
+        match report {
+            Report::Lanes(lanes) => live.lanes = lanes,
+            Report::Message(ServerMessage::GoAway { refusal }) => return self.sent_away(refusal),
+            Report::Message(message) => live.binds.hear(&self.shared, Instant::now(), message),
+        }
+        Ok(())
+    }
+
+    /// The server wants the client to leave: another session first, then this one ends when its visitors are gone.
+    fn sent_away(&mut self, refusal: Refusal) -> Result<(), ClientError> {
+        if self.draining.is_some() {
+            return Ok(());
+        }
+        // A server that is restarting always wants its clients back.
+        let comes_back = refusal.is_passing() || matches!(refusal.code, Code::Draining | Code::ServerBusy);
+        if !comes_back {
+            return Err(ClientError::SentAway(refusal));
+        }
+        let Some(live) = self.current.take() else { return Ok(()) };
+        self.forgive(&live);
+        if self.leaving.len() >= MAX_LEAVING {
+            self.leaving.remove(0);
+        }
+        self.leaving.push(live);
+        // All clients hear this at the same moment.
+        self.backoff.at_least(1);
+        let wait = self.backoff.next(random(), refusal.retry_after_ms.map(Duration::from_millis));
+        self.attempt_at = Instant::now() + wait;
+        info!(%refusal, ?wait, "the server is going away");
+        self.shared.emit(Event::Moving { refusal });
+        Ok(())
+    }
+
+    /// Lets no more visitors in; the end comes when those inside have left, or then.
+    fn drain(&mut self, by: Instant) {
+        self.attempts.abort_all();
+        for live in self.current.iter().chain(&self.leaving) {
+            live.leave(by);
+        }
+        if self.draining.replace(by).is_none() {
+            self.shared.emit(Event::Draining);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.current.is_none() && self.leaving.is_empty()
+    }
+
+    /// Only a session that lasted makes up for failures: otherwise one that is made and lost at once would be
+    /// remade without pause.
+    fn forgive(&mut self, live: &Live) {
+        if live.since.elapsed() >= STABLE {
+            self.backoff.reset();
+        }
+    }
+
+    fn publish(&self) {
+        let phase = match (&self.current, self.draining, self.held) {
+            (_, Some(_), _) => Phase::Draining,
+            (Some(_), ..) => Phase::Online,
+            (None, None, None) => Phase::Connecting,
+            (None, None, Some(_)) => Phase::Reconnecting,
+        };
+        let session = self.current.as_ref().or(self.leaving.last()).map(|live| SessionStatus {
+            id: live.welcome.session,
+            server: live.welcome.agent.clone(),
+            account: live.welcome.account.clone(),
+            lanes: live.lanes,
+        });
+        let state = State { phase, session, last_failure: self.last_failure.clone() };
+        self.shared.state.send_if_modified(|before| {
+            let changed = *before != state;
+            *before = state;
+            changed
+        });
+    }
+}
+
+impl Live {
+    /// Only the first order counts.
+    fn leave(&self, by: Instant) {
+        self.handle.leave.send_if_modified(|order| {
+            let first = order.is_none();
+            order.get_or_insert(by);
+            first
+        });
+    }
+}
+
+/// An error with what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Tells the tunnels' owners, and whoever waits for the client, that it is over. Only the first end counts.
+fn finish(shared: &Shared, end: Result<(), ClientError>) {
+    let ended = shared.end.send_if_modified(|told| {
+        let first = told.is_none();
+        told.get_or_insert_with(|| end.clone());
+        first
+    });
+    if ended {
+        debug!(?end, "client ended");
+        shared.table.end_all(end.err());
+        shared.state.send_replace(State { phase: Phase::Ended, ..State::default() });
+    }
+}
+
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        finish(&self.0, Err(ClientError::Dropped));
+    }
+}
