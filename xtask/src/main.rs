@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a workshop command is for")]
 
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -21,6 +22,8 @@ enum Chore {
     Tidy,
     /// Run every test a clean machine can run, in order, and stop at the first failure.
     Test,
+    /// Throw bytes at every reader that strangers reach, a while each.
+    Fuzz(fuzz::Arguments),
 }
 
 /// Each chore prints what it found and returns whether all is well; an error means that it couldn't find out.
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match Chore::parse() {
         Chore::Tidy => tidy::run(),
         Chore::Test => test::run(),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

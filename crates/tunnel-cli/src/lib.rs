@@ -1,1 +1,28 @@
-//! Flags, environment and files to engine configs; terminal output.
+//! The shell: flags, environment and files to engine configs; events to lines a person or a script reads.
+//!
+//! ```text
+//!   argv, environment ─► args ─► resolve ─► run ─► engines (tunnel-server, tunnel-client)
+//!                        saved logins ─┘     │ ▲
+//!                          state (files) ◄───┘ └── events ─► output ─► terminal
+//! ```
+//!
+//! It decides nothing about tunnels: what a name is worth, who is let in and what is retried is the engines'
+//! business. Precedence is decided in one place, [`args`] and `resolve`: flags, then environment, then the saved
+//! login, then the default. The environment's variables are all listed in [`env`].
+//!
+//! The exit status says how a command ended: 0 in good order, 1 for a failure or a refusal that trying again can't
+//! cure, 2 for bad usage, 128 plus the signal's number when a second signal cut the draining short.
+
+pub mod args;
+pub mod env;
+
+mod resolve;
+
+mod run;
+
+mod output;
+mod site;
+mod state;
+
+pub use args::{Invocation, Logging, Usage, parse};
+pub use run::{Failure, run};

@@ -199,7 +199,8 @@ impl Builder {
 
 fn random_instance() -> Result<InstanceId, ConnectError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| ConnectError::Random(error.into()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| ConnectError::Random(std::io::Error::other(error.to_string())))?;
     Ok(InstanceId(bytes))
 }
 

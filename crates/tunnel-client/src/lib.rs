@@ -65,5 +65,9 @@ pub use tunnel::Visitor;
 pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, Tunnel, TunnelState};
 
 // What a program needs to describe a client, so that it can depend on this crate alone.
-pub use tunnel_protocol::{Code, InstanceId, Refusal, SessionId, Token, TunnelId, bind::PublicAddress};
-pub use tunnel_transport::{Dial, DialError, Pin, Trust};
+pub use tunnel_io::BoxedIo;
+pub use tunnel_protocol::{
+    Code, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TunnelId, bind::PublicAddress,
+    control::RequestReport,
+};
+pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Trust};

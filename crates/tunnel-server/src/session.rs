@@ -151,7 +151,7 @@ impl Session {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// How many streams are open on all lanes.
+    /// How many streams are open on all lanes, the one that each lane keeps for itself included.
     pub(crate) fn streams(&self) -> usize {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).iter().map(|lane| lane.opener.live()).sum()
     }

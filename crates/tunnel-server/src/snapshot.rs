@@ -53,7 +53,7 @@ pub struct SessionInfo {
     pub rtt: Option<Duration>,
     /// How many lanes it has.
     pub lanes: usize,
-    /// How many streams are open on them.
+    /// How many streams are open on them, the one that each lane keeps for itself included.
     pub streams: usize,
     /// Bytes from the client on its present lanes.
     pub received: u64,

@@ -1,1 +1,51 @@
-fn main() {}
+//! The binary: reads the command line, sets the process up, and leaves the rest to `tunnel-cli`.
+
+mod limits;
+mod logging;
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use tunnel_cli::Failure;
+
+/// How long tasks may take to notice that the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// A slow file system or terminal must not stop visitors, even on a machine with one core.
+const WORKERS_AT_LEAST: usize = 2;
+
+#[expect(clippy::disallowed_methods, reason = "main hands the process's arguments and environment down")]
+fn main() -> ExitCode {
+    let invocation = match tunnel_cli::parse(std::env::args_os(), &|name| std::env::var_os(name)) {
+        Ok(invocation) => invocation,
+        Err(usage) => {
+            usage.print();
+            return usage.status().into();
+        }
+    };
+    if let Err(message) = logging::start(&invocation.logging()) {
+        return fail(&message, 2);
+    }
+    limits::raise_open_files();
+    let workers =
+        std::thread::available_parallelism().map_or(WORKERS_AT_LEAST, usize::from).max(WORKERS_AT_LEAST);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the runtime can't start: {error}"), 1),
+    };
+    let end = runtime.block_on(tunnel_cli::run(invocation));
+    runtime.shutdown_timeout(LAST_WORDS);
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    fail(&failure.line(), failure.status())
+}
+
+fn fail(line: &str, status: u8) -> ExitCode {
+    // Nobody may be reading.
+    let _ = writeln!(std::io::stderr().lock(), "error: {line}");
+    status.into()
+}

@@ -43,7 +43,16 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "tunnel-protocol",
         ours: &[],
-        budget: Only(&["bytes", "data-encoding", "hmac", "serde", "serde_json", "sha2", "subtle", "thiserror"]),
+        budget: Only(&[
+            "bytes",
+            "data-encoding",
+            "hmac",
+            "serde",
+            "serde_json",
+            "sha2",
+            "subtle",
+            "thiserror",
+        ]),
         why: "protocol is pure: bytes in, messages out; no I/O, clock, randomness, nor any crate of ours",
     },
     Row {

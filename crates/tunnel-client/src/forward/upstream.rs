@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused_with_a_reason() {
-        for text in ["", "localhost", "0", "65536", "host:", ":80", "host:x", "a b:80", "ftp://x:1", "[::1", "::1:80"] {
+        for text in
+            ["", "localhost", "0", "65536", "host:", ":80", "host:x", "a b:80", "ftp://x:1", "[::1", "::1:80"]
+        {
             assert!(matches!(text.parse::<Upstream>(), Err(UpstreamError::Invalid(_))), "{text}");
         }
         for text in ["https://x:1", "unix:/run/x", "unix:///run/x", "/run/x", "udp://x:1"] {

@@ -1,15 +1,20 @@
 //! How long to wait before trying again, so that a thousand clients of a restarted server don't arrive as one.
 //!
-//! Exponential with full jitter: the wait is anywhere between nothing and a ceiling, and the ceiling doubles.
+//! Exponential with full jitter: the wait is anywhere between nothing and a ceiling, and the ceiling doubles. How
+//! far depends on how long the outage has lasted: a restart or a dead spot should be over a moment after it is over,
+//! and only who is gone for long is asked for rarely.
 
 use std::time::Duration;
 
 /// The first ceiling. The very first try after a loss doesn't wait at all.
-pub(crate) const FIRST: Duration = Duration::from_millis(250);
-/// The last ceiling: how long, at most, a link is back before we notice.
-pub(crate) const CAP: Duration = Duration::from_secs(15);
+const FIRST: Duration = Duration::from_millis(250);
+/// The last ceilings, for outages up to so long.
+const CAPS: [(Duration, Duration); 2] =
+    [(Duration::from_secs(30), Duration::from_secs(2)), (Duration::from_secs(300), Duration::from_secs(5))];
+/// The last ceiling for all others: how long, at most, a link is back before we notice.
+const CAP: Duration = Duration::from_secs(15);
 /// The longest wait a server may ask for: a wrong number must not silence a client for years.
-pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Counts failures and turns them into waits.
 #[derive(Debug, Default)]
@@ -18,10 +23,10 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The next failure's wait. `random` is uniform; `retry_after` is what the server asked for, of which at least
+    /// The next failure's wait, in an outage that has lasted this long. `random` is uniform; `retry_after` is what the server asked for, of which at least
     /// that much is waited, plus up to a quarter, so that all whom it asked at once don't come back at once.
-    pub(crate) fn next(&mut self, random: u64, retry_after: Option<Duration>) -> Duration {
-        let ceiling = self.ceiling();
+    pub(crate) fn next(&mut self, outage: Duration, random: u64, retry_after: Option<Duration>) -> Duration {
+        let ceiling = self.ceiling(outage);
         self.failures = self.failures.saturating_add(1);
         match retry_after.map(|asked| asked.min(MAX_RETRY_AFTER)) {
             Some(asked) if asked >= ceiling => asked + part(asked / 4, random),
@@ -30,11 +35,12 @@ impl Backoff {
         }
     }
 
-    /// The next wait's ceiling: 0, 0.25 s, 0.5 s, … 15 s.
-    fn ceiling(&self) -> Duration {
+    /// The next wait's ceiling: 0, 0.25 s, 0.5 s, … 2 s, 5 s or 15 s.
+    fn ceiling(&self, outage: Duration) -> Duration {
+        let cap = CAPS.iter().find(|(up_to, _)| outage <= *up_to).map_or(CAP, |(_, cap)| *cap);
         match self.failures {
             0 => Duration::ZERO,
-            n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(CAP),
+            n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(cap),
         }
     }
 
@@ -59,31 +65,44 @@ fn part(whole: Duration, random: u64) -> Duration {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::MAX;
+
     #[test]
-    fn ceilings_double_up_to_the_cap() {
-        let mut backoff = Backoff::default();
-        let mut ceilings = Vec::new();
-        for _ in 0..9 {
-            ceilings.push(u64::try_from(backoff.ceiling().as_millis()).unwrap());
-            let ceiling = backoff.ceiling();
-            assert!(backoff.next(u64::MAX / 3, None) <= ceiling);
+    fn ceilings_double_up_to_a_cap_that_grows_with_the_outage() {
+        for (outage, caps) in [
+            (1, [0, 250, 500, 1000, 2000, 2000, 2000, 2000, 2000]),
+            (60, [0, 250, 500, 1000, 2000, 4000, 5000, 5000, 5000]),
+            (900, [0, 250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]),
+        ] {
+            let outage = Duration::from_secs(outage);
+            let mut backoff = Backoff::default();
+            let mut ceilings = Vec::new();
+            for _ in 0..caps.len() {
+                let ceiling = backoff.ceiling(outage);
+                ceilings.push(ceiling.as_millis());
+                assert!(backoff.next(outage, u64::MAX / 3, None) <= ceiling);
+            }
+            assert_eq!(ceilings, caps, "{outage:?}");
         }
-        assert_eq!(ceilings, [0, 250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
-        backoff.failures = u32::MAX;
-        assert!(backoff.next(7, None) <= CAP, "never overflows");
+    }
+
+    #[test]
+    fn it_neither_overflows_nor_forgets_to_reset() {
+        let mut backoff = Backoff { failures: u32::MAX };
+        assert!(backoff.next(LONG, 7, None) <= CAP);
         backoff.reset();
-        assert_eq!(backoff.next(u64::MAX, None), Duration::ZERO, "at once after a success");
+        assert_eq!(backoff.next(LONG, u64::MAX, None), Duration::ZERO, "at once after a success");
     }
 
     #[test]
     fn what_the_server_asks_for_is_the_least_and_bounded() {
         for random in [0, 1, u64::MAX / 2, u64::MAX] {
-            let wait = Backoff::default().next(random, Some(Duration::from_secs(8)));
+            let wait = Backoff::default().next(LONG, random, Some(Duration::from_secs(8)));
             assert!((Duration::from_secs(8)..=Duration::from_secs(10)).contains(&wait), "{wait:?}");
-            let wait = Backoff::default().next(random, Some(Duration::MAX));
+            let wait = Backoff::default().next(LONG, random, Some(Duration::MAX));
             assert!(wait <= MAX_RETRY_AFTER * 5 / 4);
             let mut late = Backoff { failures: 20 };
-            let wait = late.next(random, Some(Duration::from_secs(1)));
+            let wait = late.next(LONG, random, Some(Duration::from_secs(1)));
             assert!((Duration::from_secs(1)..=CAP).contains(&wait), "{wait:?}");
         }
     }
@@ -93,7 +112,8 @@ mod tests {
         let mut least = Duration::MAX;
         let mut most = Duration::ZERO;
         for step in 0..1000u64 {
-            let wait = Backoff { failures: 10 }.next(step.wrapping_mul(0x9E37_79B9_7F4A_7C15), None);
+            let random = step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let wait = Backoff { failures: 10 }.next(LONG, random, None);
             (least, most) = (least.min(wait), most.max(wait));
         }
         assert!(least < Duration::from_millis(300) && most > Duration::from_millis(14_700));

@@ -43,10 +43,15 @@ enum Phase {
 impl Binds {
     /// Says what makes the server's tunnels those of the client's table. `say` returns whether there was room; if
     /// there was none the rest is left for the next call, and so is the answer `false`.
-    pub(crate) fn sync(&mut self, shared: &Shared, now: Instant, mut say: impl FnMut(ClientMessage) -> bool) -> bool {
+    pub(crate) fn sync(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        mut say: impl FnMut(ClientMessage) -> bool,
+    ) -> bool {
         let wanted = shared.table.all();
-        let gone: Vec<_> =
-            self.asked.keys().filter(|id| !wanted.iter().any(|entry| entry.id == **id)).copied().collect();
+        let is_wanted = |id| wanted.binary_search_by_key(id, |entry| entry.id).is_ok();
+        let gone: Vec<_> = self.asked.keys().filter(|id| !is_wanted(id)).copied().collect();
         for tunnel in gone {
             let published = !matches!(self.asked[&tunnel].phase, Phase::Waiting(_));
             if published && !say(ClientMessage::Unbind { tunnel }) {
@@ -81,7 +86,8 @@ impl Binds {
     pub(crate) fn hear(&mut self, shared: &Shared, now: Instant, message: ServerMessage) {
         match message {
             ServerMessage::Bound { tunnel, address } => {
-                let (Some(bind), Some(entry)) = (self.asked.get_mut(&tunnel), shared.table.get(tunnel)) else {
+                let (Some(bind), Some(entry)) = (self.asked.get_mut(&tunnel), shared.table.get(tunnel))
+                else {
                     return;
                 };
                 bind.phase = Phase::Bound;
@@ -91,7 +97,8 @@ impl Binds {
                 shared.emit(Event::Online { tunnel, url });
             }
             ServerMessage::Refused { tunnel, refusal } => {
-                let first = shared.table.get(tunnel).is_none_or(|entry| entry.state() == TunnelState::Binding);
+                let first =
+                    shared.table.get(tunnel).is_none_or(|entry| entry.state() == TunnelState::Binding);
                 let passing = refusal.is_passing() && !first;
                 let Some(retry_in) = self.refused(shared, now, tunnel, &refusal, passing) else { return };
                 if !first {
@@ -133,7 +140,11 @@ impl Binds {
         let bind = self.asked.get_mut(&tunnel)?;
         if passing {
             bind.backoff.at_least(1);
-            let wait = bind.backoff.next(random(), refusal.retry_after_ms.map(Duration::from_millis));
+            let wait = bind.backoff.next(
+                Duration::ZERO,
+                random(),
+                refusal.retry_after_ms.map(Duration::from_millis),
+            );
             bind.phase = Phase::Waiting(now + wait);
             if let Some(entry) = shared.table.get(tunnel) {
                 entry.away();

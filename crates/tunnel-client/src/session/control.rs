@@ -27,24 +27,30 @@ pub(crate) enum ControlError {
     Frame(#[source] FrameError),
 }
 
-/// Hands every message to `hear`, in order, until the stream ends.
-pub(crate) async fn receive(
-    mut io: impl AsyncRead + Unpin,
-    mut hear: impl AsyncFnMut(ServerMessage),
-) -> ControlError {
-    let mut decoder = FrameDecoder::new(CONTROL_FRAME_MAX);
-    let mut piece = vec![0; 2048];
-    loop {
-        match io.read(&mut piece).await {
-            Ok(0) => return ControlError::Ended,
-            Ok(length) => decoder.push(&piece[..length]),
-            Err(error) => return ControlError::Io(error),
-        }
+/// Cuts messages out of the control stream.
+pub(crate) struct Inbox<R> {
+    io: R,
+    decoder: FrameDecoder,
+}
+
+impl<R: AsyncRead + Unpin> Inbox<R> {
+    pub(crate) fn new(io: R) -> Self {
+        Self { io, decoder: FrameDecoder::new(CONTROL_FRAME_MAX) }
+    }
+
+    /// The next message, with texts that are safe to print.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<ServerMessage, ControlError> {
         loop {
-            match decoder.next_message() {
-                Ok(Some(message)) => hear(text::clean(message)).await,
-                Ok(None) => break,
-                Err(error) => return ControlError::Frame(error),
+            if let Some(message) = self.decoder.next_message().map_err(ControlError::Frame)? {
+                return Ok(text::clean(message));
+            }
+            let mut piece = [0; 1024];
+            match self.io.read(&mut piece).await.map_err(ControlError::Io)? {
+                0 => return Err(ControlError::Ended),
+                length => self.decoder.push(&piece[..length]),
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,10 +15,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use super::clock::{Moment, TICK};
+
 /// Bounds for what a server may ask for.
 const BEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
-/// How often the clocks are looked at, at most: a laptop that woke up should not wait for its next heartbeat.
-const TICK: Duration = Duration::from_secs(1);
 /// Bytes may flow while the control stream stands still behind them, but not forever: this many silences long.
 const CONTROL_PATIENCE: u32 = 4;
 
@@ -49,10 +49,8 @@ impl Pace {
 /// What the watchdog looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
-    /// The monotonic clock, from any start.
-    pub(crate) clock: Duration,
-    /// The wall clock, from any start: it goes on while a machine sleeps.
-    pub(crate) wall: Duration,
+    /// When.
+    pub(crate) at: Moment,
     /// Bytes read from the first lane so far.
     pub(crate) bytes: u64,
     /// Control messages heard so far.
@@ -105,45 +103,52 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     pub(crate) fn new(pace: Pace, now: Sample) -> Self {
-        Self { pace, last: now, bytes_at: now.clock, messages_at: now.clock, ping_at: now.clock, probe: None }
+        Self {
+            pace,
+            last: now,
+            bytes_at: now.at.clock,
+            messages_at: now.at.clock,
+            ping_at: now.at.clock,
+            probe: None,
+        }
     }
 
     /// Looks. To be called at least once a heartbeat; a call that comes late is taken for a machine that slept.
     pub(crate) fn look(&mut self, now: Sample) -> Verdict {
         let Pace { beat, dead_after, probe, .. } = self.pace;
-        let passed = now.clock.saturating_sub(self.last.clock);
-        let jumped = now.wall.saturating_sub(self.last.wall).saturating_sub(passed);
+        let jumped = now.at.jumped(self.last.at, beat * 2);
+        let clock = now.at.clock;
         if now.bytes != self.last.bytes {
-            self.bytes_at = now.clock;
+            self.bytes_at = clock;
         }
         if now.messages != self.last.messages {
-            self.messages_at = now.clock;
+            self.messages_at = clock;
         }
         self.last = now;
-        if passed > beat * 2 || jumped > beat * 2 {
+        if jumped {
             // What was not heard meanwhile says nothing: nobody listened. Ask, and give it a moment.
-            (self.bytes_at, self.messages_at) = (now.clock, now.clock);
-            self.probe = Some((now.clock + probe, now.bytes));
-            self.ping_at = now.clock + beat;
+            (self.bytes_at, self.messages_at) = (clock, clock);
+            self.probe = Some((clock + probe, now.bytes));
+            self.ping_at = clock + beat;
             return Verdict::Ping;
         }
         if let Some((until, bytes)) = self.probe {
             if now.bytes != bytes {
                 self.probe = None;
-            } else if now.clock >= until {
+            } else if clock >= until {
                 return Verdict::Dead(Silence::Slept);
             }
         }
-        let silent = now.clock.saturating_sub(self.bytes_at);
+        let silent = clock.saturating_sub(self.bytes_at);
         if silent >= dead_after {
             return Verdict::Dead(Silence::NoBytes(silent));
         }
-        let mute = now.clock.saturating_sub(self.messages_at);
+        let mute = clock.saturating_sub(self.messages_at);
         if mute >= dead_after * CONTROL_PATIENCE {
             return Verdict::Dead(Silence::NoControl(mute));
         }
-        if now.clock >= self.ping_at {
-            self.ping_at = now.clock + beat;
+        if clock >= self.ping_at {
+            self.ping_at = clock + beat;
             return Verdict::Ping;
         }
         Verdict::Alive
@@ -188,8 +193,7 @@ pub(crate) async fn run(
 ) -> Silence {
     let start = Instant::now();
     let sample = || Sample {
-        clock: start.elapsed(),
-        wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        at: Moment::now(start),
         bytes: bytes(),
         messages: heard.messages.load(Ordering::Relaxed),
     };
@@ -234,7 +238,7 @@ mod tests {
 
     /// A sample at `clock` seconds, with the wall clock ahead by `slept`.
     fn at(clock: u64, slept: u64, bytes: u64, messages: u64) -> Sample {
-        Sample { clock: s(clock), wall: s(1_000_000 + clock + slept), bytes, messages }
+        Sample { at: Moment { clock: s(clock), wall: s(1_000_000 + clock + slept) }, bytes, messages }
     }
 
     #[test]
@@ -277,8 +281,8 @@ mod tests {
             let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
             dog.look(at(1, 0, 5, 5));
             assert_eq!(dog.look(wake), Verdict::Ping, "asks at once, though the silence was long");
-            let t0 = wake.clock.as_secs();
-            let slept = wake.wall.as_secs() - 1_000_000 - t0;
+            let t0 = wake.at.clock.as_secs();
+            let slept = wake.at.wall.as_secs() - 1_000_000 - t0;
             assert_eq!(dog.look(at(t0 + 1, slept, 5, 5)), Verdict::Alive);
             assert_eq!(dog.look(at(t0 + 2, slept, 5, 5)), Verdict::Alive);
             assert_eq!(dog.look(at(t0 + 3, slept, 5, 5)), Verdict::Dead(Silence::Slept));

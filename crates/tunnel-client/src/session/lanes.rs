@@ -3,14 +3,17 @@
 //! Each lane has a driver, which moves its bytes and waits for nobody, and a doorman, which takes the streams the
 //! server opens and owns their tasks.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::compat::TokioAsyncReadCompatExt;
-use tracing::debug;
+use tracing::{Instrument, debug};
 use tunnel_io::BoxedIo;
 use tunnel_mux::{Activity, Config, Incoming, LaneError, Opener};
 use tunnel_protocol::{Welcome, login::Attach};
@@ -140,10 +143,10 @@ impl Lanes {
         have.saturating_add(coming) < wanted.min(self.max)
     }
 
-    fn put_off(&mut self, retry_after: Option<std::time::Duration>) {
+    fn put_off(&mut self, retry_after: Option<Duration>) {
         // A lane may die with its path: never again at once.
         self.backoff.at_least(1);
-        self.retry_at = Instant::now() + self.backoff.next(random(), retry_after);
+        self.retry_at = Instant::now() + self.backoff.next(Duration::MAX, random(), retry_after);
     }
 
     fn start(&mut self, io: BoxedIo, order: Order) -> (Opener, Activity) {
@@ -151,7 +154,8 @@ impl Lanes {
         self.count.fetch_add(1, Ordering::Relaxed);
         let driver = lane.driver;
         self.drivers.spawn(async move { (order, driver.await) });
-        self.doormen.spawn(admit(lane.incoming, Arc::clone(&self.shared), Arc::clone(&self.gauge)));
+        let doorman = admit(lane.incoming, Arc::clone(&self.shared), Arc::clone(&self.gauge));
+        self.doormen.spawn(doorman.in_current_span());
         (lane.opener, lane.activity)
     }
 }

@@ -46,7 +46,11 @@ async fn introduce<T: Io>(
     settings: &Settings,
     attach: Option<Attach>,
 ) -> Result<Welcome, LoginError> {
-    let nonce = if settings.plaintext { Some(read(io, FrameDecoder::next_message::<Challenge>).await?.nonce) } else { None };
+    let nonce = if settings.plaintext {
+        Some(read(io, FrameDecoder::next_message::<Challenge>).await?.nonce)
+    } else {
+        None
+    };
     let hello = Hello {
         versions: SUPPORTED,
         credential: credential(settings, nonce.as_ref()),
@@ -101,7 +105,9 @@ async fn read<M>(
 
 fn no_connection(settings: &Settings) -> DialError {
     let (server, after) = (settings.dialer.describe(), settings.timeouts.dial.as_secs_f32());
-    DialError::Other(format!("no connection to {server} within {after} s; check that it can be reached").into())
+    DialError::Other(
+        format!("no connection to {server} within {after} s; check that it can be reached").into(),
+    )
 }
 
 #[cfg(test)]

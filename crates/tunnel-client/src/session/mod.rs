@@ -11,6 +11,7 @@ pub(crate) mod supervisor;
 
 mod backoff;
 mod binds;
+mod clock;
 mod control;
 mod heartbeat;
 mod in_flight;
@@ -32,7 +33,7 @@ use tunnel_protocol::{ClientMessage, ServerMessage};
 
 pub(crate) use self::in_flight::{Gauge, InFlight};
 use self::{
-    control::OUTBOX,
+    control::{Inbox, OUTBOX},
     heartbeat::{Heard, Pace},
     lanes::Lanes,
     login::Established,
@@ -58,6 +59,22 @@ pub(crate) enum Report {
     Message(ServerMessage),
     /// The number of lanes is another now.
     Lanes(u32),
+}
+
+/// Tells sessions apart within this client, whatever ids servers give them.
+pub(crate) type Key = u64;
+
+/// How a session reports.
+pub(crate) struct Reporter {
+    pub(crate) key: Key,
+    pub(crate) reports: mpsc::Sender<(Key, Report)>,
+}
+
+impl Reporter {
+    async fn tell(&self, report: Report) {
+        // The receiver lives as long as the supervisor, which no session outlives.
+        let _ = self.reports.send((self.key, report)).await;
+    }
 }
 
 /// How a session ended.
@@ -96,7 +113,7 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     established: Established,
     channels: Channels,
-    report: impl AsyncFn(Report),
+    reporter: Reporter,
 ) -> SessionEnd {
     let Established { io, welcome } = established;
     let Channels { outbox, outgoing, mut leave } = channels;
@@ -107,6 +124,7 @@ pub(crate) async fn run(
         return SessionEnd::Lost("the connection to the server was lost right after the login".into());
     };
     let (reader, writer) = tokio::io::split(control);
+    let mut inbox = Inbox::new(reader);
 
     let pace = Pace::new(welcome.heartbeat_ms, welcome.dead_after_ms, shared.settings.timeouts.probe);
     let (heard, pongs) = Heard::new();
@@ -116,24 +134,30 @@ pub(crate) async fn run(
     let count = lanes.count();
     let recount = Notify::new();
 
-    let receive = control::receive(reader, async |message| {
-        heard.message();
-        match message {
-            ServerMessage::Ping { seq } => {
-                // A full outbox means a server that doesn't read: it has no use for an answer.
-                let _ = outbox.try_send(ClientMessage::Pong { seq });
+    let receive = async {
+        loop {
+            let message = match inbox.next().await {
+                Ok(message) => message,
+                Err(error) => return error,
+            };
+            heard.message();
+            match message {
+                ServerMessage::Ping { seq } => {
+                    // A full outbox means a server that doesn't read: it has no use for an answer.
+                    let _ = outbox.try_send(ClientMessage::Pong { seq });
+                }
+                ServerMessage::Pong { seq: LAST_PING } => flushed.notify_one(),
+                ServerMessage::Pong { seq } => heard.pong(seq),
+                ServerMessage::Drained => drained.notify_one(),
+                ServerMessage::WantLanes { lanes } => {
+                    wanted_lanes.send_replace(lanes);
+                }
+                ServerMessage::Request(request) => shared.emit(Event::Request(request)),
+                ServerMessage::Notice { message } => shared.emit(Event::Notice { message }),
+                other => reporter.tell(Report::Message(other)).await,
             }
-            ServerMessage::Pong { seq: LAST_PING } => flushed.notify_one(),
-            ServerMessage::Pong { seq } => heard.pong(seq),
-            ServerMessage::Drained => drained.notify_one(),
-            ServerMessage::WantLanes { lanes } => {
-                wanted_lanes.send_replace(lanes);
-            }
-            ServerMessage::Request(request) => shared.emit(Event::Request(request)),
-            ServerMessage::Notice { message } => shared.emit(Event::Notice { message }),
-            other => report(Report::Message(other)).await,
         }
-    });
+    };
     let ping = |seq| {
         let _ = outbox.try_send(ClientMessage::Ping { seq });
     };
@@ -146,7 +170,7 @@ pub(crate) async fn run(
     let recounted = async {
         loop {
             recount.notified().await;
-            report(Report::Lanes(count.load(Ordering::Relaxed))).await;
+            reporter.tell(Report::Lanes(count.load(Ordering::Relaxed))).await;
         }
     };
     let left = async {

@@ -9,24 +9,22 @@
 //! ```
 //! It waits for nothing but messages and clocks, so nothing a server does, or leaves undone, can stop it.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 use tunnel_protocol::{Code, Refusal, ServerMessage, Welcome};
 
 use super::{
-    Handle, Report, SessionEnd,
+    Handle, Key, Report, Reporter, SessionEnd,
     backoff::Backoff,
     binds::{Binds, SETTLE},
     channels,
+    clock::{Moment, TICK},
     login::{Established, log_in},
 };
 use crate::{
@@ -46,6 +44,9 @@ const REPORTS: usize = 64;
 const SOON: Duration = Duration::from_millis(100);
 /// An attempt that failed for good, though the client was online before, is repeated at the slowest pace.
 const SLOWEST: u32 = 8;
+
+/// A gap between two looks at the clocks that means the machine slept; looks are a second apart while offline.
+const SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the client ends, and tells everybody.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -70,15 +71,17 @@ struct Supervisor {
     backoff: Backoff,
     /// When the next attempt may begin.
     attempt_at: Instant,
+    /// Since when there has been no session that lasted.
+    unstable_since: Instant,
+    /// Both clocks when they were last looked at, if the client was offline then.
+    seen: Option<Moment>,
+    start: Instant,
     /// From the last welcome: how long names are held.
     held: Option<Duration>,
     draining: Option<Instant>,
     last_failure: String,
     wish: watch::Receiver<Wish>,
 }
-
-/// Tells sessions apart within this client, whatever ids servers give them.
-type Key = u64;
 
 /// A running session; dropping it ends it at once.
 struct Live {
@@ -100,6 +103,7 @@ impl Drop for Live {
 impl Supervisor {
     fn new(shared: Arc<Shared>) -> Self {
         let (reporter, reports) = mpsc::channel(REPORTS);
+        let start = Instant::now();
         Self {
             wish: shared.wish.subscribe(),
             shared,
@@ -111,7 +115,10 @@ impl Supervisor {
             current: None,
             leaving: Vec::new(),
             backoff: Backoff::default(),
-            attempt_at: Instant::now(),
+            attempt_at: start,
+            unstable_since: start,
+            seen: None,
+            start,
             held: None,
             draining: None,
             last_failure: String::new(),
@@ -121,6 +128,7 @@ impl Supervisor {
     /// The loop: first make things as they should be, then wait for the next change.
     async fn run(&mut self) -> Result<(), ClientError> {
         loop {
+            self.wake_up();
             let wake = self.reconcile(Instant::now());
             self.publish();
             if self.draining.is_some_and(|by| self.is_empty() || by <= Instant::now()) {
@@ -142,13 +150,10 @@ impl Supervisor {
                     // Aborted by a drain, or a bug in a dialer.
                     Err(died) => self.retry(died.to_string(), None),
                 },
-                Some(ended) = self.sessions.join_next() => {
-                    if let Ok((key, end)) = ended {
-                        self.ended(key, end);
-                    } else {
-                        self.bury();
-                    }
-                }
+                Some(ended) = self.sessions.join_next() => match ended {
+                    Ok((key, end)) => self.ended(key, end),
+                    Err(died) => self.bury(&died),
+                },
                 Some((key, report)) = self.reports.recv() => self.hear(key, report)?,
                 () = sleep_until(wake) => {}
             }
@@ -162,12 +167,13 @@ impl Supervisor {
             return wake.min(by);
         }
         match &mut self.current {
-            None if !self.attempts.is_empty() => {}
+            None if !self.attempts.is_empty() => wake = now + TICK,
             None if self.attempt_at <= now => {
                 let shared = Arc::clone(&self.shared);
                 self.attempts.spawn(async move { log_in(&shared.settings, None).await });
+                wake = now + TICK;
             }
-            None => wake = self.attempt_at,
+            None => wake = self.attempt_at.min(now + TICK),
             Some(live) => {
                 let outbox = &live.handle.outbox;
                 let synced = live.binds.sync(&self.shared, now, |message| outbox.try_send(message).is_ok());
@@ -188,6 +194,23 @@ impl Supervisor {
         wake
     }
 
+    /// If this machine slept while it was offline: what it waits for is over, or may never come.
+    fn wake_up(&mut self) {
+        let now = Moment::now(self.start);
+        let before = std::mem::replace(&mut self.seen, self.current.is_none().then_some(now));
+        let slept = self.current.is_none() && before.is_some_and(|before| now.jumped(before, SLEEP));
+        if slept && self.draining.is_none() {
+            debug!("this machine was asleep");
+            self.attempts = JoinSet::new();
+            self.backoff.reset();
+            self.attempt_at = Instant::now();
+        }
+    }
+
+    fn outage(&self) -> Duration {
+        self.unstable_since.elapsed()
+    }
+
     /// A login succeeded.
     fn welcomed(&mut self, established: Established) {
         let welcome = established.welcome.clone();
@@ -195,15 +218,11 @@ impl Supervisor {
         let key = self.next_key;
         self.next_key += 1;
         let (handle, ends) = channels();
-        let (shared, reporter) = (Arc::clone(&self.shared), self.reporter.clone());
-        let task = self.sessions.spawn(async move {
-            let report = async |report| {
-                // The receiver lives as long as the supervisor, which this task doesn't outlive.
-                let _ = reporter.send((key, report)).await;
-            };
-            // Boxed, as it is large and lives long.
-            (key, Box::pin(super::run(shared, established, ends, report)).await)
-        });
+        let shared = Arc::clone(&self.shared);
+        let reporter = Reporter { key, reports: self.reporter.clone() };
+        let span = info_span!("session", id = %welcome.session);
+        let session = async move { (key, super::run(shared, established, ends, reporter).await) };
+        let task = self.sessions.spawn(session.instrument(span));
         self.held = Some(Duration::from_secs(welcome.hold_s));
         self.last_failure.clear();
         self.shared.emit(Event::Connected {
@@ -218,7 +237,8 @@ impl Supervisor {
     /// A login failed.
     fn failed(&mut self, error: LoginError) -> Result<(), ClientError> {
         let was_online = self.held.is_some();
-        let hopeless = error.is_final() || (!was_online && (error.is_permanent() || self.shared.settings.fail_fast));
+        let hopeless =
+            error.is_final() || (!was_online && (error.is_permanent() || self.shared.settings.fail_fast));
         if hopeless {
             return Err(Arc::new(error).into());
         }
@@ -236,7 +256,7 @@ impl Supervisor {
             return;
         }
         let reason = text::printable(reason);
-        let retry_in = self.backoff.next(random(), retry_after);
+        let retry_in = self.backoff.next(self.outage(), random(), retry_after);
         self.attempt_at = Instant::now() + retry_in;
         warn!(%reason, ?retry_in, "not connected");
         self.last_failure.clone_from(&reason);
@@ -260,12 +280,10 @@ impl Supervisor {
         }
     }
 
-    /// A session's task died without a word: finds out whose it was.
-    fn bury(&mut self) {
-        let dead = |live: &Live| live.task.is_finished();
-        let keys: Vec<_> =
-            self.current.iter().chain(&self.leaving).filter(|live| dead(live)).map(|live| live.key).collect();
-        for key in keys {
+    /// A session's task died without a word: aborted by us, or by a panic.
+    fn bury(&mut self, died: &JoinError) {
+        let dead = self.current.iter().chain(&self.leaving).find(|live| live.task.id() == died.id());
+        if let Some(key) = dead.map(|live| live.key) {
             self.ended(key, SessionEnd::Lost("the session's task died; this is a bug in the client".into()));
         }
     }
@@ -300,7 +318,8 @@ impl Supervisor {
         self.leaving.push(live);
         // All clients hear this at the same moment.
         self.backoff.at_least(1);
-        let wait = self.backoff.next(random(), refusal.retry_after_ms.map(Duration::from_millis));
+        let wait =
+            self.backoff.next(Duration::ZERO, random(), refusal.retry_after_ms.map(Duration::from_millis));
         self.attempt_at = Instant::now() + wait;
         info!(%refusal, ?wait, "the server is going away");
         self.shared.emit(Event::Moving { refusal });
@@ -327,15 +346,17 @@ impl Supervisor {
     fn forgive(&mut self, live: &Live) {
         if live.since.elapsed() >= STABLE {
             self.backoff.reset();
+            self.unstable_since = Instant::now();
         }
     }
 
     fn publish(&self) {
-        let phase = match (&self.current, self.draining, self.held) {
+        let phase = match (self.is_empty(), self.draining, self.held) {
             (_, Some(_), _) => Phase::Draining,
-            (Some(_), ..) => Phase::Online,
-            (None, None, None) => Phase::Connecting,
-            (None, None, Some(_)) => Phase::Reconnecting,
+            // A session that is being left serves visitors until the next one does.
+            (false, ..) => Phase::Online,
+            (true, None, None) => Phase::Connecting,
+            (true, None, Some(_)) => Phase::Reconnecting,
         };
         let session = self.current.as_ref().or(self.leaving.last()).map(|live| SessionStatus {
             id: live.welcome.session,
@@ -386,7 +407,7 @@ fn finish(shared: &Shared, end: Result<(), ClientError>) {
     });
     if ended {
         debug!(?end, "client ended");
-        shared.table.end_all(end.err());
+        shared.table.end_all(end.err().as_ref());
         shared.state.send_replace(State { phase: Phase::Ended, ..State::default() });
     }
 }

@@ -15,14 +15,14 @@ use std::fmt;
 use tokio::sync::watch;
 use tunnel_protocol::{TunnelId, bind::PublicAddress};
 
+#[cfg(feature = "axum")]
+pub use self::axum::Visitor;
+use self::table::Registration;
 pub use self::{
     conn::Conn,
     listener::Listener,
     spec::{HttpTunnel, TcpTunnel},
 };
-#[cfg(feature = "axum")]
-pub use self::axum::Visitor;
-use self::table::Registration;
 use crate::{BindError, TunnelEnd};
 
 /// Whether a tunnel can be visited, and where.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tunnel_protocol::BindSpec;
+use tunnel_protocol::{BindSpec, Code, Refusal, limits::LABEL_MAX};
 
 use super::{
     Listener, Tunnel,
@@ -142,13 +142,28 @@ struct Wish {
 
 impl Wish {
     async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
+        check(&spec)?;
         Tunnel::new(self.table.add(spec, Handler::Forward(upstream))?).online().await
     }
 
     async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
+        check(&spec)?;
         let (queue, waiting) = mpsc::channel(self.backlog);
         let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue))?).online().await?;
         Ok(Listener::new(tunnel, waiting))
+    }
+}
+
+/// The server judges names; but it is not sent what no control frame may hold.
+fn check(spec: &BindSpec) -> Result<(), BindError> {
+    match spec {
+        BindSpec::Http { subdomain: Some(name), .. } | BindSpec::Http { preferred: Some(name), .. }
+            if name.len() > LABEL_MAX =>
+        {
+            let message = format!("a subdomain has at most {LABEL_MAX} characters; choose a shorter one");
+            Err(BindError::Refused(Refusal::permanent(Code::NameInvalid, message)))
+        }
+        _ => Ok(()),
     }
 }
 

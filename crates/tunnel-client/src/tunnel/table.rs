@@ -94,13 +94,13 @@ impl Table {
     }
 
     /// Wants nothing any more, and takes nothing more.
-    pub(crate) fn end_all(&self, reason: Option<ClientError>) {
+    pub(crate) fn end_all(&self, reason: Option<&ClientError>) {
         let mut inner = self.lock();
-        inner.ended.get_or_insert_with(|| reason.clone());
+        inner.ended.get_or_insert_with(|| reason.cloned());
         let entries = std::mem::take(&mut inner.entries);
         drop(inner);
         for entry in entries.into_values() {
-            entry.finish(TunnelEnd::Client(reason.clone()));
+            entry.finish(TunnelEnd::Client(reason.cloned()));
         }
     }
 
@@ -122,10 +122,9 @@ impl Entry {
     pub(crate) fn wish(&self) -> BindSpec {
         let mut spec = self.spec.clone();
         match (&mut spec, self.address()) {
-            (
-                BindSpec::Http { subdomain: None, preferred },
-                Some(PublicAddress::Http { subdomain, .. }),
-            ) => *preferred = Some(subdomain),
+            (BindSpec::Http { subdomain: None, preferred }, Some(PublicAddress::Http { subdomain, .. })) => {
+                *preferred = Some(subdomain);
+            }
             (BindSpec::Tcp { port: None, preferred }, Some(PublicAddress::Tcp { port, .. })) => {
                 *preferred = Some(port);
             }

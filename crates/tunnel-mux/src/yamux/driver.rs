@@ -88,7 +88,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
                     None => return Poll::Ready(self.wire.lock().farewell()),
                 }
             }
-            if let Some(error) = self.wire.lock().verdict() {
+            let verdict = self.wire.lock().verdict();
+            if let Some(error) = verdict {
                 // A last try to tell the peer; it is not waited for.
                 let _ = self.wire.lock().poll_flush(cx);
                 return Poll::Ready(Err(error));

@@ -31,8 +31,9 @@ use crate::error::{lane_lost, reset_by_peer};
 /// are still sent; then the peer gets a reset, unless both sides had shut down. A shut-down side is
 /// complete for the peer whatever follows: write all, shut down, drop, and nothing is lost.
 ///
-/// Reading and writing may happen on two tasks at once. A flush is a no-op, as the lane never
-/// holds bytes back: it says nothing about delivery.
+/// A shutdown waits like a write does while the peer's window is full, since the end takes its
+/// turn behind the bytes. A flush is a no-op, as the lane never holds bytes back: it says nothing
+/// about delivery. Reading and writing may happen on two tasks at once.
 pub struct Stream {
     // Dropped first, as the permit may only return once yamux was told.
     inner: ::yamux::Stream,

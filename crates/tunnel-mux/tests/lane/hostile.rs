@@ -165,10 +165,21 @@ async fn a_reset_with_a_body_does_not_derail_the_reader() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_while_streams_are_stuck() {
+async fn a_ping_never_stops_reading_though_writing_is_blocked() {
     let mut victim = Victim::new(&Config::default());
+    victim.peer.write_all(&frame(DATA, SYN, 1, 0, &[])).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(victim.end.incoming.accept().await.unwrap());
+    // A whole window that the peer does not read: more than the pipe and the lane hold.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { writer.write_all(&[1; 256 << 10]).await.unwrap() });
+    crate::support::until(|| victim.end.activity.bytes_written() >= 64 << 10).await;
     victim.peer.write_all(&frame(PING, SYN, 0, 42, &[])).await.unwrap();
-    assert_eq!(victim.read_frame().await, *frame(PING, ACK, 0, 42, &[]));
+    for _ in 0..50 {
+        victim.peer.write_all(&frame(DATA, 0, 1, 3, b"abc")).await.unwrap();
+        in_time(reader.read_exact(&mut [0; 3])).await.unwrap();
+    }
+    let pong = frame(PING, ACK, 0, 42, &[]);
+    in_time(async { while victim.read_frame().await != *pong {} }).await;
 }
 
 #[tokio::test]

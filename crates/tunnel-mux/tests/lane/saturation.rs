@@ -35,13 +35,13 @@ async fn exchange(pair: &mut Pair, streams: usize, len: usize) {
 #[tokio::test]
 async fn many_streams_both_ways_through_a_tiny_pipe() {
     let mut pair = Pair::piped(1 << 10, &Config::default());
-    in_time(exchange(&mut pair, 32, 1 << 20)).await;
+    in_time(exchange(&mut pair, 32, 600_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_streams_both_ways_on_many_threads() {
     let mut pair = Pair::tcp(&Config::default()).await;
-    in_time(exchange(&mut pair, 32, 4 << 20)).await;
+    in_time(exchange(&mut pair, 32, 2 << 20)).await;
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ pub(crate) async fn in_time<F: Future>(test: F) -> F::Output {
 
 /// `len` bytes that differ by `seed` and position.
 pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|i| ((i / 251) ^ (i % 251) ^ seed) as u8).collect()
+    (0..len).map(|i| ((i / 251) ^ (i % 251) ^ seed).to_le_bytes()[0]).collect()
 }
 
 /// Waits, by letting everything else run, until `done`.

@@ -182,6 +182,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Next::Header(missing) => {
                     let n = self.received.take(missing);
                     self.inbound.fed(n, &self.marks);
+                    self.outbound.queue_replies(&mut self.inbound.replies, &mut self.to_send);
                 }
             }
         }

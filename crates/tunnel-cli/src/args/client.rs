@@ -1,0 +1,165 @@
+//! The flags of the client's side.
+
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueEnum, builder::FalseyValueParser};
+use tunnel_client::Upstream;
+use tunnel_transport::ServerAddress;
+
+use crate::resolve::values;
+
+/// `tunnel http`.
+#[derive(Debug, Args)]
+pub struct HttpArgs {
+    /// Where visitors' requests go: PORT, HOST:PORT or http://HOST:PORT
+    #[arg(value_name = "UPSTREAM")]
+    pub upstream: Upstream,
+
+    /// The name below the server's domain [default: a random one, kept over restarts]
+    #[arg(long, value_name = "NAME")]
+    pub subdomain: Option<String>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub connection: Connection,
+}
+
+/// `tunnel client`.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// Where visitors' requests go: PORT, HOST:PORT or http://HOST:PORT
+    #[arg(long, value_name = "UPSTREAM")]
+    pub local: Upstream,
+
+    /// The name below the server's domain [default: a random one, kept over restarts]
+    #[arg(long, value_name = "NAME")]
+    pub subdomain: Option<String>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub connection: Connection,
+}
+
+/// `tunnel tcp`.
+#[derive(Debug, Args)]
+pub struct TcpArgs {
+    /// Where visitors' connections go: PORT or HOST:PORT
+    #[arg(value_name = "UPSTREAM")]
+    pub upstream: Upstream,
+
+    /// The server's port that visitors connect to [default: one the server chooses, kept over restarts]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub remote_port: Option<u16>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub connection: Connection,
+}
+
+/// How to reach the server, and what to show meanwhile.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The server's control port: HOST or HOST:PORT [default: that of the last `tunnel login`]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: Option<ServerAddress>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub credentials: Credentials,
+
+    /// Text for people, or one JSON object a line for scripts
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+
+    /// One line per request, and more about the connection
+    #[arg(long, short, value_parser = FalseyValueParser::new())]
+    pub verbose: bool,
+
+    /// How long visitors under way may take to finish when the client is asked to stop
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    pub grace: Duration,
+
+    /// Where the client keeps its id, names and logins [default: the user's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// How client and server know each other.
+#[derive(Debug, Args)]
+pub struct Credentials {
+    /// The token; better in a file, in TUNNEL_TOKEN or saved by `tunnel login`: others can see this command line
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<SecretText>,
+
+    /// A file that holds the token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Trust a server with a certificate from this issuer (PEM), instead of the key pinned in the token
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// No TLS, if the server runs without too: only for links that are encrypted already
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub plaintext: bool,
+
+    /// Whether the token was on the command line, where others can see it.
+    #[arg(skip)]
+    pub token_was_typed: bool,
+}
+
+/// `tunnel login`.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// The server's control port: HOST or HOST:PORT
+    #[arg(value_name = "HOST:PORT")]
+    pub server: ServerAddress,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub credentials: Credentials,
+
+    /// Save without trying whether the server takes the token
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub no_check: bool,
+
+    /// Where the client keeps its id, names and logins [default: the user's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// For whom a client's output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts: one JSON object a line.
+    Json,
+}
+
+/// A text that is in no log and no error message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SecretText {
+    type Err = Infallible;
+
+    /// Takes any text: clap shows values that fail to parse, so this one must not fail there.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}

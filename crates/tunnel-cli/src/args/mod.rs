@@ -1,0 +1,151 @@
+//! What can be typed: the commands and flags, as clap sees them.
+//!
+//! Names here are a contract with people's scripts. Nothing is decided here but which of two sources of one value
+//! counts; what the values mean together is `resolve`'s business.
+
+mod client;
+mod server;
+
+use std::{ffi::OsString, fmt, io::Write};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+
+pub use client::{ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, TcpArgs};
+pub use server::{Auth, DemoArgs, LogFormat, Ports, ServerArgs, TokenArgs, TokenCommand};
+
+use crate::env::{self, Environment};
+
+/// Puts a local service on a public address of your own.
+#[derive(Debug, Parser)]
+#[command(name = "tunnel", version, max_term_width = 110, propagate_version = true)]
+#[command(
+    after_help = "Every flag may be given as an environment variable: --data-dir as TUNNEL_DATA_DIR, and so on."
+)]
+pub struct Invocation {
+    /// Which log lines to show, for finding faults: `debug`, `tunnel_server=trace`, …
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: the public side, on a machine that visitors can reach
+    Server(Box<ServerArgs>),
+    /// Publish a local web service: `tunnel http 3000`
+    Http(HttpArgs),
+    /// Publish a local TCP service on a port of the server: `tunnel tcp 5432`
+    Tcp(TcpArgs),
+    /// The long form of `tunnel http`, with everything named
+    Client(ClientArgs),
+    /// Save a server and its token for later commands
+    Login(LoginArgs),
+    /// Make, list and revoke the tokens of a server, on the server's machine
+    Token(TokenArgs),
+    /// See it work: a server, a client and a small site in one process
+    Demo(DemoArgs),
+}
+
+/// A command line that can't be carried out, or one that asks for help; already in words.
+#[derive(Debug)]
+pub struct Usage(clap::Error);
+
+impl Usage {
+    fn new(message: impl fmt::Display) -> Self {
+        Self(Invocation::command().error(clap::error::ErrorKind::ArgumentConflict, message))
+    }
+
+    /// Prints it where it belongs: help to standard output, complaints to standard error.
+    pub fn print(&self) {
+        // Whoever closed the other end doesn't want to read it.
+        let _ = self.0.print();
+        let _ = std::io::stdout().flush();
+    }
+
+    /// The exit status that goes with it: 0 for help, 2 for bad usage.
+    pub fn status(&self) -> u8 {
+        u8::try_from(self.0.exit_code()).unwrap_or(2)
+    }
+}
+
+/// Reads a command line (with the program's name first) and the environment.
+///
+/// # Errors
+/// [`Usage`]: bad usage, or a call for help or the version.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> Result<Invocation, Usage> {
+    let command = env::attach(Invocation::command(), environment);
+    let matches = command.try_get_matches_from(arguments).map_err(Usage)?;
+    let mut invocation = Invocation::from_arg_matches(&matches).map_err(Usage)?;
+    if let Some(credentials) = invocation.command.credentials() {
+        settle(credentials, innermost(&matches))?;
+    }
+    Ok(invocation)
+}
+
+/// How a command logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging<'a> {
+    /// What to show: a level, or levels by module.
+    pub filter: &'a str,
+    /// As JSON instead of text.
+    pub json: bool,
+}
+
+impl Invocation {
+    /// How this command logs. A server tells what an operator would want to know; a client tells its story on
+    /// standard output, and logs nothing unless asked to.
+    pub fn logging(&self) -> Logging<'_> {
+        let (default, json) = match &self.command {
+            Command::Server(args) => ("info", args.log_format == LogFormat::Json),
+            Command::Demo(_) => ("warn", false),
+            _ => ("off", false),
+        };
+        Logging { filter: self.log.as_deref().unwrap_or(default), json }
+    }
+}
+
+impl Command {
+    fn credentials(&mut self) -> Option<&mut Credentials> {
+        match self {
+            Self::Http(args) => Some(&mut args.connection.credentials),
+            Self::Tcp(args) => Some(&mut args.connection.credentials),
+            Self::Client(args) => Some(&mut args.connection.credentials),
+            Self::Login(args) => Some(&mut args.credentials),
+            Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
+        }
+    }
+}
+
+/// A token may come as text or as a file: the one from the command line counts, two from there are one too many.
+fn settle(credentials: &mut Credentials, matches: &ArgMatches) -> Result<(), Usage> {
+    let source = |id| matches.value_source(id);
+    credentials.token_was_typed = source("token") == Some(ValueSource::CommandLine);
+    match (source("token"), source("token_file")) {
+        (Some(ValueSource::CommandLine), Some(ValueSource::CommandLine)) => {
+            Err(Usage::new("`--token` and `--token-file` can't both be given; leave one out"))
+        }
+        (Some(_), Some(ValueSource::CommandLine)) => {
+            credentials.token = None;
+            Ok(())
+        }
+        (Some(_), Some(_)) => {
+            credentials.token_file = None;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The flags of the server's side.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
+use ipnet::IpNet;
+use tunnel_server::Hostname;
+
+use crate::resolve::values;
+
+/// `tunnel server`.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// The domain whose subdomains are given to clients; `*.localhost` needs no DNS
+    #[arg(long, value_name = "NAME", value_parser = values::domain, default_value = "localhost")]
+    pub domain: Hostname,
+
+    /// The port for clients; 0 lets the system choose
+    #[arg(long, value_name = "PORT", default_value_t = tunnel_transport::DEFAULT_PORT)]
+    pub control_port: u16,
+
+    /// The port for web visitors; 0 lets the system choose
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub public_port: u16,
+
+    /// The address to listen on; `::` is every address, of IPv4 too
+    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
+    pub bind: IpAddr,
+
+    /// The ports that TCP tunnels may have, or `none`
+    #[arg(long, value_name = "FIRST-LAST", value_parser = values::ports, default_value = "20000-29999")]
+    pub tcp_ports: Ports,
+
+    /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root, else the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// How long visitors wait for a client that is away; 0s answers them at once
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub hold: Duration,
+
+    /// How long the name of a lost client is kept for it
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
+    pub lease: Duration,
+
+    /// How long visitors under way may take to finish when the server is asked to stop
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s")]
+    pub grace: Duration,
+
+    /// The form of the log, and with `json` of the lines about what is listened on
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub log_format: LogFormat,
+
+    /// Who may connect clients: holders of a token, or anyone (on loopback only)
+    #[arg(long, value_enum, default_value_t, value_name = "WHO")]
+    pub auth: Auth,
+
+    /// No TLS for clients: only for links that are encrypted already
+    #[arg(long, value_parser = FalseyValueParser::new(), conflicts_with_all = ["control_cert", "control_key"])]
+    pub plaintext: bool,
+
+    /// A certificate for clients to verify by its issuer (PEM, whole chain), instead of one of the server's own
+    #[arg(long, value_name = "FILE", requires = "control_key")]
+    pub control_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "control_cert")]
+    pub control_key: Option<PathBuf>,
+
+    /// The port in public web addresses, if visitors come through something that forwards another
+    #[arg(long, value_name = "PORT")]
+    pub public_url_port: Option<u16>,
+
+    /// A network (CIDR) whose X-Forwarded-* headers are believed; may be given several times
+    #[arg(long, value_name = "CIDR", value_parser = values::network, value_delimiter = ',')]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Most visitors of one tunnel at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_visitors: Option<u32>,
+}
+
+/// The ports of TCP tunnels; `None`: there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports(pub Option<RangeInclusive<u16>>);
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Holders of a token.
+    #[default]
+    Token,
+    /// Anyone who can connect.
+    None,
+}
+
+/// For whom a server's log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// `tunnel token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The server's data directory [default: as for `tunnel server`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// `tunnel token …`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, alone, on standard output
+    Create {
+        /// What to call it: who or what will use it
+        name: String,
+    },
+    /// List the tokens: names, ids and dates
+    List,
+    /// End a token: its clients are disconnected within a second or two
+    Revoke {
+        /// What it was called
+        name: String,
+    },
+}
+
+/// `tunnel demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Show the files of this directory instead of the sample site
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,97 @@
+//! The contract: commands, flags, defaults and the ways to get them wrong.
+
+use std::time::Duration;
+
+use super::*;
+
+fn parse_line(line: &str) -> Result<Invocation, Usage> {
+    // Every variable reads as empty, that is as not set: tests don't depend on where they run.
+    parse(line.split_whitespace().map(OsString::from), &|_| Some(OsString::new()))
+}
+
+fn server(line: &str) -> ServerArgs {
+    match parse_line(line).unwrap().command {
+        Command::Server(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_defaults_of_the_server() {
+    let args = server("tunnel server");
+    assert_eq!(args.domain.as_str(), "localhost");
+    assert_eq!((args.control_port, args.public_port), (4444, 8080));
+    assert_eq!(args.bind.to_string(), "::");
+    assert_eq!(args.tcp_ports, Ports(Some(20_000..=29_999)));
+    assert_eq!([args.hold, args.lease, args.grace], [10, 60, 30].map(Duration::from_secs));
+    assert_eq!((args.log_format, args.auth), (LogFormat::Text, Auth::Token));
+    assert!(!args.plaintext && args.trusted_proxy.is_empty() && args.data_dir.is_none());
+}
+
+#[test]
+fn every_flag_of_the_server() {
+    let args = server(
+        "tunnel server --domain vps.example.com --control-port 1 --public-port 0 --bind 127.0.0.1 --tcp-ports 5-6 \
+         --data-dir /d --hold 0s --lease 90s --grace 1m --log-format json --auth none --public-url-port 80 \
+         --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1,192.0.2.1 --max-visitors 5 --control-cert c --control-key k",
+    );
+    assert_eq!(args.trusted_proxy.len(), 3);
+    assert_eq!((args.max_visitors, args.public_url_port), (Some(5), Some(80)));
+    assert_eq!((args.log_format, args.auth), (LogFormat::Json, Auth::None));
+}
+
+#[test]
+fn the_commands_people_type() {
+    for line in [
+        "tunnel http 3000",
+        "tunnel http 3000 --subdomain myapp --server vps:4444 --token-file t --output json -v --grace 5s",
+        "tunnel http http://localhost:3000 --ca-file ca.pem",
+        "tunnel tcp 5432 --remote-port 25432 --plaintext",
+        "tunnel client --server vps.example.com:4444 --local localhost:3000 --subdomain myapp",
+        "tunnel token create laptop",
+        "tunnel token list --data-dir /d",
+        "tunnel token --data-dir /d revoke laptop",
+        "tunnel login vps:4444 --token tnl_x",
+        "tunnel login vps --no-check",
+        "tunnel demo --dir site",
+        "tunnel --log debug demo",
+    ] {
+        parse_line(line).unwrap_or_else(|usage| panic!("{line}: {}", usage.0));
+    }
+}
+
+#[test]
+fn bad_usage_is_told_apart_from_help() {
+    for line in [
+        "tunnel",
+        "tunnel htp 3000",
+        "tunnel http",
+        "tunnel http localhost",
+        "tunnel http 99999",
+        "tunnel http https://localhost:3000",
+        "tunnel http http://localhost:3000/api",
+        "tunnel http 3000 --server https://vps",
+        "tunnel http 3000 --token a --token-file b",
+        "tunnel tcp 22 --remote-port 0",
+        "tunnel client --server vps",
+        "tunnel server --control-cert c",
+        "tunnel server --plaintext --control-cert c --control-key k",
+        "tunnel server --auth maybe",
+        "tunnel server --max-visitors 0",
+        "tunnel server --hold soon",
+        "tunnel token create",
+    ] {
+        assert_eq!(parse_line(line).map(|_| ()).unwrap_err().status(), 2, "{line}");
+    }
+    for line in ["tunnel --help", "tunnel --version", "tunnel http --help", "tunnel help server"] {
+        assert_eq!(parse_line(line).map(|_| ()).unwrap_err().status(), 0, "{line}");
+    }
+}
+
+#[test]
+fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
+    let usage = parse_line("tunnel htp 3000").unwrap_err().0.to_string();
+    assert!(usage.contains("'http'"), "{usage}");
+    let invocation = parse_line("tunnel http 3000 --token tnl_secret").unwrap();
+    assert!(!format!("{invocation:?}").contains("tnl_secret"));
+}

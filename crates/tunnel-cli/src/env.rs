@@ -1,0 +1,106 @@
+//! The environment's variables: one for each flag, all listed here.
+//!
+//! A variable stands for its flag wherever that flag exists, and counts when the flag isn't typed. Flags that are
+//! switches take `1`, `true`, `yes`; `0`, `false`, `no` and the like leave them off. A variable that is set but empty
+//! counts as not set, as container files often leave them.
+
+use std::ffi::OsString;
+
+use clap::Command;
+
+/// Looks a variable up. Handed in, so that only `main` touches the process's environment.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Flag and variable.
+const VARIABLES: &[(&str, &str)] = &[
+    // Every command.
+    ("log", "TUNNEL_LOG"),
+    // The client's side.
+    ("server", "TUNNEL_SERVER"),
+    ("token", "TUNNEL_TOKEN"),
+    ("token-file", "TUNNEL_TOKEN_FILE"),
+    ("ca-file", "TUNNEL_CA_FILE"),
+    ("local", "TUNNEL_LOCAL"),
+    ("subdomain", "TUNNEL_SUBDOMAIN"),
+    ("remote-port", "TUNNEL_REMOTE_PORT"),
+    ("output", "TUNNEL_OUTPUT"),
+    ("verbose", "TUNNEL_VERBOSE"),
+    ("state-dir", "TUNNEL_STATE_DIR"),
+    ("no-check", "TUNNEL_NO_CHECK"),
+    // Both sides.
+    ("plaintext", "TUNNEL_PLAINTEXT"),
+    ("grace", "TUNNEL_GRACE"),
+    // The server's side.
+    ("domain", "TUNNEL_DOMAIN"),
+    ("control-port", "TUNNEL_CONTROL_PORT"),
+    ("public-port", "TUNNEL_PUBLIC_PORT"),
+    ("bind", "TUNNEL_BIND"),
+    ("tcp-ports", "TUNNEL_TCP_PORTS"),
+    ("data-dir", "TUNNEL_DATA_DIR"),
+    ("hold", "TUNNEL_HOLD"),
+    ("lease", "TUNNEL_LEASE"),
+    ("log-format", "TUNNEL_LOG_FORMAT"),
+    ("auth", "TUNNEL_AUTH"),
+    ("control-cert", "TUNNEL_CONTROL_CERT"),
+    ("control-key", "TUNNEL_CONTROL_KEY"),
+    ("public-url-port", "TUNNEL_PUBLIC_URL_PORT"),
+    ("trusted-proxy", "TUNNEL_TRUSTED_PROXY"),
+    ("max-visitors", "TUNNEL_MAX_VISITORS"),
+    // The demo.
+    ("dir", "TUNNEL_DIR"),
+];
+
+/// Gives every flag of `command` and its subcommands its variable.
+pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command {
+    let command = command.mut_args(|arg| {
+        let variable = VARIABLES.iter().find(|(flag, _)| arg.get_long() == Some(flag));
+        match variable {
+            Some((_, name)) if environment(name).is_none_or(|value| !value.is_empty()) => {
+                // The help names the variable and keeps what it holds, which may be a token, to itself.
+                arg.env(name).hide_env_values(true)
+            }
+            _ => arg,
+        }
+    });
+    command.mut_subcommands(|command| attach(command, environment))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Invocation;
+
+    fn flags(command: &Command, found: &mut BTreeSet<String>) {
+        let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+        found.extend(longs.filter(|long| !["help", "version"].contains(long)).map(str::to_owned));
+        command.get_subcommands().for_each(|command| flags(command, found));
+    }
+
+    #[test]
+    fn every_flag_is_listed_and_every_entry_is_a_flag() {
+        let mut found = BTreeSet::new();
+        flags(&Invocation::command(), &mut found);
+        let listed: BTreeSet<_> = VARIABLES.iter().map(|(flag, _)| (*flag).to_owned()).collect();
+        assert_eq!(found, listed);
+        for (flag, name) in VARIABLES {
+            assert_eq!(*name, format!("TUNNEL_{}", flag.to_uppercase().replace('-', "_")));
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_attached() {
+        let has_env = |environment: Environment<'_>| {
+            let command = attach(Invocation::command(), environment);
+            let server = command.find_subcommand("server").unwrap();
+            let mut arguments = server.get_arguments();
+            arguments.find(|arg| arg.get_long() == Some("hold")).unwrap().get_env().is_some()
+        };
+        assert!(has_env(&|_| None));
+        assert!(has_env(&|_| Some("5s".into())));
+        assert!(!has_env(&|_| Some(OsString::new())));
+    }
+}

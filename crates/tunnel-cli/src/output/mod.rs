@@ -1,0 +1,69 @@
+//! Events to lines: for people as text, for scripts as JSON. Pure: what to print is decided here, and printed by
+//! [`console`].
+
+mod console;
+mod json;
+mod text;
+mod words;
+
+use std::time::{Duration, SystemTime};
+
+use tunnel_client::{Event, Refusal};
+
+use crate::args::Output;
+
+pub(crate) use self::{console::Console, words::chain};
+
+/// Tells a client's story, one line after the other.
+#[derive(Debug)]
+pub(crate) enum Narrator {
+    /// For people.
+    Text(text::Text),
+    /// For scripts.
+    Json(json::Json),
+}
+
+/// What a story is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// The upstream as people write it: `http://localhost:3000`.
+    pub(crate) upstream: String,
+    /// What is held while the client is away: `name` or `port`.
+    pub(crate) held: &'static str,
+    /// Whether requests and the connection's details are told.
+    pub(crate) verbose: bool,
+}
+
+/// When something happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    /// Since the client started.
+    pub(crate) since: Duration,
+    /// By the clock.
+    pub(crate) wall: SystemTime,
+}
+
+impl Narrator {
+    pub(crate) fn new(form: Output, subject: Subject) -> Self {
+        match form {
+            Output::Text => Self::Text(text::Text::new(subject)),
+            Output::Json => Self::Json(json::Json::new(subject)),
+        }
+    }
+
+    /// The lines to print for an event; often none.
+    pub(crate) fn tell(&mut self, event: &Event, at: At) -> Vec<String> {
+        match self {
+            Self::Text(text) => text.tell(event, at),
+            Self::Json(json) => json.tell(event, at).into_iter().collect(),
+        }
+    }
+
+    /// The lines for the end. A failure is told to people by `main`, on standard error.
+    pub(crate) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
+        match self {
+            Self::Text(_) => Vec::new(),
+            Self::Json(json) => json.end(at, failure),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A client's story for people: the address first, then one line per change with its reason.
+
+use std::time::Duration;
+
+use tunnel_client::{Event, Refusal};
+use tunnel_protocol::control::RequestReport;
+
+use super::{
+    At, Subject,
+    words::{next_try, printable, span},
+};
+
+/// How long a failing upstream is not mentioned again: each visitor meets it.
+const UPSTREAM_AGAIN: Duration = Duration::from_secs(10);
+
+/// The story so far.
+#[derive(Debug)]
+pub(crate) struct Text {
+    subject: Subject,
+    /// The address shown last.
+    url: Option<String>,
+    /// Since when there is no session.
+    lost: Option<Duration>,
+    upstream_failed: Option<Duration>,
+}
+
+impl Text {
+    pub(super) fn new(subject: Subject) -> Self {
+        Self { subject, url: None, lost: None, upstream_failed: None }
+    }
+
+    pub(super) fn tell(&mut self, event: &Event, at: At) -> Vec<String> {
+        let line = match event {
+            Event::Online { url, .. } => return self.online(url, at),
+            Event::Reconnecting { reason, retry_in, held } => {
+                self.lost(reason, *retry_in, held.is_some(), at)
+            }
+            Event::Refused { refusal, retry_in, .. } => self.not_back(refusal, *retry_in),
+            Event::Unbound { refusal, retry_in, .. } => {
+                self.lost.get_or_insert(at.since);
+                self.not_back(refusal, *retry_in)
+            }
+            Event::Moving { refusal } => {
+                self.lost.get_or_insert(at.since);
+                format!(
+                    "moving to a new session: {}; visitors under way are finished on the old one",
+                    refusal.message
+                )
+            }
+            Event::Draining => "stopping: no new visitors, those under way may finish".into(),
+            Event::Notice { message } => format!("the server says: {message}"),
+            Event::UpstreamFailed { upstream, message, .. } => {
+                match self.upstream_failed(upstream, message, at) {
+                    Some(line) => line,
+                    None => return Vec::new(),
+                }
+            }
+            Event::Missed { count } => format!("{count} events came too fast to be shown"),
+            Event::Request(report) if self.subject.verbose => request(report, at),
+            Event::Connected { server, account, .. } if self.subject.verbose => {
+                format!("logged in as {account} ({server})")
+            }
+            Event::LaneAdded { lanes } | Event::LaneLost { lanes } if self.subject.verbose => {
+                format!("connections to the server: {lanes}")
+            }
+            _ => return Vec::new(),
+        };
+        vec![printable(&line)]
+    }
+
+    fn online(&mut self, url: &str, at: At) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(lost) = self.lost.take()
+            && self.url.is_some()
+        {
+            lines.push(format!("online again after {}", span(at.since.saturating_sub(lost))));
+        }
+        if self.url.as_deref() != Some(url) {
+            self.url = Some(url.to_owned());
+            lines.push(printable(&format!("{url} -> {}", self.subject.upstream)));
+        }
+        lines
+    }
+
+    fn lost(&mut self, reason: &str, retry_in: Duration, held: bool, at: At) -> String {
+        self.lost.get_or_insert(at.since);
+        let next = next_try(retry_in);
+        let held = if held { format!("; {} held for you", self.subject.held) } else { String::new() };
+        let verb = if self.url.is_some() { "reconnecting" } else { "connecting" };
+        format!("{verb}: {reason}, {next}{held}")
+    }
+
+    fn not_back(&self, refusal: &Refusal, retry_in: Option<Duration>) -> String {
+        let what = self.url.as_deref().unwrap_or("the tunnel");
+        match retry_in {
+            Some(after) => format!("{what} is offline: {}, {}", refusal.message, next_try(after)),
+            None => format!("{what} is over: {}", refusal.message),
+        }
+    }
+
+    fn upstream_failed(&mut self, upstream: &str, message: &str, at: At) -> Option<String> {
+        let lately = self.upstream_failed.is_some_and(|last| at.since.saturating_sub(last) < UPSTREAM_AGAIN);
+        if lately && !self.subject.verbose {
+            return None;
+        }
+        self.upstream_failed = Some(at.since);
+        Some(format!("a visitor came and {upstream} was not there: {message}"))
+    }
+}
+
+/// `15:04:11Z GET /path 200 12 ms 203.0.113.9`
+fn request(report: &RequestReport, at: At) -> String {
+    let clock = humantime::format_rfc3339_seconds(at.wall).to_string();
+    let clock = clock.split_once('T').map_or(clock.as_str(), |(_, clock)| clock);
+    let dropped = match report.dropped {
+        0 => String::new(),
+        dropped => format!(" ({dropped} before it not shown)"),
+    };
+    let RequestReport { method, path, status, duration_ms, visitor, .. } = report;
+    format!("{clock} {method} {path} {status} {duration_ms} ms {}{dropped}", visitor.ip())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What a person reads, line by line.
+
+use std::time::SystemTime;
+
+use tunnel_client::{Code, SessionId, TunnelId};
+use tunnel_protocol::RequestId;
+
+use super::*;
+
+fn at(millis: u64) -> At {
+    At { since: Duration::from_millis(millis), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(3_661) }
+}
+
+fn story(verbose: bool, events: &[(u64, Event)]) -> Vec<String> {
+    let subject = Subject { upstream: "http://localhost:3000".into(), held: "name", verbose };
+    let mut text = Text::new(subject);
+    events.iter().flat_map(|(millis, event)| text.tell(event, at(*millis))).collect()
+}
+
+fn online(url: &str) -> Event {
+    Event::Online { tunnel: TunnelId(1), url: url.into() }
+}
+
+fn reconnecting(reason: &str, millis: u64, held: bool) -> Event {
+    let held = held.then_some(Duration::from_secs(60));
+    Event::Reconnecting { reason: reason.into(), retry_in: Duration::from_millis(millis), held }
+}
+
+fn report(path: &str) -> RequestReport {
+    RequestReport {
+        tunnel: TunnelId(1),
+        request: RequestId(1),
+        visitor: "203.0.113.9:50000".parse().unwrap(),
+        method: "GET".into(),
+        path: path.into(),
+        status: 200,
+        duration_ms: 12,
+        dropped: 0,
+    }
+}
+
+#[test]
+fn a_lost_and_found_connection() {
+    let lines = story(
+        false,
+        &[
+            (
+                100,
+                Event::Connected { session: SessionId(1), server: "tunnel/0".into(), account: "ci".into() },
+            ),
+            (200, online("http://myapp.localhost:8080")),
+            (20_000, reconnecting("no heartbeat for 15 s", 800, true)),
+            (20_800, reconnecting("the server refused the connection", 0, true)),
+            (21_200, online("http://myapp.localhost:8080")),
+        ],
+    );
+    assert_eq!(
+        lines,
+        [
+            "http://myapp.localhost:8080 -> http://localhost:3000",
+            "reconnecting: no heartbeat for 15 s, next try in 0.8 s; name held for you",
+            "reconnecting: the server refused the connection, next try now; name held for you",
+            "online again after 1.2 s",
+        ]
+    );
+}
+
+#[test]
+fn a_first_connection_that_takes_its_time_shows_the_address_alone() {
+    let lines = story(
+        false,
+        &[(10, reconnecting("cannot connect", 250, false)), (300, online("http://a.localhost"))],
+    );
+    assert_eq!(
+        lines,
+        ["connecting: cannot connect, next try in 0.2 s", "http://a.localhost -> http://localhost:3000"]
+    );
+}
+
+#[test]
+fn another_address_after_a_reconnect_is_shown() {
+    let lines = story(
+        false,
+        &[
+            (0, online("http://a.localhost")),
+            (1_000, reconnecting("gone", 0, true)),
+            (2_000, online("http://b.localhost")),
+        ],
+    );
+    assert_eq!(lines[2..], ["online again after 1.0 s", "http://b.localhost -> http://localhost:3000"]);
+}
+
+#[test]
+fn what_the_server_does_to_a_tunnel() {
+    let refusal = || Refusal::permanent(Code::TakenOver, "another client took it");
+    let lines = story(
+        false,
+        &[
+            (0, online("http://a.localhost")),
+            (1, Event::Moving { refusal: Refusal::passing(Code::Draining, "the server is restarting", 0) }),
+            (501, online("http://a.localhost")),
+            (
+                600,
+                Event::Unbound {
+                    tunnel: TunnelId(1),
+                    refusal: refusal(),
+                    retry_in: Some(Duration::from_secs(3)),
+                },
+            ),
+            (700, Event::Refused { tunnel: TunnelId(1), refusal: refusal(), retry_in: None }),
+        ],
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            "moving to a new session: the server is restarting; visitors under way are finished on the old one",
+            "online again after 0.5 s",
+            "http://a.localhost is offline: another client took it, next try in 3.0 s",
+            "http://a.localhost is over: another client took it",
+        ]
+    );
+}
+
+#[test]
+fn requests_are_told_when_asked_for_and_can_do_no_harm() {
+    let events = [(0, Event::Request(report("/a?b=1"))), (1, Event::Request(report("/\x1b]0;x\x07\n")))];
+    assert!(story(false, &events).is_empty());
+    assert_eq!(
+        story(true, &events),
+        [
+            "01:01:01Z GET /a?b=1 200 12 ms 203.0.113.9",
+            "01:01:01Z GET /\\u{1b}]0;x\\u{7}\\n 200 12 ms 203.0.113.9"
+        ]
+    );
+}
+
+#[test]
+fn an_upstream_that_is_down_is_mentioned_now_and_then() {
+    let failed = || Event::UpstreamFailed {
+        tunnel: TunnelId(1),
+        upstream: "localhost:3000".into(),
+        code: Code::UpstreamRefused,
+        message: "connection refused".into(),
+    };
+    let lines = story(false, &[(0, failed()), (5_000, failed()), (10_001, failed())]);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0], "a visitor came and localhost:3000 was not there: connection refused");
+}

@@ -1,0 +1,224 @@
+//! From the flags of `tunnel http`, `tcp`, `client` and `login`, and the saved logins, to what a client is told.
+
+use std::{
+    io::{BufRead, IsTerminal},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tunnel_client::{Token, Trust, Upstream};
+use tunnel_protocol::token::ParseTokenError;
+use tunnel_transport::ServerAddress;
+
+use crate::{
+    args::{ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, TcpArgs},
+    state::{
+        files::{self, FileError},
+        logins::{Logins, SavedLogin},
+        places,
+    },
+};
+
+/// Why a client can't even be tried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// No server was named, now or ever.
+    #[error(
+        "no server is known; name one with --server HOST:4444, or save one: tunnel login HOST:4444 --token T"
+    )]
+    NoServer,
+    /// The token is none.
+    #[error("{0}")]
+    Token(#[from] ParseTokenError),
+    /// A token was expected on standard input.
+    #[error("no token was given; use --token-file FILE, TUNNEL_TOKEN, or type it when asked")]
+    NoToken,
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// All a client is told before it runs.
+#[derive(Debug)]
+pub(crate) struct ClientPlan {
+    pub(crate) target: Target,
+    pub(crate) publish: Publish,
+    pub(crate) upstream: Upstream,
+    pub(crate) output: Output,
+    pub(crate) verbose: bool,
+    pub(crate) grace: Duration,
+    /// `None`: there is no place for state, and the client starts anew each time.
+    pub(crate) state: Option<PathBuf>,
+    /// What the person should know first.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A server, how to know it and how to be known there.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) server: ServerAddress,
+    pub(crate) token: Option<Token>,
+    /// `None`: by the token's pin, or the system's issuers.
+    pub(crate) trust: Option<Trust>,
+}
+
+/// What to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Publish {
+    /// A web name.
+    Http { subdomain: Option<String> },
+    /// A port.
+    Tcp { remote_port: Option<u16> },
+}
+
+/// All `tunnel login` needs.
+#[derive(Debug)]
+pub(crate) struct LoginPlan {
+    pub(crate) target: Target,
+    pub(crate) save: SavedLogin,
+    pub(crate) check: bool,
+    pub(crate) state: PathBuf,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl HttpArgs {
+    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+        plan(Publish::Http { subdomain: self.subdomain }, self.upstream, self.connection)
+    }
+}
+
+impl ClientArgs {
+    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+        plan(Publish::Http { subdomain: self.subdomain }, self.local, self.connection)
+    }
+}
+
+impl TcpArgs {
+    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+        plan(Publish::Tcp { remote_port: self.remote_port }, self.upstream, self.connection)
+    }
+}
+
+impl LoginArgs {
+    /// Asks for the token on standard input if it is nowhere else.
+    pub(crate) fn resolve(self) -> Result<LoginPlan, ResolveError> {
+        let mut warnings = Vec::new();
+        let credentials = self.credentials;
+        let token = match given_token(&credentials, &mut warnings)? {
+            Some(token) => token,
+            None => token_from_input()?,
+        };
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let save = SavedLogin {
+            server: self.server.to_string(),
+            token: token.expose(),
+            ca_file: credentials.ca_file.as_ref().map(absolute),
+            plaintext: credentials.plaintext,
+        };
+        let trust = trust(credentials.plaintext, credentials.ca_file.as_deref(), &mut warnings)?;
+        let target = Target { server: self.server, token: Some(token), trust };
+        let state = places::client_state(self.state_dir)?;
+        Ok(LoginPlan { target, save, check: !self.no_check, state, warnings })
+    }
+}
+
+fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<ClientPlan, ResolveError> {
+    let Connection { server, credentials, output, verbose, grace, state_dir } = connection;
+    let mut warnings = Vec::new();
+    let state = match places::client_state(state_dir) {
+        Ok(state) => Some(state),
+        Err(error) => {
+            warnings.push(error.to_string());
+            None
+        }
+    };
+    let logins = state.as_deref().map(Logins::load).transpose()?.unwrap_or_default();
+    if credentials.token_was_typed {
+        warnings.push(
+            "a token on the command line can be seen by others on this machine; use --token-file, TUNNEL_TOKEN or \
+             `tunnel login`"
+                .into(),
+        );
+    }
+    let target = target(server, &credentials, &logins, &mut warnings)?;
+    Ok(ClientPlan { target, publish, upstream, output, verbose, grace, state, warnings })
+}
+
+/// Typed and environment first, then what is saved for that server; with no server named, the newest login's.
+fn target(
+    server: Option<ServerAddress>,
+    credentials: &Credentials,
+    logins: &Logins,
+    warnings: &mut Vec<String>,
+) -> Result<Target, ResolveError> {
+    let (server, saved) = match server {
+        Some(server) => (server.clone(), logins.of(&server.to_string())),
+        None => {
+            let newest = logins.newest().ok_or(ResolveError::NoServer)?;
+            (newest.server.parse().map_err(|_| ResolveError::NoServer)?, Some(newest))
+        }
+    };
+    let given = given_token(credentials, warnings)?;
+    // How a saved server is known belongs to the saved token, not to another one.
+    let saved = saved.filter(|_| given.is_none());
+    let token = match saved {
+        Some(saved) => Some(saved.token.parse()?),
+        None => given,
+    };
+    let plaintext = credentials.plaintext
+        || (credentials.ca_file.is_none() && saved.is_some_and(|saved| saved.plaintext));
+    let ca_file = credentials.ca_file.as_deref().or(saved.and_then(|saved| saved.ca_file.as_deref()));
+    let trust = trust(plaintext, ca_file, warnings)?;
+    Ok(Target { server, token, trust })
+}
+
+fn trust(
+    plaintext: bool,
+    ca_file: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Trust>, ResolveError> {
+    if plaintext {
+        warnings.push(
+            "--plaintext: whoever is between here and the server can read and change what visitors send"
+                .into(),
+        );
+        return Ok(Some(Trust::Plaintext));
+    }
+    Ok(ca_file.map(files::read_existing).transpose()?.map(Trust::CaFile))
+}
+
+fn given_token(credentials: &Credentials, warnings: &mut Vec<String>) -> Result<Option<Token>, ResolveError> {
+    if let Some(token) = &credentials.token {
+        return Ok(Some(token.expose().parse()?));
+    }
+    let Some(path) = &credentials.token_file else { return Ok(None) };
+    if path.as_os_str() == "-" {
+        return token_from_input().map(Some);
+    }
+    if let Some(mode) = files::open_to_others(path) {
+        warnings.push(format!(
+            "others on this machine can read {} (mode {mode:03o}); run: chmod 600 {}",
+            path.display(),
+            path.display()
+        ));
+    }
+    let bytes = files::read_existing(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| ParseTokenError::NotAToken)?;
+    Ok(Some(text.parse()?))
+}
+
+fn token_from_input() -> Result<Token, ResolveError> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        use std::io::Write;
+        // If it can't be asked for, it can still be typed.
+        let _ = write!(std::io::stderr(), "Token: ");
+    }
+    let mut line = String::new();
+    input.lock().read_line(&mut line).map_err(|_| ResolveError::NoToken)?;
+    if line.trim().is_empty() { Err(ResolveError::NoToken) } else { Ok(line.parse()?) }
+}
+
+#[cfg(test)]
+mod tests;

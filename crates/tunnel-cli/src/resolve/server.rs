@@ -1,0 +1,113 @@
+//! From the flags of `tunnel server` to what a server is told.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use tunnel_server::Config;
+
+use crate::{
+    args::{Auth, LogFormat, ServerArgs},
+    state::{files::FileError, places},
+};
+
+/// All a server is told before it runs.
+#[derive(Debug)]
+pub(crate) struct ServerPlan {
+    pub(crate) config: Config,
+    /// Where clients are taken; the port may be 0.
+    pub(crate) control: SocketAddr,
+    /// Where web visitors are taken; the port may be 0.
+    pub(crate) web: SocketAddr,
+    pub(crate) tls: Tls,
+    pub(crate) auth: Auth,
+    pub(crate) data: PathBuf,
+    pub(crate) format: LogFormat,
+}
+
+/// How the server shows clients who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// By its own key, whose pin is in the tokens.
+    Own,
+    /// By a certificate of the operator's.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// Not at all.
+    Plaintext,
+}
+
+impl ServerArgs {
+    pub(crate) fn resolve(self) -> Result<ServerPlan, FileError> {
+        let mut config = Config::new(self.domain);
+        config.public_port = self.public_url_port;
+        config.bind = self.bind;
+        config.tcp_ports = self.tcp_ports.0;
+        config.trusted_proxies = self.trusted_proxy;
+        config.timeouts.hold = self.hold;
+        config.timeouts.lease = self.lease;
+        config.timeouts.grace = self.grace;
+        if let Some(max) = self.max_visitors {
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            config.limits.visitors_per_tunnel = max;
+            // One tunnel's visitors must find room at the door.
+            config.limits.connections = config.limits.connections.max(max);
+        }
+        let tls = match (self.plaintext, self.control_cert, self.control_key) {
+            (true, ..) => Tls::Plaintext,
+            (false, Some(certificate), Some(key)) => Tls::Files { certificate, key },
+            (false, ..) => Tls::Own,
+        };
+        Ok(ServerPlan {
+            config,
+            control: SocketAddr::new(self.bind, self.control_port),
+            web: SocketAddr::new(self.bind, self.public_port),
+            tls,
+            auth: self.auth,
+            data: places::server_data(self.data_dir)?,
+            format: self.log_format,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, time::Duration};
+
+    use super::*;
+    use crate::args::{Command, parse};
+
+    fn plan(flags: &str) -> ServerPlan {
+        let words = format!("tunnel server --data-dir /d {flags}");
+        let invocation = parse(words.split_whitespace().map(OsString::from), &|_| Some(OsString::new()));
+        match invocation.unwrap().command {
+            Command::Server(args) => args.resolve().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_config_that_is_valid() {
+        let plan = plan(
+            "--bind 127.0.0.1 --public-url-port 80 --hold 1s --lease 2s --grace 3s --max-visitors 30000",
+        );
+        plan.config.validate().unwrap();
+        assert_eq!(
+            (plan.control.to_string(), plan.web.to_string()),
+            ("127.0.0.1:4444".into(), "127.0.0.1:8080".into())
+        );
+        assert_eq!(plan.config.bind.to_string(), "127.0.0.1");
+        let timeouts = &plan.config.timeouts;
+        assert_eq!([timeouts.hold, timeouts.lease, timeouts.grace], [1, 2, 3].map(Duration::from_secs));
+        assert_eq!(
+            (plan.config.limits.visitors_per_tunnel, plan.config.limits.connections),
+            (30_000, 30_000)
+        );
+        assert_eq!((plan.config.public_port, plan.data), (Some(80), "/d".into()));
+    }
+
+    #[test]
+    fn the_ways_to_show_who_it_is() {
+        assert_eq!(plan("").tls, Tls::Own);
+        assert_eq!(plan("--plaintext").tls, Tls::Plaintext);
+        let files = Tls::Files { certificate: "c".into(), key: "k".into() };
+        assert_eq!(plan("--control-cert c --control-key k").tls, files);
+    }
+}

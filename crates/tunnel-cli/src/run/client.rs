@@ -1,0 +1,232 @@
+//! `tunnel http`, `tunnel tcp` and `tunnel client`: one tunnel, for as long as it is wanted.
+
+use std::{
+    pin::Pin,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tunnel_client::{BindError, Client, Event, Events, PublicAddress, Tunnel, TunnelEnd};
+
+use super::{Failure, signals::Signals};
+use crate::{
+    output::{At, Console, Narrator, Subject},
+    resolve::client::{ClientPlan, Publish, Target},
+    state::{instance, names::Name, places},
+};
+
+/// Publishes until asked to stop, then drains.
+pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    for warning in &plan.warnings {
+        console.warning(warning);
+    }
+    let mut name = open_name(&plan, console);
+    let (upstream, held) = match plan.publish {
+        Publish::Http { .. } => (format!("http://{}", plan.upstream), "name"),
+        Publish::Tcp { .. } => (plan.upstream.to_string(), "port"),
+    };
+    let subject = Subject { upstream, held, verbose: plan.verbose };
+    let mut show = Show::new(Narrator::new(plan.output, subject), console);
+
+    let client =
+        builder(&plan.target, plan.state.as_deref(), console).report_requests(plan.verbose).start()?;
+    let events = client.events();
+    let binding = bind(&client, &plan, name.as_ref().and_then(Name::former).map(str::to_owned));
+    let online = |tunnel: &Tunnel| {
+        if let (Some(name), Some(address)) = (&mut name, tunnel.address())
+            && let Some(given) = given_name(&address)
+            && let Err(error) = name.remember(&given)
+        {
+            console.warning(&error.to_string());
+        }
+    };
+    let end = follow(&client, events, binding, &mut show, &mut signals, plan.grace, online).await;
+    show.end(&end);
+    end
+}
+
+/// A client for a target, known to be the same installation as last time.
+pub(super) fn builder(
+    target: &Target,
+    state: Option<&std::path::Path>,
+    console: Console,
+) -> tunnel_client::Builder {
+    let mut builder = Client::builder(target.server.to_string()).machine(&places::machine());
+    if let Some(token) = &target.token {
+        builder = builder.token(token.clone());
+    }
+    if let Some(trust) = &target.trust {
+        builder = builder.trust(trust.clone());
+    }
+    match state.map(instance::load_or_make) {
+        Some(Ok(id)) => builder = builder.instance(id),
+        Some(Err(error)) => console.warning(&format!("{error}; names may change after a restart")),
+        None => {}
+    }
+    builder
+}
+
+/// Shows a client and its one tunnel, until the client ends, the tunnel ends, or a person says so.
+pub(super) async fn follow(
+    client: &Client,
+    mut events: Events,
+    binding: impl Future<Output = Result<Tunnel, BindError>>,
+    show: &mut Show,
+    signals: &mut Signals,
+    grace: Duration,
+    mut online: impl FnMut(&Tunnel),
+) -> Result<(), Failure> {
+    let mut binding = std::pin::pin!(binding);
+    let mut bound = Bound::Waiting;
+    let mut draining: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
+    let end = loop {
+        tokio::select! {
+            // What happened is told before what it led to.
+            biased;
+            Some(event) = events.next() => {
+                show.tell(&event);
+                if let (Event::Online { .. }, Bound::To(tunnel)) = (&event, &bound) {
+                    online(tunnel);
+                }
+            }
+            result = &mut binding, if matches!(bound, Bound::Waiting) => match result {
+                Ok(tunnel) => {
+                    online(&tunnel);
+                    bound = Bound::To(tunnel);
+                }
+                // The client's own end says more.
+                Err(BindError::Ended(_)) => bound = Bound::Over,
+                Err(error) => break Err(error.into()),
+            },
+            end = bound.over() => {
+                bound = Bound::Over;
+                match end {
+                    // The client's own end says more.
+                    TunnelEnd::Client(_) => {}
+                    end => break Err(Failure::Tunnel(end)),
+                }
+            }
+            end = client.closed() => break end.map_err(Failure::from),
+            signal = signals.next() => {
+                if draining.is_some() {
+                    break Err(Failure::Killed(signal));
+                }
+                draining = Some(Box::pin(client.drain(grace)));
+            }
+            () = drained(&mut draining) => break Ok(()),
+        }
+    };
+    while let Some(event) = next_if_ready(&mut events).await {
+        show.tell(&event);
+    }
+    end
+}
+
+/// The one tunnel.
+enum Bound {
+    Waiting,
+    To(Tunnel),
+    Over,
+}
+
+impl Bound {
+    /// Why the tunnel is over, once it is; waits for ever if there is none.
+    async fn over(&self) -> TunnelEnd {
+        match self {
+            Self::To(tunnel) => tunnel.closed().await,
+            Self::Waiting | Self::Over => std::future::pending().await,
+        }
+    }
+}
+
+async fn drained(draining: &mut Option<Pin<Box<dyn Future<Output = ()> + '_>>>) {
+    match draining {
+        Some(draining) => draining.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_if_ready(events: &mut Events) -> Option<Event> {
+    tokio::select! {
+        biased;
+        event = events.next() => event,
+        () = std::future::ready(()) => None,
+    }
+}
+
+/// Asks for the tunnel, by the `former` name if the server is to choose one.
+async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Result<Tunnel, BindError> {
+    match &plan.publish {
+        Publish::Http { subdomain: Some(subdomain) } => {
+            client.http().subdomain(subdomain).forward(plan.upstream.clone()).await
+        }
+        Publish::Http { subdomain: None } => {
+            let tunnel = client.http();
+            let tunnel = if let Some(former) = former { tunnel.preferred(former) } else { tunnel };
+            tunnel.forward(plan.upstream.clone()).await
+        }
+        Publish::Tcp { remote_port } => {
+            let tunnel = client.tcp();
+            let tunnel = match (remote_port, former.and_then(|former| former.parse().ok())) {
+                (Some(port), _) => tunnel.remote_port(*port),
+                (None, Some(former)) => tunnel.preferred(former),
+                (None, None) => tunnel,
+            };
+            tunnel.forward(plan.upstream.clone()).await
+        }
+    }
+}
+
+/// The memory of the name, where the server is to choose one.
+fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
+    let kind = match plan.publish {
+        Publish::Http { subdomain: None } => "http",
+        Publish::Tcp { remote_port: None } => "tcp",
+        _ => return None,
+    };
+    let (server, upstream) = (plan.target.server.to_string(), plan.upstream.to_string());
+    match Name::open(plan.state.as_deref()?, &server, kind, &upstream) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            console.warning(&format!("{error}; the name may change after a restart"));
+            None
+        }
+    }
+}
+
+fn given_name(address: &PublicAddress) -> Option<String> {
+    match address {
+        PublicAddress::Http { subdomain, .. } => Some(subdomain.clone()),
+        PublicAddress::Tcp { port, .. } => Some(port.to_string()),
+        _ => None,
+    }
+}
+
+/// Prints a client's story.
+pub(super) struct Show {
+    narrator: Narrator,
+    console: Console,
+    started: Instant,
+}
+
+impl Show {
+    pub(super) fn new(narrator: Narrator, console: Console) -> Self {
+        Self { narrator, console, started: Instant::now() }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let lines = self.narrator.tell(event, self.now());
+        lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    fn end(&mut self, end: &Result<(), Failure>) {
+        let failure = end.as_ref().err().map(|failure| (failure.line(), failure.refusal()));
+        let failure = failure.as_ref().map(|(line, refusal)| (line.as_str(), *refusal));
+        let lines = self.narrator.end(self.now(), failure);
+        lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    fn now(&self) -> At {
+        At { since: self.started.elapsed(), wall: SystemTime::now() }
+    }
+}

@@ -1,0 +1,191 @@
+//! How a command can fail, what the person reads then, and the exit status.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use tunnel_client::{BindError, ClientError, Code, ConnectError, LoginError, Refusal, TunnelEnd};
+use tunnel_server::StartError;
+use tunnel_transport::CertError;
+
+use super::signals::Signal;
+use crate::{
+    output::chain,
+    resolve::client::ResolveError,
+    state::{files::FileError, tokens::TokenError},
+};
+
+/// Why a command ended otherwise than in good order. [`Failure::line`] is what to print.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// What was typed can't be carried out.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// A state file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A token can't be made, listed or revoked.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A server without tokens where others can reach it.
+    #[error(
+        "--auth none lets in anyone who can connect, so it works on loopback only, not on {0}; add --bind 127.0.0.1"
+    )]
+    OpenToAll(SocketAddr),
+    /// A port can't be listened on.
+    #[error("cannot listen on {address} for {whom} (choose another port with {flag})")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// For whom.
+        whom: &'static str,
+        /// The flag that names the port.
+        flag: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The sockets that a service manager passed on.
+    #[error("the sockets passed in LISTEN_FDS can't be used")]
+    Inherit(#[source] io::Error),
+    /// The directory to show.
+    #[error("cannot show {}", path.display())]
+    Site {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertError),
+    /// The server can't start.
+    #[error("the server can't start")]
+    Start(#[from] StartError),
+    /// The client can't connect.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The client has ended.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There is no tunnel.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The tunnel is over.
+    #[error(transparent)]
+    Tunnel(TunnelEnd),
+    /// The operating system doesn't pass signals on.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A second signal cut the draining short.
+    #[error("stopped at once by a second {0}; visitors under way were cut off")]
+    Killed(Signal),
+}
+
+impl Failure {
+    /// The exit status: 2 for bad usage, 128 plus the signal's number for [`Failure::Killed`], else 1.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Resolve(ResolveError::File(_)) => 1,
+            Self::Resolve(_) | Self::OpenToAll(_) | Self::Token(TokenError::Name) => 2,
+            Self::Killed(signal) => 128 + signal.number(),
+            _ => 1,
+        }
+    }
+
+    /// One line: what happened, why, and what to do next.
+    pub fn line(&self) -> String {
+        let what = chain(self);
+        match self.refusal().and_then(|refusal| advice(refusal.code)) {
+            Some(advice) => format!("{what}; {advice}"),
+            None => what,
+        }
+    }
+
+    /// The server's refusal, if that is what it was.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Bind(BindError::Refused(refusal)) | Self::Tunnel(TunnelEnd::Refused(refusal)) => {
+                Some(refusal)
+            }
+            Self::Bind(BindError::Ended(Some(error)))
+            | Self::Tunnel(TunnelEnd::Client(Some(error)))
+            | Self::Connect(ConnectError::Ended(error))
+            | Self::Client(error) => refusal_of(error),
+            _ => None,
+        }
+    }
+}
+
+fn refusal_of(error: &ClientError) -> Option<&Refusal> {
+    match error {
+        ClientError::SentAway(refusal) => Some(refusal),
+        ClientError::Login(error) => match &**error {
+            LoginError::Refused(refusal) => Some(refusal),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What to type next, where the server's own words can't know.
+fn advice(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unauthorized | Code::Revoked => Some("then run here: tunnel login HOST:PORT --token TOKEN"),
+        Code::NameTaken | Code::NameInvalid | Code::NameReserved => {
+            Some("run again with another --subdomain, or with none for a random one")
+        }
+        Code::PortTaken | Code::PortNotAllowed => {
+            Some("run again with another --remote-port, or with none for a free one")
+        }
+        Code::TakenOver => Some("to run both, give each its own --subdomain or --remote-port"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_a_status() {
+        let taken = Refusal::permanent(Code::NameTaken, "`a.localhost` is held by the token `ci`");
+        let unauthorized =
+            Arc::new(LoginError::Refused(Refusal::permanent(Code::Unauthorized, "unknown token")));
+        let in_use = io::Error::from(io::ErrorKind::AddrInUse);
+        for (failure, status, line) in [
+            (
+                Failure::Bind(BindError::Refused(taken)),
+                1,
+                "the server refused the tunnel (name-taken): `a.localhost` is held by the token `ci`; run again with \
+                 another --subdomain, or with none for a random one",
+            ),
+            (
+                Failure::Client(ClientError::Login(unauthorized)),
+                1,
+                "the server refused the login (unauthorized): unknown token; then run here: tunnel login HOST:PORT \
+                 --token TOKEN",
+            ),
+            (
+                Failure::Listen {
+                    address: "127.0.0.1:8080".parse().unwrap(),
+                    whom: "web visitors",
+                    flag: "--public-port",
+                    source: in_use,
+                },
+                1,
+                "cannot listen on 127.0.0.1:8080 for web visitors (choose another port with --public-port): address in use",
+            ),
+            (
+                Failure::OpenToAll("[::]:4444".parse().unwrap()),
+                2,
+                "--auth none lets in anyone who can connect, so it works on loopback only, not on [::]:4444; add \
+                 --bind 127.0.0.1",
+            ),
+        ] {
+            assert_eq!((failure.status(), failure.line().as_str()), (status, line));
+        }
+        assert_eq!(Failure::Killed(Signal::Interrupt).status(), 130);
+        assert_eq!(Failure::Killed(Signal::Terminate).status(), 143);
+    }
+}

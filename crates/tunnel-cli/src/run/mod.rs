@@ -1,0 +1,40 @@
+//! The commands: each takes a plan that `resolve` made, runs the engines and shows what happens.
+
+mod failure;
+mod signals;
+
+mod server;
+mod sockets;
+
+mod client;
+mod login;
+
+mod demo;
+mod token;
+
+pub use failure::Failure;
+
+use crate::{
+    args::{Command, Invocation},
+    output::Console,
+};
+
+/// Carries a command out. Must be called within a Tokio runtime.
+///
+/// # Errors
+/// [`Failure`], in one line for the person, with the exit status that goes with it.
+///
+/// # Cancel safety
+/// Dropping it ends the command at once.
+pub async fn run(invocation: Invocation) -> Result<(), Failure> {
+    let console = Console;
+    match invocation.command {
+        Command::Server(args) => server::run(args.resolve()?, console).await,
+        Command::Http(args) => client::run(args.resolve()?, console).await,
+        Command::Tcp(args) => client::run(args.resolve()?, console).await,
+        Command::Client(args) => client::run(args.resolve()?, console).await,
+        Command::Login(args) => login::run(args.resolve()?, console).await,
+        Command::Token(args) => token::run(args, console),
+        Command::Demo(args) => demo::run(args, console).await,
+    }
+}

@@ -1,0 +1,231 @@
+//! `tunnel server`.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use tracing::warn;
+use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder};
+use tunnel_transport::{ControlIdentity, acceptor};
+
+use super::{Failure, signals::Signals, sockets::Sockets};
+use crate::{
+    args::{Auth, LogFormat},
+    output::Console,
+    resolve::server::{ServerPlan, Tls},
+    state::{facts::Facts, identity, leases, live_tokens::LiveTokens, tokens::TokenFile},
+};
+
+/// The token made when there is none.
+const FIRST_TOKEN: &str = "default";
+
+/// Serves until asked to stop, then drains.
+pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    refuse_to_be_open_to_all(&plan, [plan.control, plan.web])?;
+    let identity = identity(&plan)?;
+    let sockets = Sockets::open(plan.control, plan.web)?;
+    let addresses = addresses(&sockets)?;
+    refuse_to_be_open_to_all(&plan, addresses.all())?;
+
+    let mut builder = Server::builder(plan.config.clone());
+    for listener in sockets.control {
+        builder = builder.control(listener, control_tls(&plan, &identity)?);
+    }
+    for listener in sockets.web {
+        builder = builder.web(listener);
+    }
+    let tokens = TokenFile::new(&plan.data);
+    let first_token = match plan.auth {
+        Auth::Token if tokens.list()?.is_empty() => {
+            let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| identity.pin());
+            Some(tokens.create(FIRST_TOKEN, pin, SystemTime::now())?)
+        }
+        _ => None,
+    };
+    let server = with_authenticator(builder, &plan, tokens)?.leases(saved_leases(&plan)).build()?;
+
+    let announcement = Announcement { plan: &plan, identity: &identity, addresses };
+    announcement.print(console, first_token.map(|token| token.expose()).as_deref());
+
+    let handle = server.handle();
+    let mut keeping = JoinSet::new();
+    let (events, data) = (handle.subscribe(), Arc::new(plan.data.clone()));
+    keeping.spawn(async move { leases::keep(&data, events, || handle.leases()).await });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.run(async {
+        // Dropped or sent, it means the same.
+        let _ = stopped.await;
+    });
+    let stopping = async {
+        let first = signals.next().await;
+        console.remark(&format!(
+            "{first}: draining, for at most {} s; again to stop at once",
+            plan.config.timeouts.grace.as_secs()
+        ));
+        drop(stop);
+        signals.next().await
+    };
+    let end = tokio::select! {
+        () = serving => Ok(()),
+        signal = stopping => Err(Failure::Killed(signal)),
+    };
+    // The last leases are written before the process ends.
+    keeping.join_next().await;
+    end
+}
+
+/// The server's own key is made even when it isn't used for TLS: tokens carry its pin, whatever comes later.
+fn identity(plan: &ServerPlan) -> Result<ControlIdentity, Failure> {
+    let identity = match &plan.tls {
+        Tls::Files { certificate, key } => identity::load(certificate, key)?,
+        Tls::Own | Tls::Plaintext => {
+            let mut names = vec![plan.config.domain.as_str().to_owned()];
+            names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+            names.dedup();
+            identity::load_or_make(&plan.data, &names)?
+        }
+    };
+    Facts::new(!matches!(plan.tls, Tls::Files { .. })).save(&plan.data)?;
+    Ok(identity)
+}
+
+fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlTls, Failure> {
+    match plan.tls {
+        Tls::Plaintext => Ok(ControlTls::Plaintext),
+        Tls::Own | Tls::Files { .. } => Ok(ControlTls::Tls(acceptor(identity)?)),
+    }
+}
+
+fn with_authenticator(
+    builder: ServerBuilder,
+    plan: &ServerPlan,
+    tokens: TokenFile,
+) -> Result<ServerBuilder, Failure> {
+    Ok(match plan.auth {
+        Auth::Token => builder.authenticator(LiveTokens::open(tokens)?),
+        Auth::None => builder.authenticator(AllowAll),
+    })
+}
+
+/// A server starts without its leases rather than not at all.
+fn saved_leases(plan: &ServerPlan) -> Vec<tunnel_server::SavedLease> {
+    leases::load(&plan.data).unwrap_or_else(|error| {
+        warn!(%error, "the saved leases can't be read; names are free for anyone");
+        Vec::new()
+    })
+}
+
+fn refuse_to_be_open_to_all(
+    plan: &ServerPlan,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<(), Failure> {
+    let open = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    match addresses.into_iter().find(open) {
+        Some(address) if plan.auth == Auth::None => Err(Failure::OpenToAll(address)),
+        _ => Ok(()),
+    }
+}
+
+/// What is listened on, with the ports that the system chose.
+struct Addresses {
+    control: Vec<SocketAddr>,
+    web: Vec<SocketAddr>,
+}
+
+impl Addresses {
+    fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        self.control.iter().chain(&self.web).copied()
+    }
+}
+
+fn addresses(sockets: &Sockets) -> Result<Addresses, Failure> {
+    let all = |listeners: &[tunnel_server::Listener]| {
+        listeners
+            .iter()
+            .map(tunnel_server::Listener::local_addr)
+            .collect::<Result<_, _>>()
+            .map_err(Failure::Inherit)
+    };
+    Ok(Addresses { control: all(&sockets.control)?, web: all(&sockets.web)? })
+}
+
+/// What the server says before it begins.
+struct Announcement<'a> {
+    plan: &'a ServerPlan,
+    identity: &'a ControlIdentity,
+    addresses: Addresses,
+}
+
+impl Announcement<'_> {
+    fn print(&self, console: Console, first_token: Option<&str>) {
+        if self.plan.tls == Tls::Plaintext {
+            console.warning(
+                "--plaintext: whoever is between here and a client can read and change what visitors send",
+            );
+        }
+        if self.plan.auth == Auth::None {
+            console.warning("--auth none: every program on this machine can publish names");
+        }
+        match self.plan.format {
+            LogFormat::Text => self.text(console, first_token),
+            LogFormat::Json => self.json(console, first_token),
+        }
+    }
+
+    fn text(&self, console: Console, first_token: Option<&str>) {
+        let domain = self.plan.config.domain.as_str();
+        let how = match self.plan.tls {
+            Tls::Own => format!("TLS, key pin {:.16}…", self.identity.pin()),
+            Tls::Files { .. } => "TLS, your certificate".into(),
+            Tls::Plaintext => "no TLS".into(),
+        };
+        for address in &self.addresses.control {
+            console.line(&format!("clients: {address} ({how})"));
+        }
+        console.line(&format!("web: http://*.{domain}{}", self.web_port()));
+        if let Some(ports) = &self.plan.config.tcp_ports {
+            console.line(&format!("tcp ports: {}-{}", ports.start(), ports.end()));
+        }
+        if let Some(token) = first_token {
+            let flag = if self.plan.tls == Tls::Plaintext { " --plaintext" } else { "" };
+            console.line(&format!(
+                "There were no tokens: this one is called `{FIRST_TOKEN}`. Type on the laptop:"
+            ));
+            console.line(&format!("  tunnel login {} --token {token}{flag}", self.login()));
+            console.line("  tunnel http 3000");
+        }
+    }
+
+    /// One object for the addresses, `listening`; one for the token, `token-created`.
+    fn json(&self, console: Console, first_token: Option<&str>) {
+        let tcp_ports = self.plan.config.tcp_ports.as_ref();
+        let listening = json!({
+            "event": "listening",
+            "control": self.addresses.control.first(),
+            "web": self.addresses.web.first(),
+            "tcp_ports": tcp_ports.map(|ports| format!("{}-{}", ports.start(), ports.end())),
+            "domain": self.plan.config.domain.as_str(),
+            "pin": self.identity.pin().to_string(),
+        });
+        console.line(&listening.to_string());
+        if let Some(token) = first_token {
+            let created = json!({ "event": "token-created", "name": FIRST_TOKEN, "token": token, "server": self.login() });
+            console.line(&created.to_string());
+        }
+    }
+
+    /// What clients call this server.
+    fn login(&self) -> String {
+        let port = self.addresses.control.first().map_or(0, SocketAddr::port);
+        format!("{}:{port}", self.plan.config.domain.as_str())
+    }
+
+    fn web_port(&self) -> String {
+        let listener = self.addresses.web.first().map_or(0, SocketAddr::port);
+        match self.plan.config.public_port.unwrap_or(listener) {
+            80 => String::new(),
+            port => format!(":{port}"),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Reading and writing state files: readable by their owner alone, and whole after any crash.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It can't be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It can't be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It doesn't hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is secret, and others can read it.
+    #[error("{} is secret and others can read it (mode {mode:03o}); run: chmod 600 {}", path.display(), path.display())]
+    TooOpen {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// No place to keep it is known.
+    #[error("no home directory is known, so there is no place for {what}; name one with {flag}")]
+    NoPlace {
+        /// What would be kept.
+        what: &'static str,
+        /// The flag that names a place.
+        flag: &'static str,
+    },
+}
+
+impl FileError {
+    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
+        Self::Content { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// A file's bytes; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// The bytes of a file that must be there.
+pub(crate) fn read_existing(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })
+}
+
+/// A JSON file's value; `None` if there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    let value = serde_json::from_slice(&bytes).map_err(|error| FileError::content(path, error))?;
+    Ok(Some(value))
+}
+
+/// Replaces a file, readable by its owner alone; its directory is made if need be.
+///
+/// After a crash at any moment the file is the former or the new one, whole.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let directory = path.parent().unwrap_or(Path::new("."));
+    make_private(directory)?;
+    let temporary = directory.join(temporary_name(path).map_err(failed)?);
+    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // It may not even exist.
+        let _ = fs::remove_file(&temporary);
+        return Err(failed(error));
+    }
+    // The name is on disk only once the directory is. Some file systems can't do this, and lose nothing by it.
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    Ok(())
+}
+
+/// The same, for a value as JSON.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| FileError::content(path, error))?;
+    bytes.push(b'\n');
+    write(path, &bytes)
+}
+
+/// Keeps other processes from changing the directory's files, from reading one to writing it, until dropped.
+pub(crate) fn lock(directory: &Path) -> Result<File, FileError> {
+    make_private(directory)?;
+    let path = directory.join(".lock");
+    let failed = |source| FileError::Write { path: path.clone(), source };
+    let file = open_private(OpenOptions::new().create(true).truncate(false), &path).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
+
+/// Takes a lock that lasts as long as the process; `None` if another has it.
+pub(crate) fn try_lock(path: &Path) -> Option<File> {
+    make_private(path.parent()?).ok()?;
+    let file = open_private(OpenOptions::new().create(true).truncate(false), path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
+}
+
+/// The permissions by which others than the owner can read a file; `None` if they can't.
+pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (mode & 0o077 != 0).then_some(mode)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Makes a directory that its owner alone may enter; one that exists stays as it is.
+pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|source| FileError::Write { path: directory.to_owned(), source })
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = open_private(OpenOptions::new().create_new(true), path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.write(true).open(path)
+}
+
+fn temporary_name(path: &Path) -> io::Result<String> {
+    let random = getrandom::u64()?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(format!(".{name}.{random:016x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a/b/state.json");
+        assert!(read(&path).unwrap().is_none());
+        write(&path, b"a long first version").unwrap();
+        write(&path, b"second").unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"second");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_former_file() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state");
+        // A directory with something in it can't be replaced by a file.
+        fs::create_dir_all(path.join("inside")).unwrap();
+        assert!(matches!(write(&path, b"new"), Err(FileError::Write { .. })));
+        assert!(path.join("inside").exists());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn writers_at_once_never_mix() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state");
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b', b'c'] {
+                let path = &path;
+                scope.spawn(move || (0..20).for_each(|_| write(path, &[letter; 10_000]).unwrap()));
+            }
+        });
+        let bytes = read(&path).unwrap().unwrap();
+        assert_eq!(bytes.len(), 10_000);
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_and_directories_are_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("tunnel/secret");
+        write(&path, b"x").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(open_to_others(&path), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(open_to_others(&path), Some(0o640));
+    }
+
+    #[test]
+    fn a_lock_is_held_until_dropped() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("running/one");
+        let held = try_lock(&path).unwrap();
+        assert!(try_lock(&path).is_none());
+        drop(held);
+        assert!(try_lock(&path).is_some());
+    }
+}

@@ -1,0 +1,49 @@
+//! Where state is kept when nobody says.
+
+#[cfg(unix)]
+use std::path::Path;
+use std::path::PathBuf;
+
+use etcetera::{BaseStrategy, choose_base_strategy};
+
+use super::files::FileError;
+#[cfg(unix)]
+use super::files::make_private;
+
+/// The server's place when it runs as a system service.
+#[cfg(unix)]
+const SYSTEM: &str = "/var/lib/tunnel";
+
+/// The server's data directory: the one given, else `/var/lib/tunnel` for root, else
+/// `$XDG_DATA_HOME/tunnel/server`.
+pub(crate) fn server_data(given: Option<PathBuf>) -> Result<PathBuf, FileError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    #[cfg(unix)]
+    // Even root has file systems that are read-only.
+    if rustix::process::geteuid().is_root() && make_private(Path::new(SYSTEM)).is_ok() {
+        return Ok(SYSTEM.into());
+    }
+    let base = choose_base_strategy()
+        .map_err(|_| FileError::NoPlace { what: "the server's data", flag: "--data-dir" })?;
+    Ok(base.data_dir().join("tunnel/server"))
+}
+
+/// The client's state directory: the one given, else `$XDG_STATE_HOME/tunnel`.
+pub(crate) fn client_state(given: Option<PathBuf>) -> Result<PathBuf, FileError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let base = choose_base_strategy()
+        .map_err(|_| FileError::NoPlace { what: "the client's state", flag: "--state-dir" })?;
+    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("tunnel"))
+}
+
+/// This machine's name, for people; empty if it has none.
+pub(crate) fn machine() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    return String::new();
+}

@@ -1,0 +1,167 @@
+//! What the visitor gets: an upstream's answer, byte for byte, or a page of ours.
+//!
+//! The end of an answer is where all of an exchange is settled. It is whole only if the upstream said so; then its
+//! stream may serve again. In all other cases the stream is reset and the visitor's connection is broken off, so
+//! that neither side takes a part for the whole.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::{gate::Turn, link::Link, upload::Receipt};
+use crate::endpoint::{Endpoint, VisitorPermit};
+
+/// An answer's body.
+#[derive(Debug)]
+pub(super) struct Answer(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Page(Full<Bytes>),
+    Upstream {
+        body: Incoming,
+        exchange: Exchange,
+        /// Whether the visitor knows the end of the body from the end of the connection only.
+        ends_by_close: bool,
+        turn: Turn,
+        _permit: VisitorPermit,
+    },
+}
+
+/// One request and its answer on a [`Link`]. Dropped before its end, it resets the stream.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    link: Option<Link>,
+    endpoint: Arc<Endpoint>,
+    receipt: Receipt,
+    can_reuse: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(link: Link, endpoint: Arc<Endpoint>, receipt: Receipt) -> Self {
+        Self { link: Some(link), endpoint, receipt, can_reuse: false }
+    }
+
+    /// The link, until the exchange is over.
+    pub(super) fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_mut()
+    }
+
+    pub(super) fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// The upstream's answer is valid, and the stream may serve another exchange after it.
+    pub(super) fn allow_reuse(&mut self) {
+        self.can_reuse = true;
+    }
+
+    /// Gives the exchange up, and what is left of the request back.
+    pub(super) fn give_up(mut self) -> Receipt {
+        std::mem::take(&mut self.receipt)
+    }
+
+    /// The stream now belongs to whoever upgraded it.
+    pub(super) fn release(mut self) {
+        self.link = None;
+    }
+
+    /// The answer is whole.
+    fn finish(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        if !self.receipt.is_whole() {
+            // The upstream didn't want the rest of the request.
+            link.cut();
+        } else if self.can_reuse {
+            self.endpoint.pool.put(link);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.cut();
+        }
+    }
+}
+
+impl Answer {
+    /// A page of ours.
+    pub(super) fn page(page: Bytes) -> Self {
+        Self(Kind::Page(Full::new(page)))
+    }
+
+    /// An answer without a body that no exchange hangs on.
+    pub(super) fn empty() -> Self {
+        Self::page(Bytes::new())
+    }
+
+    /// An upstream's answer.
+    pub(super) fn upstream(
+        body: Incoming,
+        exchange: Exchange,
+        ends_by_close: bool,
+        (turn, permit): (Turn, VisitorPermit),
+    ) -> Self {
+        Self(Kind::Upstream { body, exchange, ends_by_close, turn, _permit: permit })
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let (body, exchange, ends_by_close, turn) = match &mut self.get_mut().0 {
+            Kind::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Upstream { body, exchange, ends_by_close, turn, .. } => {
+                (body, exchange, ends_by_close, turn)
+            }
+        };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) if frame.is_data() && !body.is_end_stream() => {}
+            Some(Ok(_)) | None => exchange.finish(),
+            Some(Err(_)) if *ends_by_close => turn.cut(),
+            // hyper leaves out the end of the body and closes.
+            Some(Err(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Page(page) => page.is_end_stream(),
+            Kind::Upstream { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Page(page) => page.size_hint(),
+            Kind::Upstream { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // hyper doesn't ask for bodies that it knows to be empty.
+        if let Kind::Upstream { body, exchange, .. } = &mut self.0
+            && body.is_end_stream()
+        {
+            exchange.finish();
+        }
+    }
+}

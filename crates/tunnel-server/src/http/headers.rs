@@ -1,0 +1,242 @@
+//! Which fields cross the server, and which end here.
+//!
+//! What concerns one connection only is removed, both ways (RFC 9110 §7.6.1). What tells an upstream who its
+//! visitor is comes from us, unless the visitor is a proxy that the operator trusts.
+
+use std::net::IpAddr;
+
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
+    },
+};
+use tunnel_protocol::RequestId;
+use tunnel_router::Framing;
+
+use super::gate::Facts;
+
+/// Tells who answered with an error: us. An upstream can't set it.
+pub(super) const TUNNEL_ERROR: HeaderName = HeaderName::from_static("tunnel-error");
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields about one connection, whether `Connection` names them or not. `Transfer-Encoding` and `Upgrade` are
+/// among them too, and set again where they are ours to set.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that `Connection` can't have removed: those that route, frame and authorise, and those added on the way
+/// by proxies that the upstream relies on.
+const END_TO_END: [&str; 21] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "trailer",
+    "te",
+    "expect",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "origin",
+    "range",
+    "cache-control",
+    "date",
+    "location",
+    "via",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "access-control-allow-origin",
+];
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    /// The visitor's address.
+    pub(super) visitor: IpAddr,
+    /// Whether it is a proxy whose word on its own visitors is taken.
+    pub(super) is_trusted: bool,
+    /// What we call the request.
+    pub(super) request: RequestId,
+}
+
+/// Makes of a visitor's fields those the upstream gets.
+pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts, asker: Asker) {
+    let wants_trailers = members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    remove_hop_by_hop(headers);
+    headers.remove(TE);
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if !facts.expects_continue {
+        headers.remove(EXPECT);
+    }
+    if matches!(facts.framing, Framing::Chunked) {
+        // hyper would leave the body of a GET out otherwise.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else {
+        headers.remove(TRAILER);
+    }
+    if let Some(protocols) =
+        facts.upgrade.as_ref().and_then(|protocols| HeaderValue::from_str(protocols).ok())
+    {
+        set_upgrade(headers, protocols);
+    }
+    identify(headers, asker);
+}
+
+/// Lets a message change the protocol.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, protocols: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocols);
+}
+
+/// An upstream's answer is framed in a way that two readers could take differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer's framing is ambiguous")]
+pub(super) struct BadFraming;
+
+/// Makes of an upstream's fields those the visitor gets.
+///
+/// # Errors
+/// [`BadFraming`] for codings other than `chunked`, and for a length that is none, or several.
+pub(super) fn to_visitor(headers: &mut HeaderMap) -> Result<(), BadFraming> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let codings: Vec<_> = members(headers, &TRANSFER_ENCODING).collect();
+        if !matches!(codings[..], [only] if only.eq_ignore_ascii_case("chunked")) {
+            return Err(BadFraming);
+        }
+        // The coding has precedence (RFC 9112 §6.3), and the length mustn't go on to somebody who disagrees.
+        headers.remove(CONTENT_LENGTH);
+    } else if headers.contains_key(CONTENT_LENGTH) {
+        let length = the_length(headers)?;
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    remove_hop_by_hop(headers);
+    headers.remove(TUNNEL_ERROR);
+    Ok(())
+}
+
+/// The one number that all lengths give.
+fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
+    let mut lengths =
+        headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let parse = |length: &[u8]| {
+        let digits =
+            str::from_utf8(length.trim_ascii()).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|digits| digits.parse::<u64>().ok()).ok_or(BadFraming)
+    };
+    let first = parse(lengths.next().ok_or(BadFraming)?)?;
+    for length in lengths {
+        if parse(length)? != first {
+            return Err(BadFraming);
+        }
+    }
+    Ok(first)
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = members(headers, &CONNECTION)
+        .filter(|name| !is_end_to_end(name))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn is_end_to_end(name: &str) -> bool {
+    let known = END_TO_END.iter().any(|known| name.eq_ignore_ascii_case(known));
+    known || starts_with(name, "x-forwarded-") || starts_with(name, "access-control-")
+}
+
+/// Tells the upstream who its visitor is, in the visitor's stead.
+fn identify(headers: &mut HeaderMap, asker: Asker) {
+    let Asker { visitor, is_trusted, request } = asker;
+    // CGI and its heirs turn hyphens into underscores, so a field with underscores is the same to many upstreams.
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name) && (!is_trusted || name.as_str().contains('_')))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+    let host = headers.get(HOST).cloned();
+    let address = visitor.to_string();
+    append(headers, X_FORWARDED_FOR, &address);
+    if headers.contains_key(FORWARDED) {
+        // Added to, never begun: an upstream that reads both kinds must find them agree.
+        let node = if visitor.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") };
+        append(headers, FORWARDED, &node);
+    }
+    if let Ok(address) = HeaderValue::from_str(&address) {
+        headers.entry(X_REAL_IP).or_insert(address);
+    }
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Ok(request) = HeaderValue::from_str(&request.to_string()) {
+        headers.entry(X_REQUEST_ID).or_insert(request);
+    }
+}
+
+/// Whether a field claims to know who the visitor is or what it asked for.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.as_bytes().first() {
+        Some(b'x') => is_alias(name, "x-real-ip") || starts_with(name, "x-forwarded-"),
+        Some(b'f') => is_alias(name, "forwarded"),
+        _ => false,
+    }
+}
+
+fn is_alias(name: &str, known: &str) -> bool {
+    name.len() == known.len() && starts_with(name, known)
+}
+
+/// Whether a name begins like `known`, with hyphens and underscores taken for the same.
+fn starts_with(name: &str, known: &str) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() >= known.len() && name.bytes().zip(known.bytes()).all(|(name, known)| fold(name) == known)
+}
+
+/// Makes one list of all values of a field and `last`.
+fn append(headers: &mut HeaderMap, name: HeaderName, last: &str) {
+    let mut list = Vec::new();
+    for value in headers.get_all(&name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(last.as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, list);
+    }
+}
+
+/// The members of a list field, however many lines it has. Values that aren't text have none.
+pub(super) fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|member| !member.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

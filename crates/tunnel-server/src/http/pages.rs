@@ -1,0 +1,198 @@
+//! What visitors read when something went wrong: one sentence on what happened, one on what helps.
+//!
+//! The visitor is often the owner of the tunnel, trying it out. So the second sentence is for the owner, and names
+//! the upstream.
+
+use std::fmt::Write as _;
+
+use ::http::StatusCode;
+use tunnel_protocol::{Code, RequestId};
+
+/// What a page tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page<'a> {
+    pub(super) code: Code,
+    /// More about the reason, in our words.
+    pub(super) detail: Option<&'a str>,
+    /// The host asked for.
+    pub(super) host: Option<&'a str>,
+    /// Where the client forwards to, as it says.
+    pub(super) upstream: Option<&'a str>,
+    pub(super) request: RequestId,
+    pub(super) status: StatusCode,
+}
+
+/// A page's words.
+struct Words {
+    title: &'static str,
+    happened: String,
+    /// Empty if nothing helps.
+    helps: String,
+}
+
+impl Page<'_> {
+    /// As a page for browsers: one file, no scripts, light or dark as the visitor likes it.
+    pub(super) fn html(&self) -> String {
+        let Words { title, happened, helps } = self.words();
+        let (status, code, request) = (self.status.as_u16(), self.code.name(), self.request);
+        let (happened, helps) = (escape_html(&happened), escape_html(&helps));
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{status} {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <h1>{title}</h1>\n<p>{happened}</p>\n<p>{helps}</p>\n\
+             <footer>{status} · {code} · request {request}</footer>\n</main>\n</body>\n</html>\n"
+        )
+    }
+
+    /// As JSON for programs.
+    pub(super) fn json(&self) -> String {
+        let Words { happened, helps, .. } = self.words();
+        let message = escape_json(format!("{happened} {helps}").trim_end());
+        let (code, request) = (self.code.name(), self.request);
+        format!("{{\"error\":\"{code}\",\"message\":\"{message}\",\"request\":\"{request}\"}}\n")
+    }
+
+    /// As text for everyone else.
+    pub(super) fn text(&self) -> String {
+        let Words { title, happened, helps } = self.words();
+        let (status, code, request) = (self.status.as_u16(), self.code.name(), self.request);
+        let helps = if helps.is_empty() { helps } else { format!("{helps}\n") };
+        // What a terminal would obey is not text.
+        let shown: String = format!("{status} {title}\n\n{happened}\n{helps}\n{code}, request {request}\n");
+        shown.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    }
+
+    fn words(&self) -> Words {
+        let host = self.host.unwrap_or("this address");
+        let upstream = self.upstream.unwrap_or("its upstream");
+        let (title, happened, helps) = match self.code {
+            Code::TunnelNotFound => (
+                "No such tunnel",
+                format!("There is no tunnel at {host}."),
+                "If it is yours, start the client, and check the name in its output.".into(),
+            ),
+            Code::TunnelAway => (
+                "The tunnel is away",
+                format!("The client behind {host} is not connected right now, and did not return in time."),
+                "Try again in a moment. If the tunnel is yours, check that its client is running and online.".into(),
+            ),
+            Code::TooManyVisitors => (
+                "Too many visitors",
+                format!("{host} has as many visitors as it may have at once."),
+                "Try again in a moment.".into(),
+            ),
+            Code::ClientBusy => (
+                "Too many visitors",
+                format!("The client behind {host} has as many visitors as it can serve at once."),
+                "Try again in a moment.".into(),
+            ),
+            Code::UpstreamRefused => (
+                "Nothing answers behind the tunnel",
+                format!(
+                    "The request reached the client, but nothing answered at {upstream} (connection refused)."
+                ),
+                format!("Start the service at {upstream}, or check the port the client forwards to."),
+            ),
+            Code::UpstreamUnreachable => (
+                "Nothing answers behind the tunnel",
+                format!("The request reached the client, but {upstream} can't be reached or resolved from there."),
+                "Check the address the client forwards to.".into(),
+            ),
+            Code::UpstreamTimeout => (
+                "Nothing answers behind the tunnel",
+                format!("The request reached the client, but {upstream} did not accept the connection in time."),
+                "Check that the service is running and not overloaded.".into(),
+            ),
+            Code::UpstreamBroken => (
+                "The answer broke off",
+                format!("The connection to {upstream} ended before there was an answer."),
+                "Check the log of the service. The request may have been carried out.".into(),
+            ),
+            Code::UpstreamMalformed => (
+                "The answer is not HTTP",
+                format!("What {upstream} answered is not valid HTTP/1.1."),
+                "Check that the client forwards to a web service, and not to one that speaks TLS or another protocol."
+                    .into(),
+            ),
+            Code::BadRequest => ("Bad request", self.broken("The request is not valid HTTP/1.1"), String::new()),
+            Code::HeadTooLarge => (
+                "The request's head is too large",
+                self.broken("The request's address and fields are larger than 32 KiB, or more than 100"),
+                "Cookies are the usual reason: delete those of this site.".into(),
+            ),
+            Code::RequestTimeout => {
+                ("The request took too long", "The request did not arrive in time.".into(), String::new())
+            }
+            Code::MethodNotAllowed => (
+                "Method not allowed",
+                self.broken("The request's method is not one that a tunnel carries"),
+                String::new(),
+            ),
+            Code::VersionNotSupported => (
+                "HTTP version not supported",
+                self.broken("This port speaks HTTP/1.1 and HTTP/1.0"),
+                String::new(),
+            ),
+            Code::Misdirected => (
+                "Misdirected request",
+                format!("This connection may not be used for {host}."),
+                "Open a new one.".into(),
+            ),
+            _ => (
+                "Something broke",
+                "Something broke in the tunnel itself.".into(),
+                "The server's log says more, under the number below.".into(),
+            ),
+        };
+        Words { title, happened, helps }
+    }
+
+    fn broken(&self, rule: &str) -> String {
+        match self.detail {
+            Some(detail) => format!("{rule}: {detail}."),
+            None => format!("{rule}."),
+        }
+    }
+}
+
+const STYLE: &str = "\
+    :root{color-scheme:light dark}\
+    body{margin:0;min-height:100vh;display:grid;place-items:center;font:1rem/1.6 system-ui,sans-serif;\
+    color:#1c1c1e;background:#f7f7f8}\
+    main{max-width:34rem;padding:2rem}\
+    h1{font-size:1.5rem;font-weight:600;margin:0 0 1rem}\
+    p{margin:0 0 .75rem;overflow-wrap:anywhere}\
+    footer{margin-top:2rem;font-size:.8rem;opacity:.6;overflow-wrap:anywhere}\
+    @media(prefers-color-scheme:dark){body{color:#ececee;background:#18181a}}";
+
+fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c if c.is_control() => {}
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn escape_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => escaped.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a string can't fail.
+                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

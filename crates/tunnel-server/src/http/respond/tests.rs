@@ -1,0 +1,110 @@
+use super::*;
+
+fn asked(accept: &str, method: Method) -> Asked {
+    let request = Request::builder().method(method).header(ACCEPT, accept).body(()).unwrap();
+    Asked::new(RequestId(0xabc), &request)
+}
+
+fn body(response: &Response<Bytes>) -> &str {
+    str::from_utf8(response.body()).unwrap()
+}
+
+#[test]
+fn every_reason_a_visitor_can_meet_has_its_status() {
+    for (code, expected, retry) in [
+        (Code::TunnelNotFound, 404, None),
+        (Code::TunnelAway, 503, Some("5")),
+        (Code::TooManyVisitors, 503, Some("1")),
+        (Code::ClientBusy, 503, Some("1")),
+        (Code::UpstreamRefused, 502, None),
+        (Code::UpstreamUnreachable, 502, None),
+        (Code::UpstreamTimeout, 504, None),
+        (Code::UpstreamBroken, 502, None),
+        (Code::UpstreamMalformed, 502, None),
+        (Code::BadRequest, 400, None),
+        (Code::HeadTooLarge, 431, None),
+        (Code::RequestTimeout, 408, None),
+        (Code::MethodNotAllowed, 405, None),
+        (Code::VersionNotSupported, 505, None),
+        (Code::Misdirected, 421, None),
+        (Code::Internal, 500, None),
+    ] {
+        let response = asked("*/*", Method::GET).respond(&Failure::new(code));
+        let headers = response.headers();
+        assert_eq!(response.status(), expected, "{code}");
+        assert_eq!(headers[TUNNEL_ERROR], code.name());
+        assert_eq!(headers[CACHE_CONTROL], "no-store");
+        assert_eq!(headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap()), retry, "{code}");
+        assert_eq!(headers.contains_key(ALLOW), code == Code::MethodNotAllowed);
+        assert!(body(&response).contains(code.name()) && body(&response).contains("00000abc"), "{code}");
+    }
+}
+
+#[test]
+fn a_failed_dispatch_is_named_by_who_failed() {
+    let broken = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    for (error, code) in [
+        (DispatchError::Absent(Absent::Gone), Code::TunnelNotFound),
+        (DispatchError::Absent(Absent::Away), Code::TunnelAway),
+        (DispatchError::Absent(Absent::Crowded), Code::TunnelAway),
+        (DispatchError::Full, Code::TooManyVisitors),
+        (DispatchError::LaneLost, Code::UpstreamBroken),
+        (DispatchError::Broken(broken()), Code::UpstreamBroken),
+        (DispatchError::Refused(Code::UpstreamRefused), Code::UpstreamRefused),
+        (DispatchError::Refused(Code::UpstreamTimeout), Code::UpstreamTimeout),
+        (DispatchError::Refused(Code::ClientBusy), Code::ClientBusy),
+        (DispatchError::Refused(Code::NoSuchTunnel), Code::TunnelAway),
+        // A client says what it likes; a visitor is only told what makes sense for a visitor.
+        (DispatchError::Refused(Code::Unauthorized), Code::UpstreamBroken),
+        (DispatchError::Refused(Code::Unknown), Code::UpstreamBroken),
+    ] {
+        let shown = error.to_string();
+        assert_eq!(Failure::from(error).code(), code, "{shown}");
+    }
+}
+
+#[test]
+fn the_body_is_what_the_visitor_reads() {
+    let failure = || {
+        let host = Hostname::parse("app.example.com").unwrap();
+        Failure::new(Code::UpstreamRefused).at(host).through(Some("localhost:3000".into()))
+    };
+    let browser = asked("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Method::GET);
+    let page = browser.respond(&failure());
+    assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    assert!(page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none';"));
+    assert!(
+        body(&page).contains("nothing answered at localhost:3000 (connection refused)"),
+        "{}",
+        body(&page)
+    );
+
+    let json = asked("application/json", Method::GET).respond(&failure());
+    assert_eq!(json.headers()[CONTENT_TYPE], "application/json");
+    assert!(body(&json).starts_with("{\"error\":\"upstream-refused\",\"message\":\"The request reached"));
+    assert!(body(&json).ends_with("\"request\":\"00000000000000000000000000000abc\"}\n"));
+
+    let text = asked("*/*", Method::GET).respond(&failure());
+    assert_eq!(text.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    assert!(body(&text).starts_with("502 Nothing answers behind the tunnel\n\nThe request reached"));
+
+    let head = asked("text/html", Method::HEAD).respond(&failure());
+    assert_eq!((head.status().as_u16(), body(&head)), (502, ""));
+}
+
+#[test]
+fn what_others_say_is_shown_and_not_obeyed() {
+    let hostile: Arc<str> = "<script>alert('x')</script>\x1b[31m\"\\\r\nX: y".into();
+    let failure = || Failure::new(Code::UpstreamRefused).through(Some(hostile.clone()));
+    let html = asked("text/html", Method::GET).respond(&failure());
+    assert!(
+        body(&html).contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;[31m&quot;"),
+        "{}",
+        body(&html)
+    );
+    assert!(!body(&html).contains('\x1b'));
+    let json = asked("application/json", Method::GET).respond(&failure());
+    assert!(body(&json).contains(r#"</script>\u001b[31m\"\\\u000d\u000aX: y"#), "{}", body(&json));
+    let text = asked("", Method::GET).respond(&failure());
+    assert!(!body(&text).contains(['\x1b', '\r']), "{}", body(&text));
+}

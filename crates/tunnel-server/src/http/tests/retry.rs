@@ -1,0 +1,161 @@
+//! Requests that are sent again, and those that never are.
+
+use tokio::{io::AsyncWriteExt, time::Instant};
+use tunnel_protocol::Code;
+
+use super::world::{World, field};
+use crate::endpoint::State;
+
+fn request(method: &str, body: &str) -> String {
+    format!("{method} / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_lost_lane_costs_no_request_that_may_be_repeated() {
+    for (method, body, is_repeated) in
+        [("GET", "", true), ("DELETE", "", true), ("POST", "", false), ("PUT", "x", false)]
+    {
+        let mut world = World::new();
+        let mut first = world.tunnel("a.test");
+        let mut second = world.successor(&first);
+        let mut visitor = world.visit().await;
+        visitor.say(&request(method, body)).await;
+        first.accept().await.head().await;
+        let endpoint = first.die();
+        endpoint.set_state(State::Away { until: Instant::now() + std::time::Duration::from_secs(60) });
+        second.attach();
+        if is_repeated {
+            let mut upstream = second.accept().await;
+            assert!(upstream.head().await.starts_with(&method.to_lowercase()));
+            upstream.say(OK).await;
+            assert_eq!(visitor.answer().await.1, "ok");
+        } else {
+            let (head, _) = visitor.answer().await;
+            assert!(head.starts_with("http/1.1 502 "), "{method}: {head}");
+            assert!(second.is_left_alone().await);
+        }
+        let retries = world.shared.metrics.retries.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(retries, u64::from(is_repeated));
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_once() {
+    let mut world = World::new();
+    let mut first = world.tunnel("a.test");
+    let mut second = world.successor(&first);
+    let mut visitor = world.visit().await;
+    visitor.say(&request("GET", "")).await;
+    first.accept().await.head().await;
+    second.attach();
+    first.die();
+    second.accept().await.head().await;
+    let mut third = world.successor(&second);
+    third.attach();
+    second.die();
+    assert!(visitor.answer().await.0.starts_with("http/1.1 502 "));
+    assert!(third.is_left_alone().await);
+}
+
+#[tokio::test]
+async fn what_a_leaving_client_refuses_goes_to_its_successor() {
+    for code in [Code::Draining, Code::NoSuchTunnel] {
+        let mut world = World::new();
+        let mut first = world.tunnel("a.test");
+        let mut second = world.successor(&first);
+        let mut visitor = world.visit().await;
+        visitor
+            .say("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+            .await;
+        first.refuse(code).await;
+        second.attach();
+        let mut upstream = second.accept().await;
+        upstream.head().await;
+        upstream.say("HTTP/1.1 100 Continue\r\n\r\n").await;
+        assert_eq!(visitor.head().await, "http/1.1 100 continue");
+        visitor.say("body").await;
+        assert_eq!(upstream.bytes(4).await, "body");
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_client_that_is_away() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let away = State::Away { until: Instant::now() + std::time::Duration::from_secs(60) };
+    client.endpoint.set_state(away);
+    let mut visitor = world.visit().await;
+    visitor.say(&request("POST", "body")).await;
+    assert!(client.is_left_alone().await);
+    client.attach();
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    assert_eq!(upstream.bytes(4).await, "body");
+    upstream.say(OK).await;
+    assert_eq!(visitor.answer().await.1, "ok");
+}
+
+#[tokio::test]
+async fn an_absence_is_answered_with_when_to_come_back() {
+    let mut world = World::with(|config| config.timeouts.hold = std::time::Duration::ZERO);
+    let client = world.tunnel("a.test");
+    let away = State::Away { until: Instant::now() + std::time::Duration::from_secs(60) };
+    client.endpoint.set_state(away);
+    let (head, _) = world.get("a.test", "/").await.answer().await;
+    assert!(head.starts_with("http/1.1 503 ") && field(&head, "retry-after") == Some("5"), "{head}");
+    client.endpoint.set_state(State::Gone);
+    let (head, _) = world.get("a.test", "/").await.answer().await;
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+}
+
+#[tokio::test]
+async fn a_stream_that_closed_while_idle_costs_no_request() {
+    for (method, body) in [("GET", ""), ("POST", "body")] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.visit().await;
+        visitor.say(&request("GET", "")).await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(OK).await;
+        visitor.answer().await;
+        upstream.io.shutdown().await.unwrap();
+        // The server ends its side too: it has noticed.
+        let _ = upstream.rest().await;
+        visitor.say(&request(method, body)).await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_closes_under_a_request_is_replaced_if_that_is_harmless() {
+    for (method, is_repeated) in [("GET", true), ("POST", false)] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.visit().await;
+        visitor.say(&request("GET", "")).await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(OK).await;
+        visitor.answer().await;
+        visitor.say(&request(method, "")).await;
+        upstream.head().await;
+        drop(upstream);
+        if is_repeated {
+            let mut upstream = client.accept().await;
+            upstream.head().await;
+            upstream.say(OK).await;
+            assert_eq!(visitor.answer().await.1, "ok");
+        } else {
+            assert!(visitor.answer().await.0.starts_with("http/1.1 502 "));
+            assert!(client.is_left_alone().await);
+        }
+    }
+}

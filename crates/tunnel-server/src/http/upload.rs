@@ -1,0 +1,193 @@
+//! The visitor's body on its way to the upstream.
+//!
+//! hyper asks for it once the request's head is written. What has to be known outside: whether it went through
+//! whole (else the stream can't be used again), whether the visitor broke it off (else the upstream is blamed), and
+//! whether nothing of it was taken yet (then the request may still go elsewhere).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tunnel_protocol::Code;
+
+/// How long an upstream may keep a visitor waiting that asked whether to send its body; then it is sent, since many
+/// upstreams don't know how to answer (RFC 9110 §10.1.1).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request's body, or none.
+#[derive(Debug, Default)]
+pub(super) struct Upload(Option<Sending>);
+
+struct Sending {
+    body: Option<Incoming>,
+    /// While this is pending the body isn't asked for: asking makes hyper tell the visitor to send it.
+    hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Nothing of the body was taken yet.
+    is_untouched: bool,
+    progress: Arc<Progress>,
+    give_back: Option<oneshot::Sender<Incoming>>,
+}
+
+/// What is known of an [`Upload`] from outside.
+#[derive(Debug, Default)]
+pub(super) struct Receipt {
+    progress: Option<Arc<Progress>>,
+    unsent: Option<oneshot::Receiver<Incoming>>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    is_whole: AtomicBool,
+    failure: Mutex<Option<Code>>,
+    /// The upstream said 100.
+    wanted: CancellationToken,
+    /// The upstream gave its answer.
+    answered: AtomicBool,
+}
+
+impl Upload {
+    /// A body to send, `None` for a request that has none. With `on_request` it waits to be asked for.
+    pub(super) fn new(body: Option<Incoming>, on_request: bool) -> (Self, Receipt) {
+        let Some(body) = body else { return (Self::default(), Receipt::default()) };
+        let progress = Arc::<Progress>::default();
+        let (give_back, unsent) = oneshot::channel();
+        let sending = Sending {
+            body: Some(body),
+            hold: on_request.then(|| Box::pin(until_wanted(progress.clone())) as Pin<Box<_>>),
+            is_untouched: true,
+            progress: progress.clone(),
+            give_back: Some(give_back),
+        };
+        (Self(Some(sending)), Receipt { progress: Some(progress), unsent: Some(unsent) })
+    }
+}
+
+impl Receipt {
+    /// Whether there is nothing left to send.
+    pub(super) fn is_whole(&self) -> bool {
+        self.progress.as_ref().is_none_or(|progress| progress.is_whole.load(Ordering::Acquire))
+    }
+
+    /// What the visitor did wrong, if the body ended because of it.
+    pub(super) fn failure(&self) -> Option<Code> {
+        *self.progress.as_ref()?.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the body: to be called when the upstream says 100.
+    pub(super) fn on_continue(&self) -> impl Fn() + Send + Sync + 'static {
+        let progress = self.progress.clone();
+        move || progress.iter().for_each(|progress| progress.wanted.cancel())
+    }
+
+    /// The upstream gave its answer: a body that waits to be asked for is not asked for any more.
+    pub(super) fn set_answered(&self) {
+        if let Some(progress) = &self.progress {
+            progress.answered.store(true, Ordering::Release);
+        }
+    }
+
+    /// The body, if nothing of it was taken. Waits for the [`Upload`] to be dropped.
+    pub(super) async fn unsent(self) -> Option<Incoming> {
+        self.unsent?.await.ok()
+    }
+}
+
+async fn until_wanted(progress: Arc<Progress>) {
+    if tokio::time::timeout(CONTINUE_PATIENCE, progress.wanted.cancelled()).await.is_err()
+        && progress.answered.load(Ordering::Acquire)
+    {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Sending {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(hold) = &mut self.hold {
+            ready!(hold.as_mut().poll(cx));
+            self.hold = None;
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        self.is_untouched = false;
+        match &frame {
+            Some(Ok(frame)) if frame.is_data() && !body.is_end_stream() => {}
+            Some(Ok(_)) | None => self.progress.is_whole.store(true, Ordering::Release),
+            Some(Err(error)) => {
+                let failure = Some(blame(error));
+                *self.progress.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+            }
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// What the visitor is told of its own fault, if it still listens.
+fn blame(error: &hyper::Error) -> Code {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return Code::RequestTimeout;
+        }
+        source = error.source();
+    }
+    Code::BadRequest
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.get_mut().0 {
+            Some(sending) => sending.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Upload {
+    fn body(&self) -> Option<&Incoming> {
+        self.0.as_ref()?.body.as_ref()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let (true, Some(body), Some(give_back)) =
+            (self.is_untouched, self.body.take(), self.give_back.take())
+        {
+            let _ = give_back.send(body);
+        }
+    }
+}
+
+impl std::fmt::Debug for Sending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { is_untouched, progress, .. } = self;
+        let mut debug = f.debug_struct("Sending");
+        debug.field("is_untouched", is_untouched).field("progress", progress).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! A real server in this process, on loopback ports of its own, with tokens that a test can give and revoke.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+use tunnel_client::{Builder, Client, Trust};
+use tunnel_protocol::Token;
+use tunnel_server::{
+    Authenticator, Config, ControlTls, Hostname, Identity, Listener, Login, SavedLease, Server, ServerHandle,
+    StoredToken, check, token_id,
+};
+use tunnel_transport::{ControlIdentity, Pin, acceptor, generate_self_signed};
+
+/// What stays the same when a test restarts its server: key, tokens, listening sockets.
+#[derive(Clone, Debug)]
+pub struct Site {
+    identity: Arc<ControlIdentity>,
+    tokens: Tokens,
+    control: Arc<TcpListener>,
+    web: Arc<TcpListener>,
+    /// Settings for the next server; change them before [`Site::start`].
+    pub config: Config,
+}
+
+/// A running server. It ends at once when dropped, as by `kill -9`.
+#[derive(Debug)]
+pub struct TestServer {
+    /// The server's handle.
+    pub handle: ServerHandle,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: AbortOnDropHandle<()>,
+}
+
+/// Tokens that can be given and revoked while a server runs.
+#[derive(Clone, Debug, Default)]
+struct Tokens(Arc<RwLock<Vec<StoredToken>>>);
+
+impl Site {
+    /// A site with a fresh key and open ports, and no server yet. TCP ports are the system's ephemeral ones.
+    ///
+    /// # Errors
+    /// No port on loopback could be opened, or no key made.
+    pub fn new() -> io::Result<Self> {
+        let keys = generate_self_signed(&["localhost".to_owned()]).map_err(io::Error::other)?;
+        let identity = ControlIdentity::from_pem(keys.cert_pem.as_bytes(), keys.key_pem.as_bytes());
+        let mut config = Config::new(Hostname::parse("test").map_err(io::Error::other)?);
+        config.bind = [127, 0, 0, 1].into();
+        config.tcp_ports = Some(20_000..=29_999);
+        Ok(Self {
+            identity: Arc::new(identity.map_err(io::Error::other)?),
+            tokens: Tokens::default(),
+            control: Arc::new(TcpListener::bind("127.0.0.1:0")?),
+            web: Arc::new(TcpListener::bind("127.0.0.1:0")?),
+            config,
+        })
+    }
+
+    /// Starts a server on the site's sockets. They stay open between servers, as under a supervisor that holds
+    /// them; start one server at a time.
+    ///
+    /// # Errors
+    /// The sockets can't be used, or the settings don't fit together.
+    pub fn start(&self, leases: Vec<SavedLease>) -> io::Result<TestServer> {
+        let tls = ControlTls::Tls(acceptor(&self.identity).map_err(io::Error::other)?);
+        let server = Server::builder(self.config.clone())
+            .control(Listener::from_std(self.control.try_clone()?)?, tls)
+            .web(Listener::from_std(self.web.try_clone()?)?)
+            .authenticator(self.tokens.clone())
+            .leases(leases)
+            .build()
+            .map_err(io::Error::other)?;
+        let handle = server.handle();
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let running = server.run(async move {
+            // A dropped sender is the drop of the whole test server, which aborts this task.
+            if asked.await.is_err() {
+                std::future::pending().await
+            }
+        });
+        #[expect(clippy::disallowed_methods, reason = "owned: wrapped in AbortOnDropHandle")]
+        let running = AbortOnDropHandle::new(tokio::spawn(running));
+        Ok(TestServer { handle, shutdown: Some(shutdown), running })
+    }
+
+    /// A new token that the site's servers take.
+    pub fn token(&self, name: &str) -> Token {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).expect("invariant: the operating system gives random bytes");
+        let token = Token::new(random, Some(*self.pin().as_bytes()));
+        let stored = StoredToken { id: token.id(), name: name.into(), hash: token.hash() };
+        self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).push(stored);
+        token
+    }
+
+    /// Revokes a token.
+    pub fn revoke(&self, token: &Token) {
+        self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.id != token.id());
+    }
+
+    /// Begins a client of this site with a token.
+    pub fn client(&self, token: &Token) -> Builder {
+        self.client_at(self.control_address(), token)
+    }
+
+    /// Begins a client that reaches this site by another address: that of a relay.
+    pub fn client_at(&self, address: SocketAddr, token: &Token) -> Builder {
+        Client::builder(address.to_string()).token(token.clone()).trust(Trust::Pinned(self.pin()))
+    }
+
+    /// The pin of the site's key.
+    pub fn pin(&self) -> Pin {
+        self.identity.pin()
+    }
+
+    /// Where clients connect.
+    pub fn control_address(&self) -> SocketAddr {
+        self.control.local_addr().expect("invariant: a listening socket has an address")
+    }
+
+    /// Where web visitors connect.
+    pub fn web_address(&self) -> SocketAddr {
+        self.web.local_addr().expect("invariant: a listening socket has an address")
+    }
+}
+
+impl TestServer {
+    /// Asks the server to drain and waits for its end.
+    pub async fn drain(mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            let _ = shutdown.send(());
+        }
+        let _ = (&mut self.running).await;
+    }
+
+    /// Asks the server to drain; [`TestServer::drain`] then waits.
+    pub fn begin_drain(&mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            let _ = shutdown.send(());
+        }
+    }
+}
+
+impl Authenticator for Tokens {
+    fn authenticate(&self, login: Login<'_>) -> Option<Identity> {
+        let id = token_id(login.credential);
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        check(tokens.iter().find(|token| Some(token.id) == id), login)
+    }
+
+    fn is_valid(&self, identity: &Identity) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|token| token.id == identity.token)
+    }
+}

@@ -1,0 +1,5 @@
+//! Client and server together, in one process, over real sockets.
+
+mod names;
+mod support;
+mod tcp;

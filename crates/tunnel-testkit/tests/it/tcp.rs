@@ -1,0 +1,135 @@
+//! TCP tunnels: bytes, half-close, resets, refusals.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tunnel_client::{Client, Tunnel};
+use tunnel_testkit::{Site, TestServer, Upstream};
+
+use crate::support::until;
+
+struct Bench {
+    server: TestServer,
+    _client: Client,
+    _upstream: Upstream,
+    _tunnel: Tunnel,
+    port: u16,
+}
+
+async fn bench(upstream: Upstream) -> Bench {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.tcp().forward(upstream.target()).await.unwrap();
+    let port = tunnel.url().rsplit(':').next().unwrap().parse().unwrap();
+    Bench { server, _client: client, _upstream: upstream, _tunnel: tunnel, port }
+}
+
+async fn visit(bench: &Bench) -> TcpStream {
+    TcpStream::connect(("127.0.0.1", bench.port)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_come_back_equal_and_in_order() {
+    let bench = bench(Upstream::echo().await.unwrap()).await;
+    let visitor = visit(&bench).await;
+    let sent: Vec<u8> = (0..8 << 20).map(|i: u32| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect();
+    let (mut read, mut write) = visitor.into_split();
+    let expected = sent.clone();
+    let writing = tokio::spawn(async move {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+        write
+    });
+    let mut received = Vec::new();
+    read.read_to_end(&mut received).await.unwrap();
+    assert!(received == expected);
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_speaks_first_is_heard() {
+    let bench = bench(Upstream::speaks_first(b"220 hello\r\n").await.unwrap()).await;
+    let mut visitor = visit(&bench).await;
+    let mut banner = [0; 11];
+    visitor.read_exact(&mut banner).await.unwrap();
+    assert_eq!(&banner, b"220 hello\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_the_upstream_is_a_reset_for_the_visitor() {
+    for half_closed_first in [false, true] {
+        let bench = bench(Upstream::sends_then_resets(b"half an answer").await.unwrap()).await;
+        let mut visitor = visit(&bench).await;
+        visitor.write_all(b"?").await.unwrap();
+        let mut answer = [0; 14];
+        visitor.read_exact(&mut answer).await.unwrap();
+        if half_closed_first {
+            visitor.shutdown().await.unwrap();
+        } else {
+            visitor.write_all(b"?").await.unwrap();
+        }
+        let end = visitor.read(&mut answer).await;
+        assert_eq!(
+            end.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "half-closed: {half_closed_first}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_the_visitor_is_a_reset_for_the_upstream() {
+    let (seen, mut ends) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::start(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            let mut all = Vec::new();
+            let end = stream.read_to_end(&mut all).await.map_err(|error| error.kind());
+            seen.send((end, all)).await.unwrap();
+        }
+    });
+    let bench = bench(upstream.await.unwrap()).await;
+    let mut visitor = visit(&bench).await;
+    visitor.write_all(b"half a request").await.unwrap();
+    visitor.set_zero_linger().unwrap();
+    drop(visitor);
+    let (end, _) = ends.recv().await.unwrap();
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusing_upstream_is_a_reset_not_an_empty_answer() {
+    let gone = Upstream::echo().await.unwrap().target();
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.tcp().forward(gone).await.unwrap();
+    let port: u16 = tunnel.url().rsplit(':').next().unwrap().parse().unwrap();
+    let visit = async {
+        let mut visitor = TcpStream::connect(("127.0.0.1", port)).await?;
+        visitor.read(&mut [0; 1]).await
+    };
+    // The reset may come so soon that connecting is what fails.
+    assert_eq!(visit.await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_that_left_leave_no_stream_behind() {
+    let bench = bench(Upstream::echo().await.unwrap()).await;
+    for n in 0..20 {
+        let mut visitor = visit(&bench).await;
+        visitor.write_all(b"x").await.unwrap();
+        visitor.read_exact(&mut [0; 1]).await.unwrap();
+        match n % 3 {
+            0 => drop(visitor),
+            1 => visitor.set_zero_linger().unwrap(),
+            _ => {
+                visitor.shutdown().await.unwrap();
+                assert_eq!(visitor.read(&mut [0; 1]).await.unwrap(), 0);
+            }
+        }
+    }
+    until(&bench.server.handle, |now| now.sessions[0].streams == 1 && now.tunnels[0].visitors == 0).await;
+}

@@ -1,0 +1,24 @@
+//! The log: on standard error, as text or JSON.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*, util::TryInitError};
+use tunnel_cli::Logging;
+
+/// Starts logging.
+///
+/// # Errors
+/// A filter that can't be read, in words.
+pub(crate) fn start(logging: &Logging<'_>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(logging.filter).map_err(|error| {
+        format!("--log {}: {error}; write for example `debug` or `tunnel_server=debug`", logging.filter)
+    })?;
+    let lines = fmt::layer().with_writer(stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started: Result<(), TryInitError> = if logging.json {
+        registry.with(lines.json().flatten_event(true)).try_init()
+    } else {
+        registry.with(lines.with_ansi(stderr().is_terminal()).with_target(false)).try_init()
+    };
+    started.map_err(|error| error.to_string())
+}
