@@ -110,9 +110,11 @@ fn build(folder: &Path, only: Option<&str>) -> Result<Vec<Target>> {
 /// The binaries that cargo's JSON lines speak of.
 fn executables(lines: &str) -> Vec<Target> {
     let messages = lines.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-    messages
-        .filter_map(|message| Some(Target { name: message.target?.name, executable: message.executable? }))
-        .collect()
+    let target =
+        |message: Message| Some(Target { name: message.target?.name, executable: message.executable? });
+    let mut targets: Vec<Target> = messages.filter_map(target).collect();
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    targets
 }
 
 /// Runs one target from the seeds and what earlier runs collected in `fuzz/corpus`.

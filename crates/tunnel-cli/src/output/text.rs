@@ -22,11 +22,13 @@ pub(crate) struct Text {
     /// Since when there is no session.
     lost: Option<Duration>,
     upstream_failed: Option<Duration>,
+    /// Said after the address, which comes first.
+    greeting: Option<String>,
 }
 
 impl Text {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, url: None, lost: None, upstream_failed: None }
+        Self { subject, url: None, lost: None, upstream_failed: None, greeting: None }
     }
 
     pub(super) fn tell(&mut self, event: &Event, at: At) -> Vec<String> {
@@ -57,8 +59,9 @@ impl Text {
             }
             Event::Missed { count } => format!("{count} events came too fast to be shown"),
             Event::Request(report) if self.subject.verbose => request(report, at),
-            Event::Connected { server, account, .. } if self.subject.verbose => {
-                format!("logged in as {account} ({server})")
+            Event::Connected { server, account, .. } => {
+                self.greeting = Some(format!("logged in as {account} ({server})"));
+                return Vec::new();
             }
             Event::LaneAdded { lanes } | Event::LaneLost { lanes } if self.subject.verbose => {
                 format!("connections to the server: {lanes}")
@@ -79,6 +82,7 @@ impl Text {
             self.url = Some(url.to_owned());
             lines.push(printable(&format!("{url} -> {}", self.subject.upstream)));
         }
+        lines.extend(self.greeting.take().filter(|_| self.subject.verbose).map(|line| printable(&line)));
         lines
     }
 

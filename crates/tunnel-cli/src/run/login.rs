@@ -24,7 +24,7 @@ pub(super) async fn run(plan: LoginPlan, console: Console) -> Result<(), Failure
         if let Some(session) = client.status().session {
             account = format!(" as `{}`", session.account);
         }
-        client.close().await;
+        client.drain(Duration::ZERO).await;
     }
     let path = Logins::remember(&plan.state, plan.save)?;
     console.line(&format!("logged in to {server}{account}; saved in {}", path.display()));

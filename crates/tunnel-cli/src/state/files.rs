@@ -55,8 +55,8 @@ pub enum FileError {
 }
 
 impl FileError {
-    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
-        Self::Content { path: path.to_owned(), reason: reason.to_string() }
+    pub(crate) fn content(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Content { path: path.to_owned(), reason: reason.into() }
     }
 }
 
@@ -77,7 +77,8 @@ pub(crate) fn read_existing(path: &Path) -> Result<Vec<u8>, FileError> {
 /// A JSON file's value; `None` if there is no such file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
     let Some(bytes) = read(path)? else { return Ok(None) };
-    let value = serde_json::from_slice(&bytes).map_err(|error| FileError::content(path, error))?;
+    let value =
+        serde_json::from_slice(&bytes).map_err(|error| FileError::content(path, error.to_string()))?;
     Ok(Some(value))
 }
 
@@ -102,7 +103,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 
 /// The same, for a value as JSON.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| FileError::content(path, error))?;
+    let mut bytes =
+        serde_json::to_vec_pretty(value).map_err(|error| FileError::content(path, error.to_string()))?;
     bytes.push(b'\n');
     write(path, &bytes)
 }

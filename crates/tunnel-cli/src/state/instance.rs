@@ -18,7 +18,7 @@ pub(crate) fn load_or_make(directory: &Path) -> Result<InstanceId, FileError> {
         return Ok(id);
     }
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| FileError::content(&path, error))?;
+    getrandom::fill(&mut bytes).map_err(|error| FileError::content(&path, error.to_string()))?;
     let id = InstanceId(bytes);
     files::write(&path, format!("{id}\n").as_bytes())?;
     Ok(id)

@@ -21,6 +21,8 @@ use tunnel_protocol::{Welcome, login::Attach};
 use super::{
     Gauge,
     backoff::Backoff,
+    heartbeat::Pace,
+    lane_beat,
     login::{Established, log_in},
     visitor,
 };
@@ -40,11 +42,12 @@ pub(crate) struct Lanes {
     gauge: Arc<Gauge>,
     attach: Attach,
     config: Config,
+    pace: Pace,
     /// How many lanes there are: the first one included.
     count: Arc<AtomicU32>,
     /// Most lanes this session may have.
     max: u32,
-    drivers: JoinSet<(Order, Result<(), LaneError>)>,
+    drivers: JoinSet<(Order, String)>,
     doormen: JoinSet<()>,
     dials: JoinSet<Result<Established, LoginError>>,
     backoff: Backoff,
@@ -59,13 +62,14 @@ enum Order {
 }
 
 impl Lanes {
-    pub(crate) fn new(shared: Arc<Shared>, gauge: Arc<Gauge>, welcome: &Welcome) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, gauge: Arc<Gauge>, welcome: &Welcome, pace: Pace) -> Self {
         let streams = usize::try_from(welcome.streams_per_lane).unwrap_or(usize::MAX);
         let max_streams = streams.saturating_add(SPARE_STREAMS).min(tunnel_mux::MAX_STREAMS);
         Self {
             gauge,
             attach: Attach { session: welcome.session, resume: welcome.resume.clone() },
             config: Config { max_streams, ..Config::default() },
+            pace,
             count: Arc::new(AtomicU32::new(0)),
             max: welcome.max_lanes.min(shared.settings.limits.max_lanes).max(1),
             drivers: JoinSet::new(),
@@ -100,14 +104,13 @@ impl Lanes {
             tokio::select! {
                 Some(ended) = self.drivers.join_next() => match ended {
                     Ok((Order::Further, end)) => {
-                        debug!(?end, "a further lane ended");
+                        debug!(%end, "a further lane ended");
                         let lanes = self.count.fetch_sub(1, Ordering::Relaxed) - 1;
                         self.put_off(None);
                         self.shared.emit(Event::LaneLost { lanes });
                         changed();
                     }
-                    Ok((Order::First, Ok(()))) => return "the server closed the connection".into(),
-                    Ok((Order::First, Err(error))) => return format!("the connection to the server was lost: {error}"),
+                    Ok((Order::First, end)) => return end,
                     Err(died) => return format!("the connection's task died: {died}"),
                 },
                 Some(_) = self.doormen.join_next() => {}
@@ -153,10 +156,33 @@ impl Lanes {
         let lane = tunnel_mux::client(io.compat(), &self.config);
         self.count.fetch_add(1, Ordering::Relaxed);
         let driver = lane.driver;
-        self.drivers.spawn(async move { (order, driver.await) });
+        match order {
+            // The session has its own heartbeat, on the control stream.
+            Order::First => self.drivers.spawn(async move { (order, ended(driver.await)) }),
+            Order::Further => {
+                let beat = lane_beat::watch(self.pace, lane.opener.clone(), lane.activity.clone());
+                self.drivers.spawn(async move {
+                    // Its own task, so that the heartbeat notices a driver that is stuck.
+                    let mut driving = JoinSet::new();
+                    driving.spawn(driver);
+                    let end = tokio::select! {
+                        Some(end) = driving.join_next() => end.map_or_else(|died| died.to_string(), ended),
+                        silence = beat => silence,
+                    };
+                    (order, end)
+                })
+            }
+        };
         let doorman = admit(lane.incoming, Arc::clone(&self.shared), Arc::clone(&self.gauge));
         self.doormen.spawn(doorman.in_current_span());
         (lane.opener, lane.activity)
+    }
+}
+
+fn ended(end: Result<(), LaneError>) -> String {
+    match end {
+        Ok(()) => "the server closed the connection".into(),
+        Err(error) => format!("the connection to the server was lost: {error}"),
     }
 }
 

@@ -15,6 +15,7 @@ mod clock;
 mod control;
 mod heartbeat;
 mod in_flight;
+mod lane_beat;
 mod lanes;
 mod login;
 mod visitor;
@@ -118,7 +119,8 @@ pub(crate) async fn run(
     let Established { io, welcome } = established;
     let Channels { outbox, outgoing, mut leave } = channels;
     let gauge = Arc::new(Gauge::default());
-    let mut lanes = Lanes::new(Arc::clone(&shared), Arc::clone(&gauge), &welcome);
+    let pace = Pace::new(welcome.heartbeat_ms, welcome.dead_after_ms, shared.settings.timeouts.probe);
+    let mut lanes = Lanes::new(Arc::clone(&shared), Arc::clone(&gauge), &welcome, pace);
     let (opener, activity) = lanes.first(io);
     let Ok(Ok(control)) = timeout(OPEN_DEADLINE, opener.open()).await else {
         return SessionEnd::Lost("the connection to the server was lost right after the login".into());
@@ -126,7 +128,6 @@ pub(crate) async fn run(
     let (reader, writer) = tokio::io::split(control);
     let mut inbox = Inbox::new(reader);
 
-    let pace = Pace::new(welcome.heartbeat_ms, welcome.dead_after_ms, shared.settings.timeouts.probe);
     let (heard, pongs) = Heard::new();
     let wanted_lanes = watch::Sender::new(1);
     let lanes_wanted = wanted_lanes.subscribe();

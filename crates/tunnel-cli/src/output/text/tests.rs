@@ -78,6 +78,14 @@ fn a_first_connection_that_takes_its_time_shows_the_address_alone() {
 }
 
 #[test]
+fn the_address_comes_first_however_much_is_told() {
+    let connected =
+        || Event::Connected { session: SessionId(1), server: "tunnel/1".into(), account: "ci".into() };
+    let lines = story(true, &[(0, connected()), (1, online("http://a.localhost"))]);
+    assert_eq!(lines, ["http://a.localhost -> http://localhost:3000", "logged in as ci (tunnel/1)"]);
+}
+
+#[test]
 fn another_address_after_a_reconnect_is_shown() {
     let lines = story(
         false,

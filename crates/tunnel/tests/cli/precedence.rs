@@ -1,0 +1,65 @@
+//! Flags, then environment, then the saved login, then the default.
+
+use crate::support::{Running, User, text};
+
+/// The server that a client started with `words` and the variables tries to reach.
+fn server_tried(user: &User, words: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = user.command(&format!("http 3000 --output json {words}"));
+    command.envs(variables.iter().copied());
+    let mut client = Running::new(&mut command);
+    let reason = client.event("reconnecting")["reason"].as_str().unwrap().to_owned();
+    let address = reason.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).unwrap();
+    address.trim_end_matches([':', ';', ',']).to_owned()
+}
+
+#[test]
+fn the_server() {
+    let user = User::new();
+    // Nothing listens on the first ports of loopback.
+    let token = user.output("token create x --data-dir d");
+    let mut login = user.command("login 127.0.0.1:3 --no-check");
+    login.env("TUNNEL_TOKEN", text(&token.stdout).trim());
+    assert!(login.output().unwrap().status.success());
+    let variable = [("TUNNEL_SERVER", "127.0.0.1:2")];
+    assert_eq!(server_tried(&user, "--server 127.0.0.1:1", &variable), "127.0.0.1:1");
+    assert_eq!(server_tried(&user, "", &variable), "127.0.0.1:2");
+    assert_eq!(server_tried(&user, "", &[]), "127.0.0.1:3");
+    assert_eq!(server_tried(&user, "", &[("TUNNEL_SERVER", "")]), "127.0.0.1:3", "empty is not set");
+    let other = User::new();
+    assert_eq!(other.output("http 3000").status.code(), Some(2), "there is no default server");
+}
+
+#[test]
+fn a_directory_that_is_typed_counts_before_the_variable() {
+    let user = User::new();
+    for (words, expected) in [("token create x", "variable"), ("token create x --data-dir flag", "flag")] {
+        let mut command = user.command(words);
+        assert!(command.env("TUNNEL_DATA_DIR", "variable").output().unwrap().status.success());
+        assert!(user.home().join(expected).join("tokens.json").exists(), "{words}");
+    }
+}
+
+#[test]
+fn a_token_file_that_is_typed_counts_before_a_token_in_the_environment() {
+    let user = User::new();
+    let token = user.output("token create x --data-dir d").stdout;
+    std::fs::write(user.home().join("token"), &token).unwrap();
+    for (words, good) in [("--token-file token", true), ("", false)] {
+        let mut command = user.command(&format!("login 127.0.0.1:1 --no-check {words}"));
+        let output = command.env("TUNNEL_TOKEN", "tnl_damaged").output().unwrap();
+        assert_eq!(output.status.success(), good, "{words}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn switches_take_words_and_bad_values_are_bad_usage() {
+    let user = User::new();
+    for (value, status) in [("0", 1), ("no", 1), ("1", 0), ("yes", 0)] {
+        let token = user.output(&format!("token create x{value} --data-dir d")).stdout;
+        let mut command = user.command("login 127.0.0.1:1");
+        command.env("TUNNEL_TOKEN", text(&token).trim()).env("TUNNEL_NO_CHECK", value);
+        assert_eq!(command.output().unwrap().status.code(), Some(status), "{value}");
+    }
+    let mut command = user.command("server");
+    assert_eq!(command.env("TUNNEL_HOLD", "soon").output().unwrap().status.code(), Some(2));
+}
