@@ -8,7 +8,7 @@
 //!
 //! It decides nothing about tunnels: what a name is worth, who is let in and what is retried is the engines'
 //! business. Precedence is decided in one place, [`args`] and `resolve`: flags, then environment, then the saved
-//! login, then the default. The environment's variables are all listed in [`env`].
+//! login, then the default. The environment's variables are all listed in [`mod@env`].
 //!
 //! The exit status says how a command ended: 0 in good order, 1 for a failure or a refusal that trying again can't
 //! cure, 2 for bad usage, 128 plus the signal's number when a second signal cut the draining short.

@@ -113,6 +113,7 @@ mod tests {
             if address.is_ipv4() {
                 pending::<()>().await;
             }
+            // sleep: the clock is paused, and this address is slow
             tokio::time::sleep(STAGGER * 3).await;
             Ok(address)
         });

@@ -1,9 +1,12 @@
 //! `tunnel server`.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use tracing::warn;
 use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder};
 use tunnel_transport::{ControlIdentity, acceptor};
@@ -18,6 +21,8 @@ use crate::{
 
 /// The token made when there is none.
 const FIRST_TOKEN: &str = "default";
+/// How long the disk may take for the last leases.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Serves until asked to stop, then drains.
 pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failure> {
@@ -50,7 +55,7 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
 
     let handle = server.handle();
     let mut keeping = JoinSet::new();
-    let (events, data) = (handle.subscribe(), Arc::new(plan.data.clone()));
+    let (events, data) = (handle.subscribe(), plan.data.clone());
     keeping.spawn(async move { leases::keep(&data, events, || handle.leases()).await });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.run(async {
@@ -70,8 +75,8 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
         () = serving => Ok(()),
         signal = stopping => Err(Failure::Killed(signal)),
     };
-    // The last leases are written before the process ends.
-    keeping.join_next().await;
+    // The last leases are written before the process ends, on a disk that works.
+    let _ = timeout(LAST_WRITE, keeping.join_next()).await;
     end
 }
 
@@ -194,6 +199,16 @@ impl Announcement<'_> {
             ));
             console.line(&format!("  tunnel login {} --token {token}{flag}", self.login()));
             console.line("  tunnel http 3000");
+        }
+        if self.plan.auth == Auth::None {
+            let trust = match self.plan.tls {
+                // Nobody has a token to take the pin from.
+                Tls::Own => format!(" --ca-file {}", identity::certificate_path(&self.plan.data).display()),
+                Tls::Files { .. } => String::new(),
+                Tls::Plaintext => " --plaintext".into(),
+            };
+            console.line("Anyone on this machine may type:");
+            console.line(&format!("  tunnel http 3000 --server {}{trust}", self.login()));
         }
     }
 

@@ -1,8 +1,14 @@
 //! Being asked to stop: the first signal drains, the second ends at once.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 use super::Failure;
+
+/// Signals this close together are one: `timeout`, and shells that pass Ctrl-C on, send each twice.
+const ONE: Duration = Duration::from_millis(100);
 
 /// What asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +26,7 @@ pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    last: Option<Instant>,
 }
 
 impl Signal {
@@ -40,6 +47,20 @@ impl fmt::Display for Signal {
     }
 }
 
+impl Signals {
+    /// The next signal. Cancel safe.
+    pub(super) async fn next(&mut self) -> Signal {
+        loop {
+            let signal = self.any().await;
+            let repeated = self.last.is_some_and(|last| last.elapsed() < ONE);
+            self.last = Some(Instant::now());
+            if !repeated {
+                return signal;
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 impl Signals {
     pub(super) fn listen() -> Result<Self, Failure> {
@@ -47,11 +68,10 @@ impl Signals {
         let listen = |kind| -> Result<_, io::Error> { signal(kind) };
         let interrupt = listen(SignalKind::interrupt()).map_err(Failure::Signals)?;
         let terminate = listen(SignalKind::terminate()).map_err(Failure::Signals)?;
-        Ok(Self { interrupt, terminate })
+        Ok(Self { interrupt, terminate, last: None })
     }
 
-    /// The next signal. Cancel safe.
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn any(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
@@ -62,11 +82,10 @@ impl Signals {
 #[cfg(not(unix))]
 impl Signals {
     pub(super) fn listen() -> Result<Self, Failure> {
-        Ok(Self {})
+        Ok(Self { last: None })
     }
 
-    /// The next signal. Cancel safe.
-    pub(super) async fn next(&mut self) -> Signal {
+    async fn any(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -38,8 +38,13 @@ pub(crate) fn load(certificate: &Path, key: &Path) -> Result<ControlIdentity, Fi
         .map_err(|error| FileError::content(certificate, chain(&error)))
 }
 
+/// Where the server's own certificate is.
+pub(crate) fn certificate_path(directory: &Path) -> PathBuf {
+    directory.join("control.crt")
+}
+
 fn paths(directory: &Path) -> (PathBuf, PathBuf) {
-    (directory.join("control.crt"), directory.join("control.key"))
+    (certificate_path(directory), directory.join("control.key"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tracing::warn;
 use tunnel_server::{Event, SavedLease};
 
 use super::files::{self, FileError};
+use crate::output::chain;
 
 /// How long changes are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(100);
@@ -23,54 +24,78 @@ pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
 
 /// Keeps the file up to date, until the server drains: what it held then is what its successor needs.
 ///
+/// A change in the tenth of a second before the draining may be missing.
+///
 /// # Cancel safety
-/// Dropping it may leave out changes of the last tenth of a second.
+/// The same, when dropped.
 pub(crate) async fn keep(
     directory: &Path,
     mut events: Receiver<Event>,
     current: impl Fn() -> Vec<SavedLease>,
 ) {
-    let mut pending: Option<(Instant, Vec<SavedLease>)> = None;
+    // What was held when a burst of changes began, and when to write what is held by then.
+    let mut burst: Option<(Instant, Vec<SavedLease>)> = None;
     loop {
-        let due = pending.as_ref().map(|(at, _)| *at);
-        let event = tokio::select! {
-            event = events.recv() => event,
+        let due = burst.as_ref().map(|(due, _)| *due);
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(Event::LeasesChanged) | Err(RecvError::Lagged(_)) if burst.is_none() => {
+                    let held = current();
+                    if what_follows(&mut events) == Follows::Draining {
+                        return;
+                    }
+                    burst = Some((Instant::now() + COLLECT, held));
+                }
+                Ok(Event::Draining) | Err(RecvError::Closed) => break,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+            },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                write(directory, pending.take());
-                continue;
-            }
-        };
-        match event {
-            Ok(Event::LeasesChanged) | Err(RecvError::Lagged(_)) => {
-                let leases = current();
-                // Taken before the draining began, or it may lack what the draining has let go.
-                if draining_follows(&mut events) {
+                let held = current();
+                let follows = what_follows(&mut events);
+                if follows == Follows::Draining {
                     break;
                 }
-                pending = Some((due.unwrap_or_else(|| Instant::now() + COLLECT), leases));
+                write(directory, held.clone()).await;
+                burst = (follows == Follows::Changes).then(|| (Instant::now() + COLLECT, held));
             }
-            Ok(Event::Draining) | Err(RecvError::Closed) => break,
-            Ok(_) => {}
         }
     }
-    write(directory, pending);
+    if let Some((_, held)) = burst {
+        write(directory, held).await;
+    }
 }
 
-fn draining_follows(events: &mut Receiver<Event>) -> bool {
+/// What happened since the leases were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    Nothing,
+    Changes,
+    /// They may lack what the draining has let go.
+    Draining,
+}
+
+fn what_follows(events: &mut Receiver<Event>) -> Follows {
+    let mut follows = Follows::Nothing;
     loop {
         match events.try_recv() {
-            Ok(Event::Draining) | Err(TryRecvError::Closed) => return true,
-            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
-            Err(TryRecvError::Empty) => return false,
+            Ok(Event::Draining) | Err(TryRecvError::Closed) => return Follows::Draining,
+            Ok(Event::LeasesChanged) | Err(TryRecvError::Lagged(_)) => follows = Follows::Changes,
+            Ok(_) => {}
+            Err(TryRecvError::Empty) => return follows,
         }
     }
 }
 
-fn write(directory: &Path, pending: Option<(Instant, Vec<SavedLease>)>) {
-    let Some((_, leases)) = pending else { return };
-    let content = Content { version: 1, leases };
-    if let Err(error) = files::write_json(&directory.join(FILE), &content) {
-        warn!(%error, "the leases can't be saved; names are not kept over a restart");
+/// Written beside the tasks that carry visitors: a disk may be slow.
+async fn write(directory: &Path, leases: Vec<SavedLease>) {
+    let path = directory.join(FILE);
+    let writing = move || files::write_json(&path, &Content { version: 1, leases });
+    match tokio::task::spawn_blocking(writing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(error = chain(&error), "the leases can't be saved; names are not kept over a restart");
+        }
+        Err(error) => warn!(%error, "the leases can't be saved; names are not kept over a restart"),
     }
 }
 
@@ -102,28 +127,32 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn changes_are_saved_until_the_draining_and_not_after() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(load(home.path()).unwrap(), []);
         let sender = broadcast::Sender::new(8);
         let held = Mutex::new(vec![lease("a")]);
-        let keeping = keep(home.path(), sender.subscribe(), || held.lock().unwrap().clone());
+        let looked = tokio::sync::Notify::new();
+        let keeping = keep(home.path(), sender.subscribe(), || {
+            looked.notify_one();
+            held.lock().unwrap().clone()
+        });
         let driving = async {
             sender.send(Event::LeasesChanged).unwrap();
-            // sleep: the paused clock runs past the time in which changes are collected
-            tokio::time::sleep(COLLECT * 2).await;
-            assert_eq!(load(home.path()).unwrap(), [lease("a")]);
+            looked.notified().await;
+            // It looks again when it writes what has come together.
             held.lock().unwrap().push(lease("b"));
+            looked.notified().await;
+            held.lock().unwrap().push(lease("c"));
             sender.send(Event::LeasesChanged).unwrap();
-            tokio::task::yield_now().await;
+            looked.notified().await;
             sender.send(Event::Draining).unwrap();
             held.lock().unwrap().clear();
             sender.send(Event::LeasesChanged).unwrap();
         };
         tokio::join!(keeping, driving);
-        let saved = load(home.path()).unwrap();
-        assert!(saved.contains(&lease("a")), "{saved:?}");
+        assert_eq!(load(home.path()).unwrap(), [lease("a"), lease("b"), lease("c")]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,6 +68,7 @@ async fn bytes_without_heartbeats_are_not_life_for_ever() {
         if let Ok(mut stream) = session.opener.open().await {
             let _ = stream.write_all(&header(TunnelId(99)).encode()).await;
         }
+        // sleep: the clock is paused, this is what moves it
         sleep(Duration::from_secs(1)).await;
         assert!(start.elapsed() < Duration::from_secs(100), "never noticed");
     }

@@ -1,3 +1,5 @@
+//! Which texts are host names, and which canonical name each one is.
+
 use super::*;
 use proptest::prelude::*;
 

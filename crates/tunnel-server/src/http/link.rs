@@ -4,7 +4,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -49,7 +49,7 @@ impl Link {
         let generation = endpoint.pool.generation();
         let stream = dispatch::open(endpoint, StreamKind::Http, visit).await?;
         let cut = shared.stopping.child_token();
-        let io = TokioIo::new(UpstreamIo { stream, cut: cut.clone() });
+        let io = TokioIo::new(UpstreamIo { stream, cut: cut.clone(), is_read: false });
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(io)
@@ -90,12 +90,20 @@ async fn drive(
     }
 }
 
-/// The stream as hyper sees it. hyper shuts down whatever it gives up, and a shut-down side is whole for its peer:
-/// so a stream that was cut isn't shut down, and its drop resets it.
+/// The stream as hyper sees it, which differs in two ways.
+///
+/// hyper shuts down whatever it gives up, and a shut-down side is whole for its peer: a stream that was cut isn't
+/// shut down, and its drop resets it.
+///
+/// hyper gives up when it can't write, but a peer that stopped listening may have said why: the answer, or the
+/// refusal, that came before its reset. So what can't be written is dropped until reading has come to the end,
+/// which tells all there is to tell.
 #[derive(Debug)]
 struct UpstreamIo {
     stream: VisitorStream,
     cut: CancellationToken,
+    /// Reading has come to the end, or failed.
+    is_read: bool,
 }
 
 impl AsyncRead for UpstreamIo {
@@ -104,17 +112,30 @@ impl AsyncRead for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        self.is_read |= read.is_err() || buf.filled().len() == before;
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for UpstreamIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+            Err(_) if !self.is_read => Poll::Ready(Ok(bytes.len())),
+            wrote => Poll::Ready(wrote),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            Err(_) if !self.is_read => Poll::Ready(Ok(())),
+            flushed => Poll::Ready(flushed),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

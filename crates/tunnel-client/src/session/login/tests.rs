@@ -1,3 +1,5 @@
+//! The login against a scripted server: golden frames, and what each refusal means.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tunnel_protocol::{InstanceId, Token};
 use tunnel_transport::{BoxFuture, Dial};

@@ -1,3 +1,5 @@
+//! Where chunked bodies end, in whatever pieces they come, and what is refused.
+
 use super::*;
 use proptest::prelude::*;
 

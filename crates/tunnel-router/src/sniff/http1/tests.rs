@@ -1,3 +1,5 @@
+//! Heads that are read and heads that are refused, with httparse as the oracle.
+
 use super::*;
 use crate::hostname::HostnameError;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! ClientHellos whole, in pieces and across records, and what is refused.
+
 use super::*;
 use crate::hostname::Hostname;
 use proptest::prelude::*;

@@ -110,7 +110,8 @@ async fn what_is_no_answer_is_not_passed_on() {
         let mut upstream = client.accept().await;
         upstream.head().await;
         upstream.say(said).await;
-        upstream.io.shutdown().await.unwrap();
+        // Fails if the server has read enough by then.
+        let _ = upstream.io.shutdown().await;
         let (head, body) = visitor.answer().await;
         assert!(head.starts_with("http/1.1 502 "), "{said:?} gave {head}");
         assert_eq!(field(&head, "tunnel-error"), Some(code.name()), "{said:?}");
