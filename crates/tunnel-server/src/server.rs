@@ -213,12 +213,18 @@ async fn drain(control: &Control) {
     info!(grace_s = grace.as_secs(), visitors = shared.visitors.len(), "draining");
     shared.events.emit(Event::Draining);
     shared.draining.cancel();
+    let mut farewells = JoinSet::new();
     for session in control.sessions.all() {
-        let refusal = Refusal::passing(Code::Draining, "the server is restarting", 0);
-        session.send(ServerMessage::GoAway { refusal });
+        farewells.spawn(async move {
+            let refusal = Refusal::passing(Code::Draining, "the server is restarting", 0);
+            session.tell(ServerMessage::GoAway { refusal }).await;
+        });
     }
     shared.visitors.close();
-    if tokio::time::timeout(grace, shared.visitors.wait()).await.is_err() {
+    let farewells = tokio::time::timeout(grace.min(FAREWELL), farewells.join_all());
+    let visitors = tokio::time::timeout(grace, shared.visitors.wait());
+    let (_, visitors) = tokio::join!(farewells, visitors);
+    if visitors.is_err() {
         warn!(visitors = shared.visitors.len(), "the grace is over");
     }
 }
@@ -231,6 +237,9 @@ async fn sweep(registry: Arc<Registry>) {
         registry.sweep();
     }
 }
+
+/// How long clients may take to hear that the server goes away; those that hear it move without a gap.
+const FAREWELL: Duration = Duration::from_millis(800);
 
 /// How long ended sessions may take to notice.
 const LAST_WORDS: Duration = Duration::from_secs(2);

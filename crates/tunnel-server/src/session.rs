@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,8 @@ pub(crate) struct Session {
     messages: mpsc::Sender<ServerMessage>,
     dropped_reports: AtomicU64,
     rtt_micros: AtomicU64,
+    /// The number of the last heartbeat that was answered.
+    answered: watch::Sender<u64>,
     /// When the client was last heard, in milliseconds since `epoch`.
     heard_ms: AtomicU64,
     epoch: Instant,
@@ -114,6 +116,7 @@ impl Session {
             messages,
             dropped_reports: AtomicU64::new(0),
             rtt_micros: AtomicU64::new(0),
+            answered: watch::Sender::new(0),
             heard_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             leaving: AtomicBool::new(false),
@@ -229,6 +232,23 @@ impl Session {
     pub(crate) fn pong(&self, seq: u64) {
         if let Some(rtt) = self.now_micros().checked_sub(seq) {
             self.rtt_micros.store(rtt.max(1), Ordering::Relaxed);
+            self.answered.send_replace(seq);
+        }
+    }
+
+    /// Says something and waits until the client has surely read it: until it answers a heartbeat queued behind, or
+    /// the session ends. The caller bounds the wait.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the message stays queued.
+    pub(crate) async fn tell(&self, message: ServerMessage) {
+        self.send(message);
+        let seq = self.now_micros();
+        let mut answered = self.answered.subscribe();
+        self.send(ServerMessage::Ping { seq });
+        tokio::select! {
+            _ = answered.wait_for(|answered| *answered >= seq) => {}
+            () = self.ended.cancelled() => {}
         }
     }
 

@@ -74,10 +74,6 @@ impl Sessions {
         self.lock().values().cloned().collect()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,7 +39,7 @@ pub(super) async fn run(control: Control, io: BoxedIo, new: NewSession) {
             address: session.address,
         });
         let reason = drive(&control, io, &session, outbox).await;
-        session.end(reason);
+        session.end(if session.is_leaving() { "the client left".to_owned() } else { reason });
         let reason = session.reason().unwrap_or_default();
         info!(%reason, "client gone");
         control.shared.events.emit(Event::SessionEnded { session: session.id, reason });
@@ -136,9 +136,9 @@ async fn revoked(control: &Control, session: &Session) {
         ticks.tick().await;
         if !control.authenticator.is_valid(&session.identity) {
             let refusal = Refusal::permanent(Code::Revoked, "the token was revoked");
-            session.send(ServerMessage::GoAway { refusal });
-            // Bounded, and only for the words to get out.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            let told = session.tell(ServerMessage::GoAway { refusal });
+            // A client that doesn't listen is out as well.
+            let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
             return;
         }
     }

@@ -20,7 +20,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::time::Instant;
@@ -143,11 +143,6 @@ impl Registry {
         }
     }
 
-    /// How many names are held or live.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().entries.len()
-    }
-
     /// Every entry: public address, owner, machine, serving session, visitors.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Endpoint, &str, Option<(SessionId, TunnelId)>)) {
         for entry in self.lock().entries.values() {
@@ -178,10 +173,6 @@ impl Registry {
             parked: config.limits.parked_per_tunnel,
             hold: config.timeouts.hold,
         }
-    }
-
-    fn hold(&self) -> Duration {
-        self.shared.config.timeouts.hold
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
