@@ -46,6 +46,8 @@ pub struct Limits {
     pub visitors_per_tunnel: usize,
     /// Visitors waiting for one tunnel's absent client. Default 1,000.
     pub parked_per_tunnel: usize,
+    /// Visitors waiting for any absent client. Default 5,000; each holds a socket and a few KiB.
+    pub parked: usize,
     /// Visitor connections to the web listeners, in all. Default 20,000.
     pub connections: usize,
 }
@@ -139,6 +141,7 @@ impl Default for Limits {
             tunnels_per_session: tunnel_protocol::limits::TUNNELS_PER_SESSION,
             visitors_per_tunnel: 12_000,
             parked_per_tunnel: 1_000,
+            parked: 5_000,
             connections: 20_000,
         }
     }

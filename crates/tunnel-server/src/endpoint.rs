@@ -32,12 +32,14 @@ pub(crate) struct Endpoint {
 }
 
 /// How much one endpoint may hold.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndpointLimits {
     /// Visitors (connections, or HTTP exchanges in flight) at once.
     pub(crate) visitors: usize,
-    /// Visitors waiting for an absent client at once.
+    /// Visitors waiting for this absent client at once.
     pub(crate) parked: usize,
+    /// Visitors waiting for any absent client, and how many may.
+    pub(crate) parked_in_all: (Arc<AtomicUsize>, usize),
     /// How long a visitor waits for an absent client.
     pub(crate) hold: Duration,
 }
@@ -133,6 +135,8 @@ impl Endpoint {
             State::Gone => return Err(Absent::Gone),
         };
         let _place = VisitorPermit::take(&self.parked, self.limits.parked).ok_or(Absent::Crowded)?;
+        let (parked, limit) = &self.limits.parked_in_all;
+        let _place_in_all = VisitorPermit::take(parked, *limit).ok_or(Absent::Crowded)?;
         let mut state = self.state.subscribe();
         let arrival = state.wait_for(|state| !matches!(state, State::Away { .. }));
         match tokio::time::timeout_at(until, arrival).await {

@@ -26,7 +26,7 @@ mod respond;
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
 
-use ::http::{Method, Request, Response};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -135,13 +135,17 @@ impl Desk {
             // hyper found a request where the gate let none in. That is a bug, and nothing to be lenient about.
             None => (None, Err(Failure::new(Code::Internal))),
         };
-        let (response, error) = match outcome {
+        let (mut response, error) = match outcome {
             Ok(response) => (response, None),
             Err(failure) => {
                 self.shared.metrics.refused(failure.code());
                 (asked.respond(&failure).map(Answer::page), Some(failure))
             }
         };
+        if self.shared.draining.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The connection may hear of it only after this answer.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = response.status().as_u16();
         let duration = started.elapsed();
         debug!(

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::SystemTime,
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Registry {
     shared: Shared,
     /// The port in public web addresses.
     web_port: u16,
+    /// Visitors waiting at any endpoint.
+    parked: Arc<AtomicUsize>,
     table: Mutex<Table>,
 }
 
@@ -99,7 +101,7 @@ enum Phase {
 
 impl Registry {
     pub(crate) fn new(shared: Shared, web_port: u16) -> Arc<Self> {
-        Arc::new(Self { shared, web_port, table: Mutex::default() })
+        Arc::new(Self { shared, web_port, parked: Arc::default(), table: Mutex::default() })
     }
 
     /// Lets go of everything whose time is over. Called every second.
@@ -171,6 +173,7 @@ impl Registry {
         EndpointLimits {
             visitors: config.limits.visitors_per_tunnel,
             parked: config.limits.parked_per_tunnel,
+            parked_in_all: (self.parked.clone(), config.limits.parked),
             hold: config.timeouts.hold,
         }
     }

@@ -10,7 +10,7 @@ fn cut(upstream: Upstream) {
     drop(upstream);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_answer_is_a_cut_answer() {
     for (asked, said, arrives) in [
         ("GET / HTTP/1.1", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "hello"),
@@ -40,7 +40,7 @@ async fn a_cut_answer_is_a_cut_answer() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_that_hangs_up_resets_the_stream() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -70,7 +70,7 @@ async fn a_visitor_that_hangs_up_resets_the_stream() {
     assert!(end.is_err(), "while it sends");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_two_could_read_differently_never_ends_for_the_upstream() {
     for bad in ["5\r\nhelloX\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "0\r\nHost: b.test\r\n\r\n"] {
         let mut world = World::new();
@@ -90,7 +90,7 @@ async fn a_body_two_could_read_differently_never_ends_for_the_upstream() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_answer_is_not_passed_on() {
     for (said, code) in [
         ("", Code::UpstreamBroken),
@@ -119,7 +119,7 @@ async fn what_is_no_answer_is_not_passed_on() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_head_is_not_an_answer() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -132,7 +132,7 @@ async fn an_endless_head_is_not_an_answer() {
     assert_eq!(field(&visitor.answer().await.0, "tunnel-error"), Some(Code::UpstreamMalformed.name()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_behind_an_answer_reach_nobody() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -152,7 +152,7 @@ async fn bytes_behind_an_answer_reach_nobody() {
     assert_eq!(visitor.answer().await.1, "hi");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_says_where_nothing_answered() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -168,7 +168,7 @@ async fn a_refusal_says_where_nothing_answered() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_cuts_everything_off() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");

@@ -8,7 +8,7 @@ use tunnel_protocol::{Code, ServerMessage};
 use super::world::{World, field, get};
 use crate::endpoint::State;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_arrives_as_it_was_and_its_answer_too() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -35,7 +35,7 @@ async fn a_request_arrives_as_it_was_and_its_answer_too() {
     assert_eq!((report.method.as_str(), report.path.as_str(), report.status), ("POST", "/p?q=1", 418));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_target_reaches_the_upstream_as_an_origin_wants_it() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -59,7 +59,7 @@ async fn the_target_reaches_the_upstream_as_an_origin_wants_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_of_a_connection_goes_to_the_tunnel_it_names() {
     let mut world = World::new();
     let (mut a, mut b) = (world.tunnel("a.test"), world.tunnel("b.test"));
@@ -86,7 +86,7 @@ async fn each_request_of_a_connection_goes_to_the_tunnel_it_names() {
     assert!(a.is_left_alone().await && b.is_left_alone().await, "one stream each served all twenty");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_are_used_again_but_not_for_another_client() {
     let mut world = World::new();
     let mut first = world.tunnel("a.test");
@@ -106,7 +106,7 @@ async fn streams_are_used_again_but_not_for_another_client() {
     assert_eq!(upstream.rest().await.0, "", "the idle stream to the former client was closed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_without_a_body_end_with_their_head() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -128,7 +128,7 @@ async fn answers_without_a_body_end_with_their_head() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_pass_one_by_one_while_the_answer_stays_open() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -145,7 +145,7 @@ async fn chunks_pass_one_by_one_while_the_answer_stays_open() {
     assert_eq!(visitor.chunk().await, None, "an answer that ends with its connection ends properly");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trailers_pass_both_ways() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -162,7 +162,7 @@ async fn trailers_pass_both_ways() {
     assert_eq!(visitor.line().await, "x-sum: 2");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_visitor_is_served_in_its_own_version() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -177,7 +177,7 @@ async fn an_old_visitor_is_served_in_its_own_version() {
     assert_eq!((body.as_str(), end.is_ok()), ("ok", true));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_that_asks_first_is_told_what_the_upstream_says() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -217,7 +217,7 @@ async fn a_visitor_that_asks_first_is_told_what_the_upstream_says() {
     assert_eq!(upstream.bytes(4).await, "body");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_early_answer_is_passed_on_and_the_rest_of_the_request_left_out() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -234,7 +234,7 @@ async fn an_early_answer_is_passed_on_and_the_rest_of_the_request_left_out() {
     assert!(upstream.rest().await.1.is_err(), "reset, since the request was not whole");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_gets_all_of_a_large_answer_that_closes() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -270,7 +270,7 @@ async fn a_slow_reader_gets_all_of_a_large_answer_that_closes() {
     assert_eq!(got, SIZE);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_upload_arrives_whole() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -292,7 +292,7 @@ async fn a_large_upload_arrives_whole() {
     assert_eq!((answer.as_str(), got), ("ok", SIZE));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_served_is_answered_in_order() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -320,7 +320,7 @@ async fn what_cannot_be_served_is_answered_in_order() {
     assert!(client.is_left_alone().await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_server_finishes_what_is_under_way() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -345,7 +345,7 @@ async fn a_draining_server_finishes_what_is_under_way() {
     assert_eq!(kept.rest().await.0, "", "the idle stream was given up");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_tunnel_refuses_one_visitor_and_no_more() {
     let mut world = World::new();
     let client = world.tunnel("a.test");
@@ -356,7 +356,7 @@ async fn a_full_tunnel_refuses_one_visitor_and_no_more() {
     assert_eq!(client.endpoint.visitors(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_the_limit_of_connections_a_visitor_is_told_so() {
     let world = World::with(|config| config.limits.connections = 1);
     let mut first = world.get("none.test", "/").await;

@@ -12,7 +12,7 @@ fn request(method: &str, body: &str) -> String {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_lane_costs_no_request_that_may_be_repeated() {
     for (method, body, is_repeated) in
         [("GET", "", true), ("DELETE", "", true), ("POST", "", false), ("PUT", "x", false)]
@@ -22,7 +22,8 @@ async fn a_lost_lane_costs_no_request_that_may_be_repeated() {
         let mut second = world.successor(&first);
         let mut visitor = world.visit().await;
         visitor.say(&request(method, body)).await;
-        first.accept().await.head().await;
+        let mut lost = first.accept().await;
+        lost.head().await;
         let endpoint = first.die();
         endpoint.set_state(State::Away { until: Instant::now() + std::time::Duration::from_secs(60) });
         second.attach();
@@ -41,17 +42,19 @@ async fn a_lost_lane_costs_no_request_that_may_be_repeated() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_repeated_once() {
     let mut world = World::new();
     let mut first = world.tunnel("a.test");
     let mut second = world.successor(&first);
     let mut visitor = world.visit().await;
     visitor.say(&request("GET", "")).await;
-    first.accept().await.head().await;
+    let mut lost = first.accept().await;
+    lost.head().await;
     second.attach();
     first.die();
-    second.accept().await.head().await;
+    let mut lost_too = second.accept().await;
+    lost_too.head().await;
     let mut third = world.successor(&second);
     third.attach();
     second.die();
@@ -59,7 +62,7 @@ async fn a_request_is_repeated_once() {
     assert!(third.is_left_alone().await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_leaving_client_refuses_goes_to_its_successor() {
     for code in [Code::Draining, Code::NoSuchTunnel] {
         let mut world = World::new();
@@ -82,7 +85,7 @@ async fn what_a_leaving_client_refuses_goes_to_its_successor() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_waits_for_a_client_that_is_away() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -99,7 +102,7 @@ async fn a_request_waits_for_a_client_that_is_away() {
     assert_eq!(visitor.answer().await.1, "ok");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absence_is_answered_with_when_to_come_back() {
     let mut world = World::with(|config| config.timeouts.hold = std::time::Duration::ZERO);
     let client = world.tunnel("a.test");
@@ -112,7 +115,7 @@ async fn an_absence_is_answered_with_when_to_come_back() {
     assert!(head.starts_with("http/1.1 404 "), "{head}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_closed_while_idle_costs_no_request() {
     for (method, body) in [("GET", ""), ("POST", "body")] {
         let mut world = World::new();
@@ -134,7 +137,7 @@ async fn a_stream_that_closed_while_idle_costs_no_request() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_closes_under_a_request_is_replaced_if_that_is_harmless() {
     for (method, is_repeated) in [("GET", true), ("POST", false)] {
         let mut world = World::new();

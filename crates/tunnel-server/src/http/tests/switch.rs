@@ -8,7 +8,7 @@ const ASK: &str = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, U
                    Sec-WebSocket-Key: x\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Accept: y\r\n\r\n";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_upstreams_101_bytes_pass_both_ways_and_each_way_ends_alone() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -42,7 +42,7 @@ async fn after_the_upstreams_101_bytes_pass_both_ways_and_each_way_ends_alone() 
     assert!(rest == "last words" && end.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_is_no_end_either_way() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -64,7 +64,7 @@ async fn a_cut_is_no_end_either_way() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upgrade_leaves_http_as_it_was() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -80,7 +80,7 @@ async fn a_refused_upgrade_leaves_http_as_it_was() {
     assert_eq!(visitor.answer().await.1, "ok");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_to_something_else_is_no_answer() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -98,7 +98,7 @@ async fn an_upgrade_to_something_else_is_no_answer() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgraded_connection_counts_as_a_visitor_and_ends_with_the_server() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");

@@ -87,7 +87,9 @@ impl World {
     pub(super) fn tunnel(&mut self, host: &str) -> Client {
         let (target, make) = self.session();
         let address = PublicAddress::Http { url: format!("http://{host}"), subdomain: "a".into() };
-        let limits = EndpointLimits { visitors: 100, parked: 100, hold: self.shared.config.timeouts.hold };
+        let hold = self.shared.config.timeouts.hold;
+        let limits =
+            EndpointLimits { visitors: 100, parked: 100, parked_in_all: (Arc::default(), 100), hold };
         let owner = target.session.identity.clone();
         let endpoint = Endpoint::new(address, owner, limits, State::Live(target));
         self.shared.routes.publish(Hostname::parse(host).unwrap(), endpoint.clone());
@@ -111,7 +113,7 @@ impl World {
         };
         let ended = CancellationToken::new();
         let id = SessionId(self.sessions);
-        let (session, messages) = Session::new(id, Secret::new([0; 32]), who, 1, ended);
+        let (session, messages) = Session::new(id, Secret::new([0; 32]), who, 16, ended);
         let (near, far) = duplex(1 << 16);
         let ours = tunnel_mux::server(near.compat(), &tunnel_mux::Config::default());
         let theirs = tunnel_mux::client(far.compat(), &tunnel_mux::Config::default());
