@@ -14,10 +14,12 @@ pub struct Config {
     /// The port in public web addresses. `None` (the default): that of the first public listener. Set it when
     /// visitors come through something that forwards another port.
     pub public_port: Option<u16>,
-    /// Where ports for TCP tunnels are opened. Default: all addresses.
+    /// Where ports for TCP and UDP tunnels are opened. Default: all addresses.
     pub bind: IpAddr,
     /// The ports clients may ask for or be given. `None` (the default): no TCP tunnels.
     pub tcp_ports: Option<RangeInclusive<u16>>,
+    /// The ports clients may ask for or be given for datagrams. `None` (the default): no UDP tunnels.
+    pub udp_ports: Option<RangeInclusive<u16>>,
     /// Networks whose `X-Forwarded-*` headers are believed and added to. Default: none, they are replaced.
     pub trusted_proxies: Vec<IpNet>,
     /// How much of everything.
@@ -48,6 +50,14 @@ pub struct Limits {
     pub parked_per_tunnel: usize,
     /// Visitors waiting for any absent client. Default 5,000; each holds a socket and a few KiB.
     pub parked: usize,
+    /// Flows of one UDP tunnel: visitor addresses with a stream each. Default 1,024.
+    pub udp_flows_per_tunnel: usize,
+    /// Flows of one UDP tunnel from one address (IPv6: from one /64). Default 64.
+    pub udp_flows_per_address: usize,
+    /// How many bytes a visitor of a UDP tunnel may be sent for each byte that came from it; more is dropped. `None`
+    /// (the default): any number, as services that stream have it. Set, it bounds what a service lends to those who
+    /// ask in somebody else's name.
+    pub udp_answer_ratio: Option<u32>,
     /// Visitor connections to the web listeners, in all. Default 20,000.
     pub connections: usize,
 }
@@ -68,6 +78,8 @@ pub struct Timeouts {
     pub lease: Duration,
     /// How long a released port is refused to other owners. Default 60 s.
     pub quarantine: Duration,
+    /// Without a datagram either way on a UDP flow. Default 60 s.
+    pub udp_idle: Duration,
     /// For a request's head, from its first byte. Default 15 s.
     pub head: Duration,
     /// Between requests on a kept-alive connection. Default 75 s.
@@ -91,6 +103,7 @@ impl Config {
             public_port: None,
             bind: IpAddr::from([0, 0, 0, 0]),
             tcp_ports: None,
+            udp_ports: None,
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -106,10 +119,13 @@ impl Config {
         if timeouts.heartbeat.is_zero() || timeouts.dead_after < timeouts.heartbeat * 2 {
             return Err(ConfigError("`dead_after` must be at least two heartbeats".into()));
         }
-        if let Some(ports) = &self.tcp_ports
-            && (ports.is_empty() || *ports.start() == 0)
-        {
-            return Err(ConfigError("`tcp_ports` must be a range such as 20000-29999".into()));
+        if timeouts.udp_idle.is_zero() {
+            return Err(ConfigError("`udp_idle` must be longer than nothing".into()));
+        }
+        for (name, ports) in [("tcp_ports", &self.tcp_ports), ("udp_ports", &self.udp_ports)] {
+            if ports.as_ref().is_some_and(|ports| ports.is_empty() || *ports.start() == 0) {
+                return Err(ConfigError(format!("`{name}` must be a range such as 20000-29999")));
+            }
         }
         let limits = &self.limits;
         for (name, value) in [
@@ -120,6 +136,8 @@ impl Config {
             ("streams_per_lane", limits.streams_per_lane),
             ("tunnels_per_session", limits.tunnels_per_session),
             ("visitors_per_tunnel", limits.visitors_per_tunnel),
+            ("udp_flows_per_tunnel", limits.udp_flows_per_tunnel),
+            ("udp_flows_per_address", limits.udp_flows_per_address),
             ("connections", limits.connections),
         ] {
             if value == 0 {
@@ -142,6 +160,9 @@ impl Default for Limits {
             visitors_per_tunnel: 12_000,
             parked_per_tunnel: 1_000,
             parked: 5_000,
+            udp_flows_per_tunnel: 1024,
+            udp_flows_per_address: 64,
+            udp_answer_ratio: None,
             connections: 20_000,
         }
     }
@@ -156,6 +177,7 @@ impl Default for Timeouts {
             hold: Duration::from_secs(10),
             lease: Duration::from_secs(60),
             quarantine: Duration::from_secs(60),
+            udp_idle: Duration::from_secs(60),
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(60),

@@ -54,6 +54,19 @@ pub(crate) enum DispatchError {
     Broken(#[source] io::Error),
 }
 
+impl DispatchError {
+    /// What a failure counts as for visitors that can't be told in words.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Absent(Absent::Gone) => Code::TunnelNotFound,
+            Self::Absent(Absent::Away | Absent::Crowded) | Self::LaneLost => Code::TunnelAway,
+            Self::Full => Code::TooManyVisitors,
+            Self::Refused(code) => *code,
+            Self::Broken(_) => Code::UpstreamBroken,
+        }
+    }
+}
+
 /// Opens a stream to the upstream behind `endpoint`.
 ///
 /// # Errors

@@ -21,6 +21,14 @@ pub(crate) struct Metrics {
     pub(crate) requests: AtomicU64,
     /// TCP visitors taken.
     pub(crate) tcp_visitors: AtomicU64,
+    /// UDP flows begun.
+    pub(crate) udp_flows: AtomicU64,
+    /// Datagrams from visitors.
+    pub(crate) udp_received: AtomicU64,
+    /// Datagrams to visitors.
+    pub(crate) udp_sent: AtomicU64,
+    /// Datagrams dropped, either way, for whatever reason.
+    pub(crate) udp_dropped: AtomicU64,
     /// Requests sent a second time because their lane had died.
     pub(crate) retries: AtomicU64,
     refusals: Mutex<BTreeMap<&'static str, u64>>,
@@ -30,6 +38,11 @@ impl Metrics {
     /// Adds one to `counter`.
     pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds `count` to `counter`.
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Counts something refused to a client or a visitor.

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use tunnel_protocol::{Code, Refusal, ServerMessage};
 use tunnel_router::Hostname;
@@ -13,11 +13,9 @@ use crate::{
     auth::Authenticator,
     config::{Config, ConfigError},
     control::{self, Control, Sessions},
-    events::{Event, Events},
+    events::Event,
     ingress,
-    metrics::Metrics,
     registry::{Registry, SavedLease},
-    routes::Routes,
     shared::Shared,
     snapshot::Snapshot,
     throttle::Throttle,
@@ -106,15 +104,7 @@ impl ServerBuilder {
         };
         let limits = &self.config.limits;
         let throttle = Throttle::new(limits.unauthenticated, limits.unauthenticated_per_address);
-        let shared = Shared {
-            config: Arc::new(self.config),
-            routes: Arc::new(Routes::default()),
-            events: Events::new(),
-            metrics: Arc::new(Metrics::default()),
-            draining: CancellationToken::new(),
-            stopping: CancellationToken::new(),
-            visitors: TaskTracker::new(),
-        };
+        let shared = Shared::new(self.config);
         let registry = Registry::new(shared.clone(), web_port);
         registry.import(self.leases);
         let sessions = Arc::new(Sessions::default());

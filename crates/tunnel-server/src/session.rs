@@ -154,6 +154,11 @@ impl Session {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    fn open_lanes(&self) -> usize {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().filter(|lane| !lane.opener.is_closed()).count()
+    }
+
     /// How many streams are open on all lanes, the one that each lane keeps for itself included.
     pub(crate) fn streams(&self) -> usize {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).iter().map(|lane| lane.opener.live()).sum()
@@ -187,7 +192,8 @@ impl Session {
                     Err(OpenError::Full) => tokio::task::yield_now().await,
                     Err(_closed) => changed.await,
                 },
-                None if self.lanes() >= self.max_lanes as usize => return Err(OpenStreamError::Full),
+                // A lane that has died is out of the list soon, and its place is free for another.
+                None if self.open_lanes() >= self.max_lanes as usize => return Err(OpenStreamError::Full),
                 None => changed.await,
             }
         }

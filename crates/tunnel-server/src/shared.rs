@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{config::Config, events::Events, metrics::Metrics, routes::Routes};
@@ -22,4 +23,22 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
     pub(crate) visitors: TaskTracker,
+    /// Places for web visitors' connections, on all listeners together.
+    pub(crate) connections: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What a server with these settings shares.
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS))),
+            config: Arc::new(config),
+            routes: Arc::new(Routes::default()),
+            events: Events::new(),
+            metrics: Arc::new(Metrics::default()),
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            visitors: TaskTracker::new(),
+        }
+    }
 }

@@ -27,6 +27,14 @@ pub struct Snapshot {
     pub requests: u64,
     /// TCP visitors since the start.
     pub tcp_visitors: u64,
+    /// UDP flows begun since the start.
+    pub udp_flows: u64,
+    /// Datagrams from visitors since the start.
+    pub udp_received: u64,
+    /// Datagrams to visitors since the start.
+    pub udp_sent: u64,
+    /// Datagrams dropped since the start, either way: there was no room, nobody to take them, or they were too old.
+    pub udp_dropped: u64,
     /// Requests that were sent a second time.
     pub retries: u64,
     /// What was refused, by reason, since the start.
@@ -114,6 +122,10 @@ impl Snapshot {
             control_tasks: control.tasks.len(),
             requests: metrics.requests.load(Ordering::Relaxed),
             tcp_visitors: metrics.tcp_visitors.load(Ordering::Relaxed),
+            udp_flows: metrics.udp_flows.load(Ordering::Relaxed),
+            udp_received: metrics.udp_received.load(Ordering::Relaxed),
+            udp_sent: metrics.udp_sent.load(Ordering::Relaxed),
+            udp_dropped: metrics.udp_dropped.load(Ordering::Relaxed),
             retries: metrics.retries.load(Ordering::Relaxed),
             refusals: metrics.refusals(),
         }

@@ -1,6 +1,6 @@
 //! From a wish (`Bind`) to a lease, and back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use tracing::info;
 use tunnel_protocol::{BindSpec, Code, Refusal, ServerMessage, TunnelId};
@@ -8,6 +8,7 @@ use tunnel_router::Label;
 
 use super::Control;
 use crate::{
+    config::Config,
     ids,
     registry::{Claim, ClaimError, Lease, Name},
     session::Session,
@@ -93,31 +94,44 @@ impl<'a> Binds<'a> {
                 let preferred = preferred.as_deref().and_then(|label| self.label(label).ok());
                 self.claim_any(preferred.map(Name::Http), || random_label().map(Name::Http), claim)
             }
-            BindSpec::Tcp { port: Some(port), .. } => {
-                let range = self.ports()?;
-                if !range.contains(port) {
-                    let (first, last) = (range.start(), range.end());
-                    let message =
-                        format!("port {port} is not one of this server's: choose from {first} to {last}");
-                    return Err(Refusal::permanent(Code::PortNotAllowed, message));
-                }
-                self.claim(&Name::Tcp(*port), claim)
-            }
-            BindSpec::Tcp { port: None, preferred } => {
-                let range = self.ports()?;
-                let preferred = preferred.filter(|port| range.contains(port)).map(Name::Tcp);
-                let (first, count) = (*range.start(), u32::from(range.end() - range.start()) + 1);
-                let random = || {
-                    let offset = u16::try_from(ids::below(count)).ok()?;
-                    Some(Name::Tcp(first + offset))
-                };
-                self.claim_any(preferred, random, claim)
-            }
+            BindSpec::Tcp { port, preferred } => self.claim_port(&TCP, *port, *preferred, claim),
+            BindSpec::Udp { port, preferred } => self.claim_port(&UDP, *port, *preferred, claim),
             _ => Err(Refusal::permanent(
                 Code::NotSupported,
                 "this server doesn't know that kind of tunnel: upgrade the server",
             )),
         }
+    }
+
+    /// Claims the `wanted` port, or else the `preferred` one, or else any.
+    fn claim_port(
+        &self,
+        kind: &Ports,
+        wanted: Option<u16>,
+        preferred: Option<u16>,
+        claim: &Claim,
+    ) -> Result<Lease, Refusal> {
+        let range = (kind.offered)(&self.control.shared.config).ok_or_else(|| {
+            let Ports { what, flag, .. } = kind;
+            let message =
+                format!("this server offers no {what} ports; its operator can with `{flag} 20000-29999`");
+            Refusal::permanent(Code::NotSupported, message)
+        })?;
+        let (first, last) = (*range.start(), *range.end());
+        if let Some(port) = wanted {
+            if !range.contains(&port) {
+                let message =
+                    format!("port {port} is not one of this server's: choose from {first} to {last}");
+                return Err(Refusal::permanent(Code::PortNotAllowed, message));
+            }
+            return self.claim(&(kind.name)(port), claim);
+        }
+        let preferred = preferred.filter(|port| range.contains(port)).map(kind.name);
+        let random = || {
+            let offset = u16::try_from(ids::below(u32::from(last - first) + 1)).ok()?;
+            Some((kind.name)(first + offset))
+        };
+        self.claim_any(preferred, random, claim)
     }
 
     fn claim(&self, name: &Name, claim: &Claim) -> Result<Lease, Refusal> {
@@ -165,14 +179,20 @@ impl<'a> Binds<'a> {
         }
         Ok(label)
     }
-
-    fn ports(&self) -> Result<&std::ops::RangeInclusive<u16>, Refusal> {
-        self.control.shared.config.tcp_ports.as_ref().ok_or_else(|| {
-            let message = "this server offers no TCP ports; its operator can with `--tcp-ports 20000-29999`";
-            Refusal::permanent(Code::NotSupported, message)
-        })
-    }
 }
+
+/// A kind of port.
+struct Ports {
+    what: &'static str,
+    flag: &'static str,
+    offered: fn(&Config) -> Option<&RangeInclusive<u16>>,
+    name: fn(u16) -> Name,
+}
+
+const TCP: Ports =
+    Ports { what: "TCP", flag: "--tcp-ports", offered: |config| config.tcp_ports.as_ref(), name: Name::Tcp };
+const UDP: Ports =
+    Ports { what: "UDP", flag: "--udp-ports", offered: |config| config.udp_ports.as_ref(), name: Name::Udp };
 
 /// A readable random name such as `brave-otter-42`: about 2²⁶ of them, so that they can't be listed by guessing.
 fn random_label() -> Option<Label> {

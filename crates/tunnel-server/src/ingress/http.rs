@@ -3,9 +3,9 @@
 //! The loop only hands connections off. A visitor that says nothing, or says it slowly, costs a task and nobody
 //! else's time.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::net::TcpStream;
 use tracing::debug;
 use tunnel_protocol::Code;
 use tunnel_transport::{Listener, tune_visitor};
@@ -27,14 +27,13 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 /// # Cancel safety
 /// No connection that was taken is lost by dropping it.
 pub(crate) async fn serve(shared: Shared, listener: Listener) {
-    let places = Arc::new(Semaphore::new(shared.config.limits.connections.min(Semaphore::MAX_PERMITS)));
     loop {
         let (stream, visitor) = tokio::select! {
             biased;
             () = shared.draining.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        match places.clone().try_acquire_owned() {
+        match shared.connections.clone().try_acquire_owned() {
             Ok(place) => {
                 let visit = take(shared.clone(), stream, visitor);
                 shared.visitors.spawn(async move {

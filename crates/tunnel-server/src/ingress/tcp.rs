@@ -3,36 +3,27 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, debug, info_span};
 use tunnel_io::{RelayOptions, Side};
 use tunnel_protocol::{Code, StreamKind};
 use tunnel_transport::{Listener, reset, tune_visitor};
 
+use super::port::PortGuard;
 use crate::{
     dispatch::{self, DispatchError, Visit},
-    endpoint::{Absent, Endpoint},
+    endpoint::Endpoint,
     ids,
     metrics::Metrics,
     shared::Shared,
 };
 
-/// An open public port. Dropping it closes the port; visitors under way go on.
-#[derive(Debug)]
-pub(crate) struct PortGuard {
-    _accepting: AbortOnDropHandle<()>,
-}
-
-impl PortGuard {
-    /// Opens `port` and dispatches whoever connects to `endpoint`.
-    ///
-    /// # Errors
-    /// The system's reason why the port can't be opened.
-    pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<Self> {
-        let listener = Listener::bind(SocketAddr::new(shared.config.bind, port))?;
-        let task = accept(shared.clone(), listener, endpoint);
-        Ok(Self { _accepting: AbortOnDropHandle::new(shared.visitors.spawn(task)) })
-    }
+/// Opens `port` and dispatches whoever connects to `endpoint`. Visitors under way outlive the guard.
+///
+/// # Errors
+/// The system's reason why the port can't be opened.
+pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
+    let listener = Listener::bind(SocketAddr::new(shared.config.bind, port))?;
+    Ok(PortGuard::new(shared.visitors.spawn(accept(shared.clone(), listener, endpoint))))
 }
 
 async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
@@ -74,7 +65,7 @@ async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStrea
     let mut stream = match Box::pin(dispatch::open(endpoint, StreamKind::Tcp, visit)).await {
         Ok(stream) => stream,
         Err(error) => {
-            metrics.refused(code(&error));
+            metrics.refused(error.code());
             debug!(%error, "visitor refused");
             return reset(socket);
         }
@@ -84,22 +75,11 @@ async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStrea
         Ok(()) => debug!(bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor left"),
         Err(error) => {
             if error.side == Side::B {
-                metrics.refused(code(&DispatchError::from(&error.source)));
+                metrics.refused(DispatchError::from(&error.source).code());
             }
             debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
             stream.reset();
             reset(socket);
         }
-    }
-}
-
-/// What a failure counts as.
-fn code(error: &DispatchError) -> Code {
-    match error {
-        DispatchError::Absent(Absent::Gone) => Code::TunnelNotFound,
-        DispatchError::Absent(Absent::Away | Absent::Crowded) | DispatchError::LaneLost => Code::TunnelAway,
-        DispatchError::Full => Code::TooManyVisitors,
-        DispatchError::Refused(code) => *code,
-        DispatchError::Broken(_) => Code::UpstreamBroken,
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     endpoint::{Endpoint, State, Target},
     events::Event,
-    ingress::tcp::PortGuard,
+    ingress::{tcp, udp},
     session::Session,
 };
 
@@ -61,7 +61,7 @@ pub(crate) struct Claim {
 impl ClaimError {
     /// The reason, as it travels.
     pub(crate) fn refusal(&self, name: &Name) -> Refusal {
-        let code = if matches!(name, Name::Tcp(_)) { Code::PortTaken } else { Code::NameTaken };
+        let code = if name.port().is_some() { Code::PortTaken } else { Code::NameTaken };
         match self {
             Self::Quarantined { left, .. } => {
                 Refusal::passing(code, self.to_string(), u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
@@ -193,7 +193,11 @@ impl Registry {
                 None
             }
             Name::Tcp(port) => Some(
-                PortGuard::open(&self.shared, *port, endpoint.clone())
+                tcp::open(&self.shared, *port, endpoint.clone())
+                    .map_err(|source| ClaimError::Port { port: *port, source })?,
+            ),
+            Name::Udp(port) => Some(
+                udp::open(&self.shared, *port, endpoint.clone())
                     .map_err(|source| ClaimError::Port { port: *port, source })?,
             ),
         };
@@ -211,6 +215,7 @@ impl Registry {
                 PublicAddress::Http { url: format!("http://{subdomain}.{domain}{port}"), subdomain }
             }
             Name::Tcp(port) => PublicAddress::Tcp { url: format!("tcp://{domain}:{port}"), port: *port },
+            Name::Udp(port) => PublicAddress::Udp { url: format!("udp://{domain}:{port}"), port: *port },
         }
     }
 
@@ -218,6 +223,7 @@ impl Registry {
         match name {
             Name::Http(label) => format!("`{}.{}`", label.as_str(), self.shared.config.domain.as_str()),
             Name::Tcp(port) => format!("port {port}"),
+            Name::Udp(port) => format!("UDP port {port}"),
         }
     }
 }
@@ -225,7 +231,7 @@ impl Registry {
 impl Entry {
     /// Whether visitors still find this entry's endpoint: a port in quarantine has been closed.
     fn is_open(&self, name: &Name) -> bool {
-        matches!(name, Name::Http(_)) || self._port.is_some()
+        name.port().is_none() || self._port.is_some()
     }
 }
 

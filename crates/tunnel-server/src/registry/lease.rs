@@ -60,7 +60,7 @@ impl Drop for Lease {
             }
             End::Released => {
                 let until = now + timeouts.hold;
-                let quarantine = matches!(self.name, Name::Tcp(_)).then_some(timeouts.quarantine);
+                let quarantine = self.name.port().map(|_| timeouts.quarantine);
                 let quarantined_until = now + quarantine.unwrap_or_default();
                 entry.phase = Phase::Released { until, quarantined_until };
                 until

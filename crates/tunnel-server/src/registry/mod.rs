@@ -36,7 +36,7 @@ use crate::{
     auth::Identity,
     endpoint::{Endpoint, EndpointLimits, State},
     events::Event,
-    ingress::tcp::PortGuard,
+    ingress::port::PortGuard,
     session::Session,
     shared::Shared,
 };
@@ -46,8 +46,20 @@ use crate::{
 pub(crate) enum Name {
     /// A subdomain of the server's domain.
     Http(Label),
-    /// A port.
+    /// A port for connections.
     Tcp(u16),
+    /// A port for datagrams.
+    Udp(u16),
+}
+
+impl Name {
+    /// The port, if it is one.
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Http(_) => None,
+            Self::Tcp(port) | Self::Udp(port) => Some(*port),
+        }
+    }
 }
 
 /// The table.
@@ -74,7 +86,7 @@ struct Entry {
     generation: u64,
     phase: Phase,
     endpoint: Arc<Endpoint>,
-    /// The open port of a TCP tunnel; closed when the entry goes.
+    /// The open port of a TCP or UDP tunnel; closed when the entry goes.
     _port: Option<PortGuard>,
 }
 

@@ -1,6 +1,6 @@
 //! Leases that outlive the server's process: a restarted server still knows whose name is whose.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{ops::RangeInclusive, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -19,6 +19,9 @@ pub struct SavedLease {
     /// The port, for TCP tunnels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The port, for UDP tunnels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_port: Option<u16>,
     /// The owner's token.
     pub token: TokenId,
     /// The token's name.
@@ -36,13 +39,15 @@ impl Registry {
         let kept = table.entries.iter().filter(|(_, entry)| !matches!(entry.phase, Phase::Released { .. }));
         let mut saved: Vec<_> = kept
             .map(|(name, entry)| {
-                let (subdomain, port) = match name {
-                    Name::Http(label) => (Some(label.as_str().to_owned()), None),
-                    Name::Tcp(port) => (None, Some(*port)),
+                let (subdomain, port, udp_port) = match name {
+                    Name::Http(label) => (Some(label.as_str().to_owned()), None, None),
+                    Name::Tcp(port) => (None, Some(*port), None),
+                    Name::Udp(port) => (None, None, Some(*port)),
                 };
                 SavedLease {
                     subdomain,
                     port,
+                    udp_port,
                     token: entry.holder.identity.token,
                     name: entry.holder.identity.name.to_string(),
                     instance: entry.holder.instance,
@@ -50,7 +55,7 @@ impl Registry {
                 }
             })
             .collect();
-        saved.sort_by(|a, b| (&a.subdomain, a.port).cmp(&(&b.subdomain, b.port)));
+        saved.sort_by(|a, b| (&a.subdomain, a.port, a.udp_port).cmp(&(&b.subdomain, b.port, b.udp_port)));
         saved
     }
 
@@ -60,11 +65,14 @@ impl Registry {
         let until = Instant::now() + self.shared.config.timeouts.lease;
         let mut table = self.lock();
         for lease in saved {
-            let allowed =
-                |port: &u16| self.shared.config.tcp_ports.as_ref().is_some_and(|r| r.contains(port));
-            let name = match (&lease.subdomain, lease.port) {
-                (Some(subdomain), None) => Label::parse(subdomain).ok().map(Name::Http),
-                (None, Some(port)) => Some(port).filter(allowed).map(Name::Tcp),
+            let config = &self.shared.config;
+            let within = |ports: &Option<RangeInclusive<u16>>, port: u16| {
+                ports.as_ref().is_some_and(|ports| ports.contains(&port)).then_some(port)
+            };
+            let name = match (&lease.subdomain, lease.port, lease.udp_port) {
+                (Some(subdomain), None, None) => Label::parse(subdomain).ok().map(Name::Http),
+                (None, Some(port), None) => within(&config.tcp_ports, port).map(Name::Tcp),
+                (None, None, Some(port)) => within(&config.udp_ports, port).map(Name::Udp),
                 _ => None,
             };
             let Some(name) = name else { continue };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tunnel_protocol::{InstanceId, Secret, SessionId, TokenId, TunnelId};
 use tunnel_router::{Hostname, Label};
 
@@ -11,9 +11,6 @@ use crate::{
     auth::Identity,
     config::Config,
     endpoint::State,
-    events::Events,
-    metrics::Metrics,
-    routes::Routes,
     session::{Session, Who},
     shared::Shared,
 };
@@ -22,15 +19,7 @@ fn shared() -> Shared {
     let mut config = Config::new(Hostname::parse("test").unwrap());
     config.bind = [127, 0, 0, 1].into();
     config.tcp_ports = Some(1..=65535);
-    Shared {
-        config: Arc::new(config),
-        routes: Arc::new(Routes::default()),
-        events: Events::new(),
-        metrics: Arc::new(Metrics::default()),
-        draining: CancellationToken::new(),
-        stopping: CancellationToken::new(),
-        visitors: TaskTracker::new(),
-    }
+    Shared::new(config)
 }
 
 /// A claim by a fresh session of the token and installation of these numbers.

@@ -1,3 +1,5 @@
+//! The gate over pipes that split, stall and lie.
+
 use std::{future::poll_fn, time::Duration};
 
 use tokio::{
@@ -234,8 +236,10 @@ async fn a_head_has_a_time_from_its_first_byte() {
     drop(turns.take());
     let start = Instant::now();
     let drip = async {
+        // sleep: the clock is paused, this is what moves it
         tokio::time::sleep(Duration::from_secs(70)).await;
         for byte in head("/slow", "").bytes() {
+            // sleep: the clock is paused, this is what moves it
             tokio::time::sleep(Duration::from_secs(1)).await;
             far.write_all(&[byte]).await.unwrap();
         }
@@ -256,6 +260,7 @@ async fn a_body_must_get_on_and_so_must_the_answer() {
     let start = Instant::now();
     let send = async {
         for _ in 0..3 {
+            // sleep: the clock is paused, this is what moves it
             tokio::time::sleep(PATIENCE.stall - Duration::from_secs(1)).await;
             far.write_all(b"x").await.unwrap();
         }

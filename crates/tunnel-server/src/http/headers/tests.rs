@@ -1,3 +1,5 @@
+//! Which fields pass, which are stripped and which are ours.
+
 use tunnel_router::{Hostname, Method, Version};
 
 use super::*;

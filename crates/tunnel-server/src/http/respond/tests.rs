@@ -1,3 +1,5 @@
+//! What a failure looks like to each kind of visitor.
+
 use super::*;
 
 fn asked(accept: &str, method: Method) -> Asked {

@@ -235,6 +235,22 @@ async fn an_early_answer_is_passed_on_and_the_rest_of_the_request_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_with_a_reset_still_arrives() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    for _ in 0..20 {
+        let mut visitor = world.visit().await;
+        visitor.say("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\nsome").await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say("HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\n\r\nbig").await;
+        drop(upstream);
+        visitor.say(&"x".repeat(50_000)).await;
+        assert_eq!(visitor.answer().await.1, "big");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_gets_all_of_a_large_answer_that_closes() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -257,6 +273,7 @@ async fn a_slow_reader_gets_all_of_a_large_answer_that_closes() {
         let mut got = visitor.rest_of_buffer();
         for i in 0.. {
             if i % 10 == 0 {
+                // sleep: a slow reader is what this is about
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             match visitor.io.read(&mut piece).await.unwrap() {

@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken, task::TaskTracker};
+use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 use tunnel_mux::{Incoming, Stream};
 use tunnel_protocol::{
     Code, InstanceId, Secret, ServerMessage, SessionId, StreamHeader, StreamReply, TunnelId,
@@ -23,7 +23,6 @@ use crate::{
     auth::Identity,
     config::Config,
     endpoint::{Endpoint, EndpointLimits, State, Target},
-    events::Events,
     ingress,
     session::{LaneGuard, Session, Who},
     shared::Shared,
@@ -67,15 +66,7 @@ impl World {
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(Hostname::parse("test").unwrap());
         change(&mut config);
-        let shared = Shared {
-            config: Arc::new(config),
-            routes: Arc::default(),
-            events: Events::new(),
-            metrics: Arc::default(),
-            draining: CancellationToken::new(),
-            stopping: CancellationToken::new(),
-            visitors: TaskTracker::new(),
-        };
+        let shared = Shared::new(config);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();

@@ -1,0 +1,206 @@
+//! Public ports of UDP tunnels. Each visitor address is a flow with a stream of its own; the port's task only sorts.
+//!
+//! ```text
+//!   visitors ──► socket ──► port's task ── table ──► flow's outbox ──► flow's task ══ stream ══► client
+//!                  └◄──────────────────── answers ─────────────────────────┘
+//! ```
+//! The task never waits for a flow: what finds no room is dropped and counted. A datagram for an absent client is
+//! dropped too, since waiting would make it worth nothing. When the server drains the port closes at once, as a flow
+//! has no end to wait for, and whoever takes the port over can go on with the visitors' next datagrams.
+
+mod flow;
+mod table;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span};
+use tunnel_protocol::Code;
+use tunnel_transport::bind_datagrams;
+
+use self::{
+    flow::{Flow, Handle, Line},
+    table::{FlowLimits, FlowTable, Stage},
+};
+use super::port::PortGuard;
+use crate::{dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, shared::Shared};
+
+/// How often idle flows are looked for; at most this much later than they should they end.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Datagrams taken before other tasks of the thread get a turn.
+const BURST: usize = 64;
+/// Bytes that may wait for the streams of all flows of a port. Those of flows that nobody answered get half of it.
+const QUEUED_MAX: usize = 16 << 20;
+
+/// Opens `port` and dispatches whoever sends to it to `endpoint`. The guard's drop ends its flows.
+///
+/// # Errors
+/// The system's reason why the port can't be opened.
+pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
+    let local = SocketAddr::new(shared.config.bind, port);
+    let socket = bind_datagrams(local)?;
+    let limits = FlowLimits {
+        total: shared.config.limits.udp_flows_per_tunnel,
+        per_address: shared.config.limits.udp_flows_per_address,
+        idle: shared.config.timeouts.udp_idle,
+    };
+    let door = Arc::new(Door {
+        socket,
+        local,
+        endpoint,
+        flows: Mutex::new(FlowTable::new(limits)),
+        queued: Arc::default(),
+        shared: shared.clone(),
+    });
+    Ok(PortGuard::new(shared.visitors.spawn(receive(OpenDoor::new(door)))))
+}
+
+/// One public port.
+#[derive(Debug)]
+struct Door {
+    socket: UdpSocket,
+    local: SocketAddr,
+    endpoint: Arc<Endpoint>,
+    flows: Mutex<FlowTable<Handle>>,
+    /// Bytes that wait for the flows' streams.
+    queued: Arc<AtomicUsize>,
+    shared: Shared,
+}
+
+/// The door as its one receiving task holds it: the flows end with that task.
+struct OpenDoor(Arc<Door>);
+
+impl OpenDoor {
+    fn new(door: Arc<Door>) -> Self {
+        door.shared.routes.udp_opened(door.local.port());
+        Self(door)
+    }
+}
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        self.0.shared.routes.udp_closed(self.0.local.port());
+        self.0.flows().clear();
+    }
+}
+
+async fn receive(open: OpenDoor) {
+    let door = &open.0;
+    let mut sweeps = tokio::time::interval(SWEEP.min(door.shared.config.timeouts.udp_idle));
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let has_flows = door.flows().len() > 0;
+        tokio::select! {
+            () = door.shared.draining.cancelled() => return,
+            _ = sweeps.tick(), if has_flows => door.flows().expire(Instant::now()),
+            ready = door.socket.readable() => {
+                if let Err(error) = ready {
+                    // Only a runtime that is going down says so.
+                    debug!(%error, "a UDP port can't be waited for");
+                    return;
+                }
+                tunnel_io::scratch::with(|buffer| door.take_burst(buffer));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl Door {
+    fn take_burst(self: &Arc<Self>, buffer: &mut [u8]) {
+        let now = Instant::now();
+        for _ in 0..BURST {
+            match self.socket.try_recv_from(buffer) {
+                Ok((length, from)) => self.take(&buffer[..length], from, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // About one visitor that is gone; the socket lives on.
+                Err(error) => debug!(%error, "receiving failed"),
+            }
+        }
+    }
+
+    /// Takes one datagram.
+    fn take(self: &Arc<Self>, datagram: &[u8], from: SocketAddr, now: Instant) {
+        let metrics = &self.shared.metrics;
+        Metrics::count(&metrics.udp_received);
+        let visitor = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let known = self.flows().heard(visitor, now).map(|(handle, stage)| (handle.line(), stage));
+        let (line, stage) = match known {
+            Some(known) => known,
+            None => match self.begin(visitor, from, now) {
+                Ok(line) => (line, Stage::Unanswered),
+                Err(code) => {
+                    metrics.refused(code);
+                    Metrics::count(&metrics.udp_dropped);
+                    return;
+                }
+            },
+        };
+        let room = if stage == Stage::Unanswered { QUEUED_MAX / 2 } else { QUEUED_MAX };
+        let dropped = if self.queued.load(Ordering::Relaxed) + datagram.len() > room {
+            1
+        } else {
+            line.push(datagram, now)
+        };
+        Metrics::add(&metrics.udp_dropped, dropped);
+    }
+
+    /// Begins a flow for a visitor that has none.
+    fn begin(
+        self: &Arc<Self>,
+        visitor: SocketAddr,
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Arc<Line>, Code> {
+        if self.endpoint.target().is_none() {
+            return Err(Code::TunnelAway);
+        }
+        if self.is_one_of_ours(visitor) {
+            return Err(Code::BadRequest);
+        }
+        let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
+        let line = Arc::new(Line::new(self.queued.clone()));
+        let over = CancellationToken::new();
+        let handle = Handle::new(line.clone(), over.clone());
+        let id = self.flows().begin(visitor, handle, now).map_err(|_full| Code::TooManyVisitors)?;
+        Metrics::count(&self.shared.metrics.udp_flows);
+        let visit = Visit { request: ids::request_id(), visitor, local: self.local };
+        let span = info_span!("visitor", id = %visit.request, addr = %visitor);
+        let flow = Flow { id, visitor, from, line: line.clone(), over };
+        let door = self.clone();
+        let serving = async move {
+            flow::serve(&door, &flow, visit).await;
+            door.flows().end(flow.visitor, flow.id);
+            drop(permit);
+        };
+        self.shared.visitors.spawn(serving.instrument(span));
+        Ok(line)
+    }
+
+    /// Whether a datagram claims to come from one of our own UDP ports: answering it would have two tunnels talk to
+    /// each other for ever.
+    fn is_one_of_ours(&self, visitor: SocketAddr) -> bool {
+        self.shared.routes.is_udp_open(visitor.port()) && is_local(visitor.ip())
+    }
+
+    fn flows(&self) -> MutexGuard<'_, FlowTable<Handle>> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an address is this machine's: only then can a socket be bound to it.
+fn is_local(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
+}

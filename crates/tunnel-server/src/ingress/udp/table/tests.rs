@@ -1,0 +1,1 @@
+//! Who keeps a place, who gets one, and who is turned away.
