@@ -44,6 +44,10 @@ pub struct Limits {
     pub streams_per_lane: usize,
     /// Tunnels per session. Default 256.
     pub tunnels_per_session: usize,
+    /// Names and ports of one token, those that are held for an absent client included. Default 1,024.
+    pub tunnels_per_token: usize,
+    /// Sessions of one token. Default 1,024.
+    pub sessions_per_token: usize,
     /// Visitors of one tunnel. Default 12,000.
     pub visitors_per_tunnel: usize,
     /// Visitors waiting for one tunnel's absent client. Default 1,000.
@@ -58,7 +62,8 @@ pub struct Limits {
     /// (the default): any number, as services that stream have it. Set, it bounds what a service lends to those who
     /// ask in somebody else's name.
     pub udp_answer_ratio: Option<u32>,
-    /// Visitor connections to the web listeners, in all. Default 20,000.
+    /// Visitor connections, web and TCP, in all. Default 20,000. Keep it below the limit on open files by what
+    /// control connections need, so that visitors can't lock clients out.
     pub connections: usize,
 }
 
@@ -135,6 +140,8 @@ impl Config {
             ("lanes", limits.lanes as usize),
             ("streams_per_lane", limits.streams_per_lane),
             ("tunnels_per_session", limits.tunnels_per_session),
+            ("tunnels_per_token", limits.tunnels_per_token),
+            ("sessions_per_token", limits.sessions_per_token),
             ("visitors_per_tunnel", limits.visitors_per_tunnel),
             ("udp_flows_per_tunnel", limits.udp_flows_per_tunnel),
             ("udp_flows_per_address", limits.udp_flows_per_address),
@@ -157,6 +164,8 @@ impl Default for Limits {
             lanes: 16,
             streams_per_lane: 1024,
             tunnels_per_session: tunnel_protocol::limits::TUNNELS_PER_SESSION,
+            tunnels_per_token: 1_024,
+            sessions_per_token: 1_024,
             visitors_per_tunnel: 12_000,
             parked_per_tunnel: 1_000,
             parked: 5_000,

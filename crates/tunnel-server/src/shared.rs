@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
     pub(crate) visitors: TaskTracker,
-    /// Places for web visitors' connections, on all listeners together.
+    /// Places for visitors' connections, on all listeners and ports together.
     pub(crate) connections: Arc<Semaphore>,
 }
 

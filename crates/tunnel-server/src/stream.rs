@@ -30,6 +30,7 @@ struct Awaiting {
     /// A reply is at most 3 bytes.
     bytes: [u8; 3],
     filled: usize,
+    accepted: bool,
     deadline: Pin<Box<Sleep>>,
 }
 
@@ -42,7 +43,10 @@ impl VisitorStream {
     /// A stream whose header was just written. The client has `patience` to become ready.
     pub(crate) fn new(inner: tunnel_mux::Stream, patience: Duration) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
-        Self { inner, reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, deadline })) }
+        Self {
+            inner,
+            reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
+        }
     }
 
     /// Tells the client that this exchange was cut off.
@@ -54,7 +58,14 @@ impl VisitorStream {
         while let Some(awaiting) = &mut self.reply {
             match StreamReply::decode(&awaiting.bytes[..awaiting.filled]) {
                 Ok(Some((StreamReply::Ready, _))) => self.reply = None,
-                Ok(Some((StreamReply::Accepted, _))) => awaiting.filled = 0,
+                Ok(Some((StreamReply::Accepted, _))) if !awaiting.accepted => {
+                    awaiting.filled = 0;
+                    awaiting.accepted = true;
+                }
+                // Once is enough: a client that says it for ever keeps nobody waiting.
+                Ok(Some((StreamReply::Accepted, _))) => {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
                 Ok(Some((StreamReply::Refused(code), _))) => {
                     return Poll::Ready(Err(io::Error::other(StreamRefused(code))));
                 }

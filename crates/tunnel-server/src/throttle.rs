@@ -1,15 +1,18 @@
 //! Bounds what strangers can do before they have logged in: how many connections, and how many wrong tokens.
 //!
-//! Addresses are counted by network: an IPv6 visitor owns a whole /64.
+//! Addresses are counted by network: an IPv6 visitor owns a whole /64. When all places are taken, the newcomer gets
+//! that of the stranger who has waited longest in the most crowded neighbourhood (a /24, or a /48): otherwise a
+//! thousand silent sockets would keep every client out.
 
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Counts connections that have not logged in, and wrong tokens, per address.
 #[derive(Debug)]
@@ -21,9 +24,18 @@ pub(crate) struct Throttle {
 
 #[derive(Debug, Default)]
 struct State {
-    strangers: usize,
+    /// By neighbourhood, each in order of arrival.
+    strangers: HashMap<IpAddr, BTreeMap<u64, Stranger>>,
+    count: usize,
+    last_number: u64,
     by_address: HashMap<IpAddr, usize>,
     failures: HashMap<IpAddr, Failures>,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    address: IpAddr,
+    evicted: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +48,9 @@ struct Failures {
 #[derive(Debug)]
 pub(crate) struct StrangerPermit {
     throttle: Arc<Throttle>,
-    address: IpAddr,
+    neighbourhood: IpAddr,
+    number: u64,
+    evicted: CancellationToken,
 }
 
 impl Throttle {
@@ -44,20 +58,23 @@ impl Throttle {
         Arc::new(Self { total, per_address, state: Mutex::default() })
     }
 
-    /// A place for a connection from `address`, or `None` when there is none.
+    /// A place for a connection from `address`, or `None` when its network has as many as it may.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<StrangerPermit> {
-        let address = network(address);
+        let (address, neighbourhood) = (network(address), neighbourhood(address));
         let mut state = self.lock();
-        if state.strangers >= self.total {
+        if state.by_address.get(&address).is_some_and(|here| *here >= self.per_address) {
             return None;
         }
-        let here = state.by_address.entry(address).or_default();
-        if *here >= self.per_address {
-            return None;
+        if state.count >= self.total {
+            state.evict();
         }
-        *here += 1;
-        state.strangers += 1;
-        Some(StrangerPermit { throttle: self.clone(), address })
+        state.last_number += 1;
+        let (number, evicted) = (state.last_number, CancellationToken::new());
+        let stranger = Stranger { address, evicted: evicted.clone() };
+        state.strangers.entry(neighbourhood).or_default().insert(number, stranger);
+        *state.by_address.entry(address).or_default() += 1;
+        state.count += 1;
+        Some(StrangerPermit { throttle: self.clone(), neighbourhood, number, evicted })
     }
 
     /// How long an address must still wait before its next token is looked at.
@@ -96,21 +113,55 @@ impl Throttle {
     }
 }
 
-impl Drop for StrangerPermit {
-    fn drop(&mut self) {
-        let mut state = self.throttle.lock();
-        state.strangers -= 1;
-        if let Some(here) = state.by_address.get_mut(&self.address) {
+impl State {
+    fn evict(&mut self) {
+        let crowd = self.strangers.iter().max_by_key(|(_, crowd)| crowd.len());
+        let Some((neighbourhood, number)) =
+            crowd.and_then(|(neighbourhood, crowd)| Some((*neighbourhood, *crowd.keys().next()?)))
+        else {
+            return;
+        };
+        if let Some(stranger) = self.remove(neighbourhood, number) {
+            stranger.evicted.cancel();
+        }
+    }
+
+    /// Takes a stranger out, unless that has been done.
+    fn remove(&mut self, neighbourhood: IpAddr, number: u64) -> Option<Stranger> {
+        let crowd = self.strangers.get_mut(&neighbourhood)?;
+        let stranger = crowd.remove(&number)?;
+        if crowd.is_empty() {
+            self.strangers.remove(&neighbourhood);
+        }
+        self.count -= 1;
+        if let Some(here) = self.by_address.get_mut(&stranger.address) {
             *here -= 1;
             if *here == 0 {
-                state.by_address.remove(&self.address);
+                self.by_address.remove(&stranger.address);
             }
         }
+        Some(stranger)
+    }
+}
+
+impl StrangerPermit {
+    /// Waits until the place is needed for somebody else: the connection is to be closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+}
+
+impl Drop for StrangerPermit {
+    fn drop(&mut self) {
+        self.throttle.lock().remove(self.neighbourhood, self.number);
     }
 }
 
 /// What a number of wrong tokens costs: the first five nothing but their refusal (typing errors, a token being
-/// replaced), then a second, doubling to a minute; ten tries take a minute, a thousand take most of a day.
+/// replaced), then a second, doubling to a minute: ten tries take half a minute, a thousand most of a day.
 fn penalty(failures: u32) -> Duration {
     match failures {
         0..5 => Duration::ZERO,
@@ -122,6 +173,14 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+    }
+}
+
+/// Whoever can have one address of it can often have many.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from(u32::from(v4) >> 8 << 8)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 80 << 80)),
     }
 }
 
@@ -161,16 +220,28 @@ mod tests {
     }
 
     #[test]
-    fn places_are_bounded_per_network_and_in_all_and_are_given_back() {
-        let throttle = Throttle::new(3, 2);
+    fn places_are_bounded_per_network_and_given_back() {
+        let throttle = Throttle::new(10, 2);
         let first = throttle.admit(ip("2001:db8::1")).unwrap();
         let _second = throttle.admit(ip("2001:db8::2")).unwrap();
         assert!(throttle.admit(ip("2001:db8::3")).is_none(), "one /64 is one address");
-        let _third = throttle.admit(ip("192.0.2.1")).unwrap();
-        assert!(throttle.admit(ip("192.0.2.2")).is_none(), "full in all");
         drop(first);
         assert!(throttle.admit(ip("2001:db8::3")).is_some());
         drop(throttle.admit(ip("::ffff:192.0.2.9")));
         assert!(!throttle.lock().by_address.contains_key(&ip("192.0.2.9")), "an empty address is forgotten");
+    }
+
+    #[test]
+    fn a_newcomer_gets_the_place_of_the_oldest_in_the_crowd() {
+        let throttle = Throttle::new(4, 2);
+        let lone = throttle.admit(ip("203.0.113.1")).unwrap();
+        let crowd: Vec<_> = (1..=3).map(|n| throttle.admit(IpAddr::from([192, 0, 2, n])).unwrap()).collect();
+        let newcomer = throttle.admit(ip("198.51.100.1")).expect("full, and yet there is a place");
+        let gone = |permit: &StrangerPermit| permit.evicted.is_cancelled();
+        assert!(gone(&crowd[0]));
+        assert!(!gone(&crowd[1]) && !gone(&crowd[2]) && !gone(&lone) && !gone(&newcomer));
+        drop((crowd, lone, newcomer));
+        let state = throttle.lock();
+        assert_eq!((state.count, state.strangers.len(), state.by_address.len()), (0, 0, 0));
     }
 }

@@ -26,7 +26,7 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
         let Some(permit) = control.throttle.admit(address.ip()) else {
             // No words for it: writing them would cost more than the connection.
             control.shared.metrics.refused(Code::ServerBusy);
-            debug!(%address, "too many connections that have not logged in");
+            debug!(%address, "too many connections from one network that have not logged in");
             reset(socket);
             continue;
         };
@@ -64,6 +64,7 @@ async fn handle(
     };
     let admitted = tokio::select! {
         admitted = tokio::time::timeout(control.shared.config.timeouts.login, login) => admitted,
+        () = permit.evicted() => return debug!("made room for another stranger"),
         () = control.shared.stopping.cancelled() => return,
     };
     drop(permit);

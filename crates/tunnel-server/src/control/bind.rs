@@ -44,7 +44,7 @@ impl<'a> Binds<'a> {
         match bound {
             Ok(lease) => {
                 let address = lease.endpoint().address.clone();
-                info!(%tunnel, url = address.url(), upstream, "tunnel online");
+                info!(%tunnel, url = address.url(), "tunnel online");
                 self.leases.insert(tunnel, lease);
                 self.session.send(ServerMessage::Bound { tunnel, address });
             }

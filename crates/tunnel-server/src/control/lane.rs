@@ -15,7 +15,7 @@ use crate::session::Session;
 /// Drives a lane until it or its session ends.
 pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) {
     let config = mux_config(control);
-    let Lane { opener, mut incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
+    let Lane { opener, incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
     let Some(_guard) = session.add_lane(opener, activity.clone()) else {
         debug!(session.id = %session.id, "no room for this lane");
         return;
@@ -24,7 +24,7 @@ pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) 
     let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));
     let reason = tokio::select! {
         ended = driver => format!("{ended:?}"),
-        reason = beat(control, &mut incoming, &activity) => reason,
+        reason = beat(control, incoming, &activity) => reason,
         () = session.ended.cancelled() => "its session ended".to_owned(),
     };
     debug!(session.id = %session.id, %reason, "lane ended");
@@ -34,10 +34,19 @@ pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) 
 /// has none, and its lane is watched by TCP alone.
 async fn beat(
     control: &Control,
-    incoming: &mut tunnel_mux::Incoming,
+    mut incoming: tunnel_mux::Incoming,
     activity: &tunnel_mux::Activity,
 ) -> String {
     let Some(stream) = incoming.accept().await else { return std::future::pending().await };
+    let others = super::session::refuse_streams(incoming);
+    tokio::select! {
+        reason = answer(control, stream, activity) => reason,
+        () = others => "the connection was lost".to_owned(),
+    }
+}
+
+/// Answers the heartbeats on a lane's own stream until they stay away.
+async fn answer(control: &Control, stream: tunnel_mux::Stream, activity: &tunnel_mux::Activity) -> String {
     let (read, mut write) = tokio::io::split(stream);
     let mut messages = Messages::new(read);
     let dead_after = control.shared.config.timeouts.dead_after;
@@ -48,8 +57,9 @@ async fn beat(
                 let Ok(pong) = frame::encode(&ServerMessage::Pong { seq }, CONTROL_FRAME_MAX) else {
                     continue;
                 };
-                if write.write_all(&pong).await.is_err() {
-                    return "its heartbeat stream broke".to_owned();
+                match tokio::time::timeout(dead_after, write.write_all(&pong)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return "its heartbeat stream broke".to_owned(),
                 }
             }
             Ok(Ok(Some(_))) => {}

@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
 };
-use tracing::{debug, info};
+use tracing::debug;
 use tunnel_io::BoxedIo;
 use tunnel_protocol::{
     Challenge, Code, FrameDecoder, Hello, LoginReply, Refusal, ServerMessage, Version, Welcome, frame,
@@ -128,12 +128,6 @@ fn authenticate(
     address: SocketAddr,
     nonce: Option<&[u8; 32]>,
 ) -> Result<Identity, Refusal> {
-    let delay = control.throttle.delay(address.ip());
-    if !delay.is_zero() {
-        let seconds = delay.as_secs() + 1;
-        let message = format!("too many wrong tokens from your address; try again in {seconds} s");
-        return Err(Refusal::passing(Code::TooManyAttempts, message, seconds * 1000));
-    }
     let login = Login { credential: &hello.credential, nonce, instance: &hello.instance };
     match control.authenticator.authenticate(login) {
         Some(identity) => {
@@ -141,6 +135,13 @@ fn authenticate(
             Ok(identity)
         }
         None => {
+            // A right token is let in whatever its neighbours behind the same address do; only wrong ones wait.
+            let delay = control.throttle.delay(address.ip());
+            if !delay.is_zero() {
+                let seconds = delay.as_secs() + 1;
+                let message = format!("too many wrong tokens from your address; try again in {seconds} s");
+                return Err(Refusal::passing(Code::TooManyAttempts, message, seconds * 1000));
+            }
             control.throttle.failed(address.ip());
             Err(Refusal::permanent(
                 Code::Unauthorized,
@@ -175,9 +176,13 @@ fn new_session(
     };
     let ended = control.shared.stopping.child_token();
     let (session, outbox) = Session::new(ids::session_id(), ids::secret(), who, limits.lanes, ended);
-    let Some(guard) = control.sessions.insert(&session, limits.sessions) else {
+    let Some(guard) = control.sessions.insert(&session, limits) else {
         return Err(Refusal::passing(Code::ServerBusy, "the server has no room for another client", 10_000));
     };
+    if control.shared.draining.is_cancelled() {
+        // It began just now, and has told the sessions it saw.
+        return Err(Refusal::passing(Code::Draining, "the server is about to stop", 1_000));
+    }
     Ok(NewSession { session, outbox, guard })
 }
 
@@ -219,7 +224,7 @@ fn mismatch_refusal(mismatch: Mismatch, hello: &Hello) -> Refusal {
 }
 
 async fn refuse(control: &Control, io: &mut BoxedIo, address: SocketAddr, refusal: Refusal) {
-    info!(code = %refusal.code, "login refused");
+    debug!(code = %refusal.code, "login refused");
     control.shared.metrics.refused(refusal.code);
     control.shared.events.emit(Event::LoginRefused { address, code: refusal.code.name() });
     let _ = write(io, &LoginReply::Refused(refusal)).await;

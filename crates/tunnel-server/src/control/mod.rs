@@ -24,7 +24,10 @@ use tokio_util::task::TaskTracker;
 use tunnel_protocol::SessionId;
 
 pub(crate) use self::accept::{accept, serve};
-use crate::{auth::Authenticator, registry::Registry, session::Session, shared::Shared, throttle::Throttle};
+use crate::{
+    auth::Authenticator, config::Limits, registry::Registry, session::Session, shared::Shared,
+    throttle::Throttle,
+};
 
 /// What every control connection needs.
 #[derive(Clone)]
@@ -56,10 +59,12 @@ pub(crate) struct SessionGuard {
 }
 
 impl Sessions {
-    /// Puts a session in, unless there are `limit` already.
-    pub(crate) fn insert(self: &Arc<Self>, session: &Arc<Session>, limit: usize) -> Option<SessionGuard> {
+    /// Puts a session in, unless there are too many, in all or of its token.
+    pub(crate) fn insert(self: &Arc<Self>, session: &Arc<Session>, limits: &Limits) -> Option<SessionGuard> {
         let mut sessions = self.lock();
-        if sessions.len() >= limit {
+        let token = session.identity.token;
+        let of_token = sessions.values().filter(|other| other.identity.token == token).count();
+        if sessions.len() >= limits.sessions || of_token >= limits.sessions_per_token {
             return None;
         }
         sessions.insert(session.id, session.clone());

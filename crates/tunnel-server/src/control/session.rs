@@ -61,7 +61,11 @@ async fn drive(
     // closes the socket.
     let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));
     let opening = tokio::time::timeout(CONTROL_STREAM_DEADLINE, incoming.accept());
-    let stream = match opening.await {
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = session.ended.cancelled() => return "the server ended it".to_owned(),
+    };
+    let stream = match opened {
         Ok(Some(stream)) => stream,
         Ok(None) => return "the connection was lost".to_owned(),
         Err(_elapsed) => return "the client opened no control stream".to_owned(),
@@ -122,7 +126,7 @@ async fn listen(
 }
 
 /// The client opens one stream, and that one only: others are reset by being dropped.
-async fn refuse_streams(mut incoming: Incoming) {
+pub(super) async fn refuse_streams(mut incoming: Incoming) {
     while let Some(stream) = incoming.accept().await {
         drop(stream);
     }
@@ -139,6 +143,7 @@ async fn revoked(control: &Control, session: &Session) {
             let told = session.tell(ServerMessage::GoAway { refusal });
             // A client that doesn't listen is out as well.
             let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
+            control.registry.revoke(session.identity.token);
             return;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 use tracing::{Instrument, debug, info_span};
 use tunnel_io::{RelayOptions, Side};
 use tunnel_protocol::{Code, StreamKind};
@@ -31,9 +31,11 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
         let (socket, visitor) = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.draining.cancelled() => return,
+            () = shared.stopping.cancelled() => return,
         };
         Metrics::count(&shared.metrics.tcp_visitors);
-        let Some(permit) = endpoint.admit() else {
+        let place = shared.connections.clone().try_acquire_owned().ok();
+        let Some(permit) = place.zip(endpoint.admit()) else {
             shared.metrics.refused(Code::TooManyVisitors);
             reset(socket);
             continue;
@@ -62,7 +64,12 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
 /// Carries one visitor. A visitor that can't be carried, or whose upstream breaks off, sees a reset: never an end
 /// that looks clean.
 async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStream, visit: Visit) {
-    let mut stream = match Box::pin(dispatch::open(endpoint, StreamKind::Tcp, visit)).await {
+    let opened = tokio::select! {
+        opened = Box::pin(dispatch::open(endpoint, StreamKind::Tcp, visit)) => opened,
+        // A visitor that was reset while it waited gives its place up. One that only ended its side still waits.
+        _ = socket.ready(Interest::ERROR) => return debug!("visitor gone while it waited"),
+    };
+    let mut stream = match opened {
         Ok(stream) => stream,
         Err(error) => {
             metrics.refused(error.code());

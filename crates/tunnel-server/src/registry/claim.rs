@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tunnel_protocol::{Code, Refusal, ServerMessage, TunnelId, bind::PublicAddress};
+use tunnel_protocol::{Code, Refusal, ServerMessage, TokenId, TunnelId, bind::PublicAddress};
 use tunnel_router::Hostname;
 
 use super::{
@@ -21,9 +21,12 @@ use crate::{
     session::Session,
 };
 
-/// How long a session may have been silent and still count as alive when another client of the same token wants
-/// its name: one heartbeat and some delay.
-const ALIVE_WITHIN: Duration = Duration::from_secs(6);
+/// How late a heartbeat may be before its session counts as silent when another client of the same token wants its
+/// name.
+const LATE: Duration = Duration::from_secs(1);
+
+/// When a port that can't be opened now may be tried again: another program, or a moment without descriptors.
+const PORT_RETRY_MS: u64 = 2_000;
 
 /// Why a name can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub(crate) enum ClaimError {
         /// What is left of the quarantine.
         left: Duration,
     },
+    /// The token has as many names as it may.
+    #[error("this token holds {0} names and ports, as many as it may; take some down")]
+    TooMany(usize),
     /// The port can't be opened.
     #[error("the server can't open port {port}: {source}")]
     Port {
@@ -65,6 +71,10 @@ impl ClaimError {
         match self {
             Self::Quarantined { left, .. } => {
                 Refusal::passing(code, self.to_string(), u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+            }
+            Self::TooMany(_) => Refusal::permanent(Code::LimitReached, self.to_string()),
+            Self::Port { source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
+                Refusal::passing(code, self.to_string(), PORT_RETRY_MS)
             }
             Self::Held(_) | Self::Port { .. } => Refusal::permanent(code, self.to_string()),
         }
@@ -111,9 +121,11 @@ impl Registry {
     }
 
     fn check(&self, table: &Table, name: &Name, claim: &Claim) -> Result<(), ClaimError> {
-        let Some(entry) = table.entries.get(name) else { return Ok(()) };
+        let token = claim.session.identity.token;
+        let Some(entry) = table.entries.get(name) else { return self.check_quota(table, token) };
         let now = Instant::now();
-        let owner = entry.holder.identity.token == claim.session.identity.token;
+        let owner = entry.holder.identity.token == token;
+        let alive_within = self.shared.config.timeouts.heartbeat + LATE;
         let what = self.describe(name);
         let holder = &entry.holder;
         match &entry.phase {
@@ -121,7 +133,7 @@ impl Registry {
                 Err(ClaimError::Held(format!("{what} is already published by this very client")))
             }
             Phase::Live { session, .. } if owner => {
-                if holder.instance == claim.session.instance || session.silent_for() > ALIVE_WITHIN {
+                if holder.instance == claim.session.instance || session.silent_for() > alive_within {
                     return Ok(());
                 }
                 Err(ClaimError::Held(format!(
@@ -143,18 +155,29 @@ impl Registry {
                 holder.identity.name,
                 until.saturating_duration_since(now).as_secs()
             ))),
-            Phase::Released { quarantined_until, .. } if *quarantined_until > now => {
-                let left = *quarantined_until - now;
-                Err(ClaimError::Quarantined {
-                    message: format!(
-                        "{what} was released by another token just now and is free in {} s",
-                        left.as_secs() + 1
-                    ),
-                    left,
-                })
+            Phase::Released { until, quarantined_until } => {
+                // As long as visitors wait for the owner, nobody else can step in: a restart of the owner's client
+                // must not be a race.
+                let left = quarantined_until.max(until).saturating_duration_since(now);
+                if left.is_zero() && entry.port.is_none() {
+                    return self.check_quota(table, token);
+                }
+                let left = left.max(Duration::from_secs(1));
+                let message = format!(
+                    "{what} was released by another token just now and is free in {} s",
+                    left.as_secs().max(1)
+                );
+                Err(ClaimError::Quarantined { message, left })
             }
-            Phase::Released { .. } => Ok(()),
         }
+    }
+
+    /// Whether a token may have one more name. Those that are held or in quarantine count, or a token could use
+    /// names up by taking and leaving them.
+    fn check_quota(&self, table: &Table, token: TokenId) -> Result<(), ClaimError> {
+        let limit = self.shared.config.limits.tunnels_per_token;
+        let has = table.entries.values().filter(|entry| entry.holder.identity.token == token).count();
+        if has < limit { Ok(()) } else { Err(ClaimError::TooMany(has)) }
     }
 
     /// Puts a holder in, whom `check` has let through.
@@ -201,7 +224,7 @@ impl Registry {
                     .map_err(|source| ClaimError::Port { port: *port, source })?,
             ),
         };
-        let entry = Entry { holder, generation, phase, endpoint: endpoint.clone(), _port: port };
+        let entry = Entry { holder, generation, phase, endpoint: endpoint.clone(), port };
         table.entries.insert(name.clone(), entry);
         Ok(endpoint)
     }
@@ -231,7 +254,7 @@ impl Registry {
 impl Entry {
     /// Whether visitors still find this entry's endpoint: a port in quarantine has been closed.
     fn is_open(&self, name: &Name) -> bool {
-        name.port().is_none() || self._port.is_some()
+        name.port().is_none() || self.port.is_some()
     }
 }
 

@@ -6,7 +6,7 @@
 //!                        │   ▲  ▲                          │ claim, same token
 //!           session left │   │  └──────────────────────────┘
 //!                        ▼   │ claim, same token: visitors that waited go on
-//!                     released ──── hold time over, or claimed by another token ──► free
+//!                     released ──── hold time over (a port: and the quarantine) ──► free
 //! ```
 //! A lease is a guard with a generation: whoever lets an old one go (a half-dead session, at last) changes nothing
 //! for the present holder.
@@ -24,7 +24,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tunnel_protocol::{InstanceId, SessionId, TunnelId};
+use tunnel_protocol::{InstanceId, SessionId, TokenId, TunnelId};
 use tunnel_router::{Hostname, Label};
 
 pub use self::saved::SavedLease;
@@ -87,7 +87,7 @@ struct Entry {
     phase: Phase,
     endpoint: Arc<Endpoint>,
     /// The open port of a TCP or UDP tunnel; closed when the entry goes.
-    _port: Option<PortGuard>,
+    port: Option<PortGuard>,
 }
 
 /// Who holds a name.
@@ -106,8 +106,8 @@ enum Phase {
     Live { session: Arc<Session>, tunnel: TunnelId },
     /// The session was lost: kept for the owner.
     Held { until: Instant },
-    /// The owner left in good order: anyone may take it, but visitors wait a little for the owner. A port is
-    /// refused to others for the quarantine.
+    /// The owner left in good order. Visitors wait a little for its return, and until that is over nobody else gets
+    /// the name; a port is refused to others for the quarantine as well.
     Released { until: Instant, quarantined_until: Instant },
 }
 
@@ -137,7 +137,7 @@ impl Registry {
         for entry in table.entries.values_mut() {
             if let Phase::Released { until, .. } = entry.phase
                 && until <= now
-                && entry._port.take().is_some()
+                && entry.port.take().is_some()
             {
                 entry.endpoint.set_state(State::Gone);
             }
@@ -146,6 +146,18 @@ impl Registry {
         if !over.is_empty() {
             self.shared.events.emit(Event::LeasesChanged);
         }
+    }
+
+    /// Takes everything of a token's away: it was revoked, and nobody is to wait for its clients.
+    pub(crate) fn revoke(&self, token: TokenId) {
+        let mut table = self.lock();
+        let owned = table.entries.iter().filter(|(_, entry)| entry.holder.identity.token == token);
+        let names: Vec<Name> = owned.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            self.remove(&mut table, name);
+        }
+        drop(table);
+        self.shared.events.emit(Event::LeasesChanged);
     }
 
     /// Takes every visitor's hope away: the server ends.

@@ -92,7 +92,7 @@ async fn a_lost_name_is_held_for_its_owner_for_sixty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_released_name_is_free_at_once_but_those_who_waited_never_meet_a_stranger() {
+async fn a_released_name_is_its_owners_while_visitors_wait_and_then_free() {
     let registry = Registry::new(shared(), 80);
     let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
     let former = lease.endpoint().clone();
@@ -101,9 +101,39 @@ async fn a_released_name_is_free_at_once_but_those_who_waited_never_meet_a_stran
     let waiting = former.wait_for_target();
     tokio::pin!(waiting);
     assert!(futures_pending(&mut waiting).await);
+    for _ in 0..1000 {
+        let sniped = registry.claim(&myapp(), &claim(2, 2)).unwrap_err();
+        assert!(matches!(sniped, ClaimError::Quarantined { .. }), "{sniped}");
+        assert!(sniped.refusal(&myapp()).is_passing());
+    }
+    tokio::time::advance(Duration::from_secs(10)).await;
     let stranger = registry.claim(&myapp(), &claim(2, 2)).unwrap();
     assert!(!Arc::ptr_eq(stranger.endpoint(), &former));
-    assert_eq!(waiting.await.unwrap_err(), crate::endpoint::Absent::Gone);
+    assert!(waiting.await.is_err(), "those who waited never meet a stranger");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_has_only_so_many_names_the_released_ones_included() {
+    let mut shared = shared();
+    let mut config = Config::clone(&shared.config);
+    config.limits.tunnels_per_token = 2;
+    shared.config = Arc::new(config);
+    let registry = Registry::new(shared, 80);
+    let name = |text| Name::Http(Label::parse(text).unwrap());
+    let _first = registry.claim(&name("a1"), &claim(1, 1)).unwrap();
+    registry.claim(&name("a2"), &claim(1, 1)).unwrap().release();
+    assert!(matches!(registry.claim(&name("a3"), &claim(1, 1)), Err(ClaimError::TooMany(2))));
+    assert!(registry.claim(&name("a2"), &claim(1, 1)).is_ok(), "one that it has");
+    assert!(registry.claim(&name("a3"), &claim(2, 2)).is_ok(), "another token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_tokens_names_are_free_at_once() {
+    let registry = Registry::new(shared(), 80);
+    let _lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    registry.revoke(TokenId([1; 8]));
+    assert!(!routed(&registry));
+    assert!(registry.claim(&myapp(), &claim(2, 2)).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
