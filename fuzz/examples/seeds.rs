@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tunnel_protocol::bind::PublicAddress;
 use tunnel_protocol::control::RequestReport;
+use tunnel_protocol::datagram::{DATAGRAM_MAX, Frame};
 use tunnel_protocol::login::{Attach, Credential};
 use tunnel_protocol::{
     BindSpec, Challenge, ClientMessage, Code, Hello, InstanceId, LoginReply, Refusal, RequestId, Secret,
@@ -18,6 +19,7 @@ fn main() -> io::Result<()> {
     login_frame()?;
     control_message()?;
     stream_header()?;
+    datagrams()?;
     token_text()?;
     host_name()?;
     chunked_body()?;
@@ -144,6 +146,17 @@ fn stream_header() -> io::Result<()> {
     write("stream_header", "newer", newer)?;
     write("stream_header", "accepted", StreamReply::Accepted.encode())?;
     write("stream_header", "refused", StreamReply::Refused(Code::UpstreamRefused).encode())
+}
+
+fn datagrams() -> io::Result<()> {
+    let long = Frame::Datagram(vec![7; DATAGRAM_MAX].into());
+    let conversation = [Frame::Datagram(b"ping"[..].into()), Frame::Datagram(b""[..].into()), Frame::Receipt(8)];
+    for (name, frames) in [("conversation", &conversation[..]), ("long", &[long]), ("lie", &[Frame::Receipt(1)])] {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| frame.encode(&mut bytes));
+        write("datagrams", name, bytes)?;
+    }
+    write("datagrams", "reserved", [0xFF, 0xF0])
 }
 
 fn example_token(pin: Option<[u8; 32]>) -> Token {

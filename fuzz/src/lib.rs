@@ -14,6 +14,7 @@ pub mod memory;
 pub mod login_frame;
 
 pub mod control_message;
+pub mod datagrams;
 pub mod stream_header;
 pub mod token_text;
 
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("login_frame", login_frame::check),
     ("control_message", control_message::check),
     ("stream_header", stream_header::check),
+    ("datagrams", datagrams::check),
     ("token_text", token_text::check),
     ("host_name", host_name::check),
     ("chunked_body", chunked_body::check),

@@ -6,6 +6,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a workshop command is for")]
 
+#[cfg(target_os = "linux")]
+mod bench;
+mod e2e;
 mod fuzz;
 mod test;
 mod tidy;
@@ -22,8 +25,21 @@ enum Chore {
     Tidy,
     /// Run every test a clean machine can run, in order, and stop at the first failure.
     Test,
+    /// Try the real binary as processes: crashes, restarts, dead links, crowds.
+    E2e(e2e::Arguments),
     /// Throw bytes at every reader that strangers reach, a while each.
     Fuzz(fuzz::Arguments),
+    /// Measure what a tunnel costs, beside none and beside its peers (on Linux: it reads /proc).
+    #[cfg(target_os = "linux")]
+    Bench(bench::Arguments),
+    /// The service behind the tunnels of `bench`, which starts it.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchUpstream,
+    /// Ends the processes of a `bench` that was killed; `bench` starts it.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchKeeper,
 }
 
 /// Each chore prints what it found and returns whether all is well; an error means that it couldn't find out.
@@ -31,7 +47,14 @@ fn main() -> ExitCode {
     let outcome = match Chore::parse() {
         Chore::Tidy => tidy::run(),
         Chore::Test => test::run(),
+        Chore::E2e(arguments) => e2e::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::Bench(arguments) => bench::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Chore::BenchUpstream => bench::upstream::run(),
+        #[cfg(target_os = "linux")]
+        Chore::BenchKeeper => bench::keeper::run(),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

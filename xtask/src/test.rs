@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 const STEPS: &[(&str, &[&str])] = &[
     ("unit and integration tests", &["test", "--workspace", "--all-targets"]),
     ("documentation examples", &["test", "--workspace", "--doc"]),
+    ("the binary as processes", &["xtask", "e2e"]),
 ];
 
 /// Runs every step; `Ok(false)` when one failed.
@@ -43,9 +44,14 @@ struct Tally {
 }
 
 impl Tally {
-    /// Adds a libtest summary (`test result: ok. 3 passed; 0 failed; ...`); any other line changes nothing.
+    /// Adds a libtest summary (`test result: ok. 3 passed; 0 failed; ...`) and that of `e2e`, which looks like ours;
+    /// any other line changes nothing.
     fn read_along(&mut self, line: &str) {
-        let Some((_, summary)) = line.split_once("test result: ") else { return };
+        let summary = match line.split_once("test result: ") {
+            Some((_, summary)) => summary,
+            None if is_summary(line) => line,
+            None => return,
+        };
         self.passed += number_before(summary, " passed");
         self.failed += number_before(summary, " failed");
     }
@@ -55,6 +61,12 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} passed, {} failed", self.passed, self.failed)
     }
+}
+
+/// Whether a line is `N passed, N failed` and nothing else.
+fn is_summary(line: &str) -> bool {
+    let tally = Tally { passed: number_before(line, " passed"), failed: number_before(line, " failed") };
+    line == tally.to_string()
 }
 
 fn number_before(text: &str, unit: &str) -> u64 {
@@ -94,5 +106,8 @@ mod tests {
         total.read_along("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!(total, Tally { passed: 15, failed: 1 });
         assert_eq!(total.to_string(), "15 passed, 1 failed");
+        total.read_along("ok     a scenario (1.2 s): 5 passed, 5 failed");
+        total.read_along("28 passed, 2 failed");
+        assert_eq!(total, Tally { passed: 43, failed: 3 });
     }
 }

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 
 use clap::Command;
 
+use crate::args::SecretText;
+
 /// Looks a variable up. Handed in, so that only `main` touches the process's environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -20,6 +22,9 @@ const VARIABLES: &[(&str, &str)] = &[
     ("token", "TUNNEL_TOKEN"),
     ("token-file", "TUNNEL_TOKEN_FILE"),
     ("ca-file", "TUNNEL_CA_FILE"),
+    ("proxy", "TUNNEL_PROXY"),
+    ("upstream-ca", "TUNNEL_UPSTREAM_CA"),
+    ("upstream-insecure", "TUNNEL_UPSTREAM_INSECURE"),
     ("local", "TUNNEL_LOCAL"),
     ("subdomain", "TUNNEL_SUBDOMAIN"),
     ("remote-port", "TUNNEL_REMOTE_PORT"),
@@ -36,6 +41,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("public-port", "TUNNEL_PUBLIC_PORT"),
     ("bind", "TUNNEL_BIND"),
     ("tcp-ports", "TUNNEL_TCP_PORTS"),
+    ("udp-ports", "TUNNEL_UDP_PORTS"),
+    ("udp-idle", "TUNNEL_UDP_IDLE"),
     ("data-dir", "TUNNEL_DATA_DIR"),
     ("hold", "TUNNEL_HOLD"),
     ("lease", "TUNNEL_LEASE"),
@@ -49,6 +56,29 @@ const VARIABLES: &[(&str, &str)] = &[
     // The demo.
     ("dir", "TUNNEL_DIR"),
 ];
+
+/// The variables by which programs of a system are told their proxy; lower case counts first, as for curl.
+const SYSTEM_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// The proxy that programs of this system use, if they are told one.
+#[derive(Debug, Default)]
+pub struct SystemProxy {
+    /// What `HTTPS_PROXY` holds.
+    pub proxy: Option<SecretText>,
+    /// What `NO_PROXY` holds: for whom it isn't used.
+    pub not_for: String,
+}
+
+impl SystemProxy {
+    pub(crate) fn read(environment: Environment<'_>) -> Self {
+        let text = |name: &&str| environment(name)?.into_string().ok().filter(|text| !text.trim().is_empty());
+        Self {
+            proxy: SYSTEM_PROXY.iter().find_map(text).map(SecretText::from),
+            not_for: NO_PROXY.iter().find_map(text).unwrap_or_default(),
+        }
+    }
+}
 
 /// Gives every flag of `command` and its subcommands its variable.
 pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use tokio::time::timeout;
 use tunnel_protocol::{InstanceId, Token};
-use tunnel_transport::{Dial, Pin, ServerAddress, TcpDialer, Trust};
+use tunnel_transport::{Dial, Pin, Proxy, ServerAddress, TcpDialer, Trust};
 
 use crate::{
     Client, ConnectError, Limits, Timeouts,
@@ -23,6 +23,7 @@ pub struct Builder {
     token: Option<Token>,
     trust: Option<Trust>,
     plaintext: bool,
+    proxy: Option<Proxy>,
     dialer: Option<Box<dyn Dial>>,
     instance: Option<InstanceId>,
     agent: String,
@@ -41,6 +42,7 @@ impl Builder {
             token: None,
             trust: None,
             plaintext: false,
+            proxy: None,
             dialer: None,
             instance: None,
             agent: AGENT.into(),
@@ -70,6 +72,12 @@ impl Builder {
     /// behind another tunnel that encrypts.
     pub fn plaintext(mut self) -> Self {
         self.plaintext = true;
+        self
+    }
+
+    /// Reaches the server through a proxy: `"socks5://proxy:1080".parse()`. Default: none, whatever the environment says.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 
@@ -178,7 +186,10 @@ impl Builder {
                 };
                 let plaintext = matches!(trust, Trust::Plaintext);
                 let address: ServerAddress = self.address.parse()?;
-                let dialer = TcpDialer::new(address, trust)?.with_timeout(self.timeouts.dial);
+                let mut dialer = TcpDialer::new(address, trust)?.with_timeout(self.timeouts.dial);
+                if let Some(proxy) = self.proxy {
+                    dialer = dialer.with_proxy(proxy);
+                }
                 (Box::new(dialer) as Box<dyn Dial>, plaintext)
             }
         };

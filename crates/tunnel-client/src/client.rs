@@ -1,11 +1,15 @@
 //! The handle: what a program holds on to for as long as it wants to be reachable.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    Builder, ClientError, ConnectError, Events, HttpTunnel, Phase, Status, TcpTunnel,
+    Builder, ClientError, ConnectError, Events, HttpTunnel, Phase, Status, TcpTunnel, UdpTunnel,
     session::supervisor,
     shared::{Shared, Wish},
     status::TunnelStatus,
@@ -44,6 +48,11 @@ impl Client {
         TcpTunnel::new(Arc::clone(&self.shared.table), self.shared.settings.limits.backlog)
     }
 
+    /// A UDP tunnel, to be given a port and published.
+    pub fn udp(&self) -> UdpTunnel {
+        UdpTunnel::new(Arc::clone(&self.shared.table))
+    }
+
     /// What happens from now on, as values.
     pub fn events(&self) -> Events {
         Events::new(self.shared.events.subscribe())
@@ -68,8 +77,9 @@ impl Client {
                 .limits
                 .max_visitors
                 .saturating_sub(self.shared.visitors.available_permits()),
-            bytes_in: self.shared.traffic.a_to_b(),
-            bytes_out: self.shared.traffic.b_to_a(),
+            bytes_in: self.shared.traffic.a_to_b() + self.shared.datagrams.traffic.a_to_b(),
+            bytes_out: self.shared.traffic.b_to_a() + self.shared.datagrams.traffic.b_to_a(),
+            datagrams_dropped: self.shared.datagrams.dropped.load(Ordering::Relaxed),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, said so that a person knows what to do next: one enum per verb.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tunnel_protocol::{FrameError, Refusal, Version};
 use tunnel_transport::{AddressError, CertError, DialError};
@@ -119,11 +119,29 @@ pub enum BindError {
 #[non_exhaustive]
 pub enum UpstreamError {
     /// It isn't of any known form.
-    #[error("`{0}` is no upstream; write a port (`3000`), `host:port` or `http://host:port`")]
+    #[error(
+        "`{0}` is no upstream; write a port (`3000`), `host:port`, `http://host:port`, `https://host:port`, \
+         `unix:/path` or a directory (`./site`)"
+    )]
     Invalid(String),
-    /// A known form that this version can't forward to.
-    #[error("{0} upstreams are not supported yet; write a port (`3000`), `host:port` or `http://host:port`")]
+    /// A known form that can't be forwarded to here.
+    #[error("{0} upstreams are not supported here; write a port (`3000`), `host:port` or `http://host:port`")]
     NotSupported(&'static str),
+    /// A way to trust, for an upstream without certificates.
+    #[error("only https:// upstreams have certificates; write `https://host:port`, or leave the option out")]
+    NoTls,
+    /// What an `https://` upstream's certificate is to be checked by can't be used.
+    #[error("the upstream's certificate can't be checked: {0}")]
+    Trust(String),
+    /// A directory, for visitors who don't speak HTTP.
+    #[error("a directory is for web visitors; publish it with `tunnel http`")]
+    NotForTcp,
+    /// Something that takes no datagrams.
+    #[error("only a port or `host:port` takes datagrams; write `27015` or `localhost:27015`")]
+    NotForUdp,
+    /// A directory that isn't there or can't be read.
+    #[error("cannot show {}: {}", .0.display(), .1)]
+    Directory(PathBuf, io::ErrorKind),
     /// Visitors choose paths, so an upstream has none.
     #[error("an upstream has no path (`{0}`); leave it out, visitors' paths are passed on as they are")]
     Path(String),

@@ -34,7 +34,8 @@
 //! The server is not trusted with anything but visitors: no message can make the client dial anywhere but the
 //! upstreams it was given, and everything a server may ask for has a bound ([`Limits`], [`Timeouts`]).
 //!
-//! With the feature `axum`, a [`Listener`] is an `axum::serve::Listener`.
+//! With the feature `axum`, a [`Listener`] is an `axum::serve::Listener`. With the feature `files`, a directory can be
+//! an upstream: `client.http().forward("./site")`.
 
 mod builder;
 mod client;
@@ -62,7 +63,7 @@ pub use forward::Upstream;
 pub use status::{Phase, SessionStatus, Status, TunnelStatus};
 #[cfg(feature = "axum")]
 pub use tunnel::Visitor;
-pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, Tunnel, TunnelState};
+pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, Tunnel, TunnelState, UdpTunnel};
 
 // What a program needs to describe a client, so that it can depend on this crate alone.
 pub use tunnel_io::BoxedIo;
@@ -70,4 +71,4 @@ pub use tunnel_protocol::{
     Code, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TunnelId, bind::PublicAddress,
     control::RequestReport,
 };
-pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Trust};
+pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Proxy, Trust, UpstreamTrust};

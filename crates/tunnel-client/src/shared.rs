@@ -16,7 +16,7 @@ use tunnel_io::Meter;
 use tunnel_protocol::{InstanceId, Token};
 use tunnel_transport::Dial;
 
-use crate::{ClientError, Event, Limits, Phase, Timeouts, status::SessionStatus, tunnel::table::Table};
+use crate::{ClientError, Event, Limits, Phase, Timeouts, forward::udp::Account, status::SessionStatus, tunnel::table::Table};
 
 /// One client's insides.
 pub(crate) struct Shared {
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) visitors: Arc<Semaphore>,
     /// Side A is the visitors' streams, side B the upstreams.
     pub(crate) traffic: Meter,
+    /// What became of UDP tunnels' datagrams.
+    pub(crate) datagrams: Account,
     rtt_micros: AtomicU64,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<State>,
@@ -74,6 +76,7 @@ impl Shared {
             visitors: Arc::new(Semaphore::new(settings.limits.max_visitors)),
             settings,
             traffic: Meter::new(),
+            datagrams: Account::default(),
             rtt_micros: AtomicU64::new(0),
             events: broadcast::Sender::new(crate::event::HELD),
             state: watch::Sender::new(State::default()),

@@ -24,6 +24,9 @@ pub struct Status {
     pub bytes_in: u64,
     /// Bytes from upstreams to visitors so far (forwarded tunnels only).
     pub bytes_out: u64,
+    /// Datagrams of UDP tunnels dropped so far, either way: there was no room, nobody to take them, or they were too
+    /// old.
+    pub datagrams_dropped: u64,
 }
 
 /// What a client is doing.

@@ -13,7 +13,7 @@ pub(crate) fn clean(mut message: ServerMessage) -> ServerMessage {
                 one_line(url);
                 one_line(subdomain);
             }
-            PublicAddress::Tcp { url, .. } => one_line(url),
+            PublicAddress::Tcp { url, .. } | PublicAddress::Udp { url, .. } => one_line(url),
             _ => {}
         },
         ServerMessage::Refused { refusal, .. }

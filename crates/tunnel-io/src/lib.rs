@@ -21,7 +21,7 @@
 //!
 //! Deadlines are the caller's: nothing in this crate looks at a clock.
 
-mod scratch;
+pub mod scratch;
 
 pub mod boxed;
 pub mod meter;

@@ -7,7 +7,9 @@
 //! The buffer is not cleared between uses. What keeps one visitor's bytes from another is the
 //! contract of [`ReadBuf`](tokio::io::ReadBuf): a reader marks as filled only what it wrote.
 
-use std::cell::Cell;
+use std::{cell::Cell, io, pin::Pin, task::ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes in a thread's buffer: large enough that a bulk transfer is bound by memory rather than
 /// by system calls, small enough to stay in a core's second-level cache.
@@ -17,8 +19,32 @@ thread_local! {
     static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// Runs `work` with this thread's buffer, which is allocated on first use.
-pub(crate) fn with<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
+/// Reads once into this thread's buffer and shows `take` what came; how many bytes that were, 0 at the end.
+///
+/// For readers that keep no buffer of their own while nothing comes.
+///
+/// # Errors
+/// The reader's.
+///
+/// # Cancel safety
+/// Cancel safe: what was read has been taken.
+pub async fn read_once<R>(reader: &mut R, mut take: impl FnMut(&[u8])) -> io::Result<usize>
+where
+    R: AsyncRead + Unpin + ?Sized,
+{
+    std::future::poll_fn(|cx| {
+        with(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buf))?;
+            take(buf.filled());
+            std::task::Poll::Ready(Ok(buf.filled().len()))
+        })
+    })
+    .await
+}
+
+/// Runs `work` with this thread's buffer of 64 KiB, which is allocated on first use. What is in it is anybody's.
+pub fn with<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     // `try_with`: a future polled while its thread is being torn down still gets a buffer.
     let kept = SCRATCH.try_with(Cell::take).ok().flatten();
     let mut buffer = kept.unwrap_or_else(|| vec![0; SIZE].into_boxed_slice());

@@ -1,6 +1,6 @@
 //! What one lane may use, because every number here is multiplied by the lanes a server holds.
 
-use crate::ConfigError;
+use crate::{Budget, ConfigError};
 
 /// Highest [`Config::max_streams`]. Each open looks at every live stream, so a lane with more is
 /// slower than two lanes.
@@ -20,7 +20,8 @@ const STREAM_WINDOW: usize = 256 << 10;
 /// Limits of one lane.
 ///
 /// Worst-case memory of one end, against a peer that fills every window and is never read:
-/// `(2 × max_streams + 64) × 256 KiB + window_headroom`. Streams at rest hold no buffers.
+/// `(2 × max_streams + 64) × 256 KiB + window_headroom`, unless `receive_budget` says less. Streams
+/// at rest hold no buffers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Live streams, opened by either end, above which [`Opener::open`](crate::Opener::open)
@@ -43,11 +44,22 @@ pub struct Config {
     ///
     /// A yamux peer leaves at most 256 streams unanswered, so fewer than that refuses bursts.
     pub accept_queue: usize,
+    /// What received bytes count against until they are read, in bytes, together with every other
+    /// lane that has a clone of it. Default none: bounded by the windows alone, and not counted.
+    ///
+    /// Worst case for all lanes together: see [`Budget`].
+    pub receive_budget: Option<Budget>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_streams: 1024, window_headroom: 64 << 20, frame_size: 32 << 10, accept_queue: 512 }
+        Self {
+            max_streams: 1024,
+            window_headroom: 64 << 20,
+            frame_size: 32 << 10,
+            accept_queue: 512,
+            receive_budget: None,
+        }
     }
 }
 
@@ -70,7 +82,13 @@ impl Config {
     pub(crate) fn clamped(&self) -> Self {
         let [max_streams, window_headroom, frame_size, accept_queue] =
             self.bounds().map(|(_, value, min, max)| value.clamp(min, max));
-        Self { max_streams, window_headroom, frame_size, accept_queue }
+        Self {
+            max_streams,
+            window_headroom,
+            frame_size,
+            accept_queue,
+            receive_budget: self.receive_budget.clone(),
+        }
     }
 
     /// Streams yamux may hold. Over its own limit it ends the session, so the limit is far above
@@ -120,6 +138,7 @@ mod tests {
             window_headroom: usize::MAX,
             frame_size: usize::MAX,
             accept_queue: usize::MAX,
+            ..Config::default()
         };
         assert!(u32::try_from(config.clamped().total_window()).is_ok());
     }

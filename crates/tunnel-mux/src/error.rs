@@ -58,6 +58,13 @@ pub fn is_lane_lost(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<LaneLost>())
 }
 
+/// Whether a stream failed because it held bytes nobody read while the server's
+/// [`Budget`](crate::Budget) was short.
+#[must_use]
+pub fn is_shed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Shed>())
+}
+
 /// The error of a stream whose lane is gone.
 pub(crate) fn lane_lost() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, LaneLost)
@@ -68,9 +75,18 @@ pub(crate) fn reset_by_peer() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the peer reset the stream")
 }
 
+/// The error of a stream we gave up because nobody read it.
+pub(crate) fn shed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, Shed)
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the lane carrying this stream is gone")]
 struct LaneLost;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was not read, and the receive budget is short")]
+struct Shed;
 
 #[cfg(test)]
 mod tests {
@@ -81,5 +97,12 @@ mod tests {
         assert!(is_lane_lost(&lane_lost()));
         assert!(!is_lane_lost(&reset_by_peer()));
         assert!(!is_lane_lost(&io::ErrorKind::ConnectionAborted.into()), "a socket's own abort");
+        assert!(!is_lane_lost(&shed()));
+    }
+
+    #[test]
+    fn only_a_shed_stream_is_a_shed_stream() {
+        assert!(is_shed(&shed()));
+        assert!(!is_shed(&reset_by_peer()) && !is_shed(&lane_lost()));
     }
 }

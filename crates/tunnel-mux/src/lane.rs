@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::mpsc;
 
 use crate::yamux::{self, Permit, Shared, Stream, Withdraw};
@@ -79,6 +80,14 @@ impl Opener {
         Permit::within_budget(&self.shared).map(Reservation).ok_or(OpenError::Full)
     }
 
+    /// Waits for a place in the budget, from this call on: make it, then look for a place, and only
+    /// then await it; so no place given back in between is missed.
+    pub fn vacancy(&self) -> Vacancy {
+        let mut notified = Box::pin(Arc::clone(&self.shared.vacated).notified_owned());
+        notified.as_mut().enable();
+        Vacancy(notified)
+    }
+
     /// Streams alive on this end of the lane, opened by either end, and those being opened.
     #[must_use]
     pub fn live(&self) -> usize {
@@ -95,6 +104,26 @@ impl Opener {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.requests.is_closed()
+    }
+}
+
+/// Resolves when the lane may have a free place, or is gone. Made by [`Opener::vacancy`].
+///
+/// Each place given back resolves one vacancy, in the order they were made. Whoever is woken must
+/// look for a place, and not go away without: somebody else may be faster, so look again, and make
+/// a new vacancy before.
+///
+/// # Cancel safety
+/// Dropped before it resolved, it leaves its turn to the next.
+#[must_use = "a vacancy does nothing unless awaited"]
+#[derive(Debug)]
+pub struct Vacancy(Pin<Box<OwnedNotified>>);
+
+impl Future for Vacancy {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
     }
 }
 

@@ -25,6 +25,15 @@ pub enum BindSpec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         preferred: Option<u16>,
     },
+    /// Datagrams to a public port. TCP and UDP ports of one number have nothing to do with each other.
+    Udp {
+        /// The port; `None` lets the server choose one of its range.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// With no `port`: the one the server chose last time, taken again if it is free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preferred: Option<u16>,
+    },
     /// A kind this build doesn't know: refused with [`Code::NotSupported`](crate::Code::NotSupported).
     #[serde(other)]
     Unknown,
@@ -49,6 +58,13 @@ pub enum PublicAddress {
         /// The port in it.
         port: u16,
     },
+    /// A port for datagrams: `udp://vps.example.com:27015`.
+    Udp {
+        /// The whole address, for people.
+        url: String,
+        /// The port in it.
+        port: u16,
+    },
     /// An address of a kind this build doesn't know.
     #[serde(other)]
     Unknown,
@@ -58,7 +74,7 @@ impl PublicAddress {
     /// The address as one text; empty for kinds this build doesn't know.
     pub fn url(&self) -> &str {
         match self {
-            Self::Http { url, .. } | Self::Tcp { url, .. } => url,
+            Self::Http { url, .. } | Self::Tcp { url, .. } | Self::Udp { url, .. } => url,
             Self::Unknown => "",
         }
     }

@@ -63,6 +63,8 @@ pub enum Code {
     UpstreamTimeout,
     /// The client has no room for another visitor.
     ClientBusy,
+    /// The upstream should speak TLS and doesn't, or its certificate isn't trusted.
+    UpstreamTls,
 
     // Visitors: the server's side.
     /// No tunnel has this name.
@@ -117,6 +119,7 @@ const TABLE: &[(u16, &str, Code)] = &[
     (302, "upstream-unreachable", Code::UpstreamUnreachable),
     (303, "upstream-timeout", Code::UpstreamTimeout),
     (304, "client-busy", Code::ClientBusy),
+    (305, "upstream-tls", Code::UpstreamTls),
     (400, "tunnel-not-found", Code::TunnelNotFound),
     (401, "tunnel-away", Code::TunnelAway),
     (402, "too-many-visitors", Code::TooManyVisitors),

@@ -13,6 +13,7 @@
 pub mod bind;
 pub mod code;
 pub mod control;
+pub mod datagram;
 pub mod frame;
 pub mod ids;
 pub mod limits;

@@ -39,6 +39,8 @@ pub enum StreamKind {
     Tcp,
     /// HTTP/1.1 exchanges, one after the other.
     Http,
+    /// One visitor address's datagrams, framed as in [`datagram`](crate::datagram).
+    Udp,
 }
 
 /// The client's answers on a stream.
@@ -66,6 +68,7 @@ impl StreamHeader {
         body.put_u8(match self.kind {
             StreamKind::Tcp => 1,
             StreamKind::Http => 2,
+            StreamKind::Udp => 3,
         });
         body.put_u8(0);
         body.put_u64(self.tunnel.0);
@@ -94,6 +97,7 @@ impl StreamHeader {
         let kind = match body.try_get_u8().map_err(|_| HeaderError)? {
             1 => StreamKind::Tcp,
             2 => StreamKind::Http,
+            3 => StreamKind::Udp,
             _ => return Err(HeaderError),
         };
         body.try_get_u8().map_err(|_| HeaderError)?;
@@ -197,6 +201,8 @@ mod tests {
             header(None, None),
             header(Some("192.0.2.1:4000"), Some("192.0.2.2:80")),
             header(Some("[2001:db8::1]:1"), Some("[::1]:65535")),
+            StreamHeader { kind: StreamKind::Tcp, ..header(None, None) },
+            StreamHeader { kind: StreamKind::Udp, ..header(None, None) },
         ] {
             let bytes = header.encode();
             let length = StreamHeader::decode_length([bytes[0], bytes[1]]).unwrap();

@@ -4,11 +4,14 @@
 //! ends once, for a reason; whoever holds it afterwards finds no lanes and gets errors at once.
 
 use std::{
+    future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_mux::{Activity, OpenError, Opener};
+use tunnel_mux::{Activity, OpenError, Opener, Vacancy};
 use tunnel_protocol::{InstanceId, Secret, ServerMessage, SessionId};
 
 use crate::auth::Identity;
@@ -194,9 +197,28 @@ impl Session {
                 },
                 // A lane that has died is out of the list soon, and its place is free for another.
                 None if self.open_lanes() >= self.max_lanes as usize => return Err(OpenStreamError::Full),
-                None => changed.await,
+                None => {
+                    let mut vacancies = self.vacancies();
+                    // A place given back from here on resolves one of them; one before it is seen now.
+                    if self.pick_lane().is_none() {
+                        let vacated = poll_fn(|cx| {
+                            let vacated =
+                                vacancies.iter_mut().any(|vacancy| Pin::new(vacancy).poll(cx).is_ready());
+                            if vacated { Poll::Ready(()) } else { Poll::Pending }
+                        });
+                        tokio::select! {
+                            () = changed => {}
+                            () = vacated => {}
+                        }
+                    }
+                }
             }
         }
+    }
+
+    fn vacancies(&self) -> Vec<Vacancy> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().map(|lane| lane.opener.vacancy()).collect()
     }
 
     /// Queues a message that must not be lost. A client that reads none of a whole queue of them is broken.

@@ -169,6 +169,7 @@ fn penalty(failures: u32) -> Duration {
     }
 }
 
+/// The part of an address that tells owners apart.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),

@@ -175,7 +175,7 @@ async fn one_way(
             tokio::time::sleep(wait).await;
         }
         if weather.borrow().stalled_before > number {
-            return std::future::pending().await;
+            return std::future::pending::<()>().await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
             return;
@@ -185,7 +185,7 @@ async fn one_way(
 
 async fn stalled(weather: &mut watch::Receiver<Weather>, number: usize) {
     if weather.wait_for(|weather| weather.stalled_before > number).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -51,6 +51,7 @@ impl Site {
         let mut config = Config::new(Hostname::parse("test").map_err(io::Error::other)?);
         config.bind = [127, 0, 0, 1].into();
         config.tcp_ports = Some(20_000..=29_999);
+        config.udp_ports = Some(20_000..=29_999);
         Ok(Self {
             identity: Arc::new(identity.map_err(io::Error::other)?),
             tokens: Tokens::default(),
@@ -79,7 +80,7 @@ impl Site {
         let running = server.run(async move {
             // A dropped sender is the drop of the whole test server, which aborts this task.
             if asked.await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
         #[expect(clippy::disallowed_methods, reason = "owned: wrapped in AbortOnDropHandle")]

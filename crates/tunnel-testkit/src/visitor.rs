@@ -109,6 +109,29 @@ impl Visitor {
         Ok(std::mem::take(&mut self.unread))
     }
 
+    /// Reads one chunk of a chunked body; the last one is empty, with its trailers read too.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if it was cut.
+    pub async fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        let line = self.line().await?;
+        let size = line.split(';').next().unwrap_or("").trim();
+        let size = usize::from_str_radix(size, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+        if size == 0 {
+            // Trailers, then the empty line.
+            while !self.line().await?.is_empty() {}
+            return Ok(Vec::new());
+        }
+        let chunk = self.exactly(size).await?;
+        self.exactly(2).await?;
+        Ok(chunk)
+    }
+
+    /// Takes what was read from the socket and not yet asked for.
+    pub fn buffered(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
     /// The socket itself.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
@@ -117,16 +140,11 @@ impl Visitor {
     async fn chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let line = self.line().await?;
-            let size = line.split(';').next().unwrap_or("").trim();
-            let size = usize::from_str_radix(size, 16).map_err(|_| io::ErrorKind::InvalidData)?;
-            if size == 0 {
-                // Trailers, then the empty line.
-                while !self.line().await?.is_empty() {}
+            let chunk = self.chunk().await?;
+            if chunk.is_empty() {
                 return Ok(body);
             }
-            body.extend(self.exactly(size).await?);
-            self.exactly(2).await?;
+            body.extend(chunk);
         }
     }
 

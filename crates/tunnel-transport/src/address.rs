@@ -57,6 +57,11 @@ impl ServerAddress {
         self.port
     }
 
+    /// The address, if the host is one; a zone is left out, as it means nothing on other machines.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        parse_v6(&self.host).map(IpAddr::V6).or_else(|| self.host.parse().ok())
+    }
+
     /// What the server's certificate must be for, unless its key is pinned.
     pub(crate) fn server_name(&self) -> ServerName<'static> {
         self.parse_name().expect("invariant: `new` refuses hosts that are no server name")
@@ -74,6 +79,13 @@ impl FromStr for ServerAddress {
     /// Reads `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address; the port defaults to
     /// [`DEFAULT_PORT`].
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::read(text, DEFAULT_PORT)
+    }
+}
+
+impl ServerAddress {
+    /// As `FromStr`, with another default port.
+    pub(crate) fn read(text: &str, default_port: u16) -> Result<Self, AddressError> {
         let text = text.trim();
         if text.contains('/') {
             return Err(AddressError::Url);
@@ -85,17 +97,17 @@ impl FromStr for ServerAddress {
             }
             let port = match rest.strip_prefix(':') {
                 Some(port) => parse_port(port)?,
-                None if rest.is_empty() => DEFAULT_PORT,
+                None if rest.is_empty() => default_port,
                 None => return Err(AddressError::Host(text.to_owned())),
             };
             return Self::new(host, port);
         }
         if parse_v6(text).is_some() {
-            return Self::new(text, DEFAULT_PORT);
+            return Self::new(text, default_port);
         }
         match text.split_once(':') {
             Some((host, port)) => Self::new(host, parse_port(port)?),
-            None => Self::new(text, DEFAULT_PORT),
+            None => Self::new(text, default_port),
         }
     }
 }

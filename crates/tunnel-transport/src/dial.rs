@@ -1,6 +1,6 @@
 //! Getting a connection to the server.
 //!
-//! [`Dial`] is where another transport plugs in (a proxy, a WebSocket, a Unix socket, a pipe in a test): the
+//! [`Dial`] is where another transport plugs in (a WebSocket, a Unix socket, a pipe in a test): the
 //! client asks for an authenticated byte stream and never learns how it came about.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 use tunnel_io::{BoxedIo, Io};
 
 use crate::{
-    ALPN, CertError, DialError, ServerAddress, Stage, TlsProblem, Trust, plaintext, race::race, tcp, verify,
+    ALPN, CertError, DialError, Proxy, ServerAddress, Stage, TlsProblem, Trust, plaintext, race::race, tcp,
+    verify,
 };
 
 /// A boxed future, as trait objects need it; the same type as in the `futures` crate.
@@ -42,12 +43,13 @@ pub trait Dial: Send + Sync + 'static {
 /// slow round trips fit; more patience only delays the next try.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The usual way: TCP, then TLS.
+/// The usual way: TCP, through a proxy if need be, then TLS.
 #[derive(Clone)]
 pub struct TcpDialer {
     address: ServerAddress,
     /// `None` is plaintext. Shared by all lanes, so that they can resume each other's TLS sessions.
     tls: Option<Arc<ClientConfig>>,
+    proxy: Option<Proxy>,
     timeout: Duration,
 }
 
@@ -62,7 +64,7 @@ impl TcpDialer {
         reason = "a dialer is the last to need it; callers should not keep it"
     )]
     pub fn new(address: ServerAddress, trust: Trust) -> Result<Self, CertError> {
-        Ok(Self { address, tls: verify::client_config(&trust)?, timeout: DIAL_TIMEOUT })
+        Ok(Self { address, tls: verify::client_config(&trust)?, proxy: None, timeout: DIAL_TIMEOUT })
     }
 
     /// Another time for the whole dial than [`DIAL_TIMEOUT`].
@@ -72,8 +74,19 @@ impl TcpDialer {
         self
     }
 
+    /// Through a proxy, which resolves the server's name. TLS is with the server, behind the proxy.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     async fn open(&self) -> Result<BoxedIo, DialError> {
         let deadline = Instant::now() + self.timeout;
+        if let Some(proxy) = &self.proxy {
+            let stream = self.within(deadline, Stage::Proxy, self.through(proxy)).await?;
+            return self.within(deadline, Stage::Handshake, self.secure(stream)).await;
+        }
         let addresses = self.within(deadline, Stage::Resolve, self.resolve()).await?;
         let stream = self.within(deadline, Stage::Connect, self.connect(addresses)).await?;
         tcp::tune_lane(&stream);
@@ -91,6 +104,11 @@ impl TcpDialer {
         race(addresses, TcpStream::connect)
             .await
             .map_err(|source| DialError::Connect { server: self.address.clone(), source })
+    }
+
+    async fn through(&self, proxy: &Proxy) -> Result<TcpStream, DialError> {
+        let failed = |problem| DialError::Proxy { proxy: proxy.to_string(), problem };
+        proxy.open(&self.address).await.map_err(failed)
     }
 
     async fn secure<T: Io + 'static>(&self, mut io: T) -> Result<BoxedIo, DialError> {
@@ -137,6 +155,7 @@ impl fmt::Debug for TcpDialer {
         f.debug_struct("TcpDialer")
             .field("address", &self.address)
             .field("tls", &self.tls.is_some())
+            .field("proxy", &self.proxy)
             .field("timeout", &self.timeout)
             .finish()
     }

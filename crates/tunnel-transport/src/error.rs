@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, io, time::Duration};
 
-use crate::{Pin, ServerAddress};
+use crate::{Pin, ProxyProblem, ServerAddress};
 
 /// Why there is no connection to the server.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,14 @@ pub enum DialError {
         /// The time given to all stages together.
         after: Duration,
     },
+    /// The proxy on the way gave no connection to the server.
+    #[error("the proxy {proxy} {problem}")]
+    Proxy {
+        /// The proxy, without user and password.
+        proxy: String,
+        /// What was wrong.
+        problem: ProxyProblem,
+    },
     /// TCP works, but whoever answered could not be shown to be the server (or, in plaintext, is none).
     #[error("the server at {server} {problem}")]
     Tls {
@@ -60,6 +68,7 @@ impl DialError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Tls { problem, .. } => !matches!(problem, TlsProblem::Closed | TlsProblem::Other(_)),
+            Self::Proxy { problem, .. } => problem.is_permanent(),
             Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Other(_) => false,
         }
     }
@@ -73,6 +82,8 @@ pub enum Stage {
     Resolve,
     /// Waiting for TCP to connect.
     Connect,
+    /// Waiting for a proxy to connect to the server.
+    Proxy,
     /// Waiting for the server to prove itself (or, in plaintext, to say anything).
     Handshake,
 }
@@ -83,6 +94,9 @@ impl Stage {
             Self::Resolve => "the name lookup did not finish; check this machine's DNS",
             Self::Connect => {
                 "nothing answered; check the address and port, and that no firewall drops the traffic"
+            }
+            Self::Proxy => {
+                "the proxy did not get through to it; check the proxy's address, and that it can reach the server"
             }
             Self::Handshake => {
                 "it took the connection but then said nothing; check that this is the server's control port"

@@ -1,8 +1,9 @@
 //! Sockets to authenticated byte streams: TCP, TLS, certificates.
 //!
-//! The engines want two things from a network: "give me bytes to the server, and prove it is that server", and
-//! "give me whoever connects". This crate is both, so that nothing above it names a socket option, a cipher or
-//! a certificate. What it hands out is a [`tunnel_io::BoxedIo`]; another transport is another [`Dial`].
+//! The engines want three things from a network: "give me bytes to the server, and prove it is that server", "give me
+//! whoever connects", and "speak TLS with this upstream". This crate is all of them, so that nothing above it names a
+//! socket option, a cipher or a certificate. What it hands out is a [`tunnel_io::BoxedIo`]; another transport is
+//! another [`Dial`].
 //!
 //! ```text
 //!            client                                                     server
@@ -13,7 +14,7 @@
 //!                                          BoxedIo                     BoxedIo
 //! ```
 //!
-//! TLS is version 1.3 only, with the hybrid post-quantum key exchange X25519MLKEM768 preferred: what is recorded
+//! A [`Proxy`] may stand between the two. TLS with the server is version 1.3 only, with the hybrid post-quantum key exchange X25519MLKEM768 preferred: what is recorded
 //! today should not be readable by tomorrow's machines. The crypto provider is passed explicitly everywhere; no
 //! process-wide default is ever installed, so a program embedding this crate keeps its own choice.
 //!
@@ -24,23 +25,29 @@
 mod address;
 mod dial;
 mod error;
+mod proxy;
 mod race;
 
 mod certs;
 mod plaintext;
 mod tls;
+mod upstream_tls;
 mod verify;
 
 mod listen;
 mod tcp;
+mod udp;
 
 pub use address::{AddressError, DEFAULT_PORT, ServerAddress};
 pub use certs::{ControlIdentity, Pin, ServerKeyPair, generate_self_signed};
 pub use dial::{BoxFuture, DIAL_TIMEOUT, Dial, TcpDialer};
 pub use error::{CertError, DialError, Stage, TlsProblem};
 pub use listen::Listener;
+pub use proxy::{ParseProxyError, Proxy, ProxyProblem};
 pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
+pub use udp::{bind_datagrams, connect_datagrams};
+pub use upstream_tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsStream, UpstreamTrust};
 
 #[cfg(test)]
 mod tests;

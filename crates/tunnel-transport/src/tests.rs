@@ -15,13 +15,13 @@ use tunnel_io::BoxedIo;
 use crate::*;
 
 /// A server on loopback that accepts for as long as it lives and echoes.
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     tasks: JoinSet<()>,
 }
 
 impl Server {
-    fn start(control: ControlTls) -> Self {
+    pub(crate) fn start(control: ControlTls) -> Self {
         Self::run("127.0.0.1:0", move |stream| {
             let control = control.clone();
             async move {
@@ -32,7 +32,7 @@ impl Server {
         })
     }
 
-    fn run<F>(bind: &str, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn run<F>(bind: &str, handle: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = std::io::Result<()>> + Send,
     {
@@ -69,16 +69,16 @@ impl Drop for Server {
     }
 }
 
-fn identity() -> ControlIdentity {
+pub(crate) fn identity() -> ControlIdentity {
     let pair = generate_self_signed(&["localhost".into()]).unwrap();
     ControlIdentity::from_pem(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes()).unwrap()
 }
 
-fn tls(identity: &ControlIdentity) -> ControlTls {
+pub(crate) fn tls(identity: &ControlIdentity) -> ControlTls {
     ControlTls::Tls(acceptor(identity).unwrap())
 }
 
-async fn assert_echoes(mut io: BoxedIo) {
+pub(crate) async fn assert_echoes(mut io: BoxedIo) {
     io.write_all(b"hello").await.unwrap();
     io.flush().await.unwrap();
     let mut answer = [0; 5];
@@ -167,7 +167,7 @@ async fn the_right_certificate_without_its_key_is_refused() {
     );
 }
 
-fn raw_tls_server(config: ServerConfig) -> Server {
+pub(crate) fn raw_tls_server(config: ServerConfig) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Server::run("127.0.0.1:0", move |stream| {
         let acceptor = acceptor.clone();
@@ -179,7 +179,7 @@ fn raw_tls_server(config: ServerConfig) -> Server {
 }
 
 /// A CA in PEM, and an identity it vouches for as "localhost".
-fn chain() -> (Vec<u8>, ControlIdentity) {
+pub(crate) fn chain() -> (Vec<u8>, ControlIdentity) {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

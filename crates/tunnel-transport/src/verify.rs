@@ -27,10 +27,7 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Option<Arc<ClientConfig>>, 
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Plaintext => return Ok(None),
         Trust::Pinned(pin) => Arc::new(PinnedVerifier::new(*pin, &provider)),
-        Trust::System => Arc::new(
-            rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-                .map_err(|error| CertError::SystemRoots(error.into()))?,
-        ),
+        Trust::System => system_verifier(&provider)?,
         Trust::CaFile(pem) => ca_verifier(pem, &provider)?,
     };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -145,7 +142,20 @@ impl fmt::Display for OtherKey {
 
 impl Error for OtherKey {}
 
-fn ca_verifier(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, CertError> {
+/// By the operating system's issuers.
+pub(crate) fn system_verifier(
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, CertError> {
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider))
+        .map_err(|error| CertError::SystemRoots(error.into()))?;
+    Ok(Arc::new(verifier))
+}
+
+/// By the issuers in a PEM text.
+pub(crate) fn ca_verifier(
+    pem: &[u8],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, CertError> {
     let mut roots = RootCertStore::empty();
     for certificate in certs::read_certificates(pem, "CA file")? {
         roots.add(certificate).map_err(|error| CertError::Unusable(error.into()))?;
@@ -171,6 +181,10 @@ fn describe(reason: &CertificateError) -> String {
         CertificateError::BadSignature => {
             "its signature is wrong: its issuer only bears a trusted name, or the server lacks its key"
                 .to_owned()
+        }
+        // The library keeps this one's type to itself.
+        CertificateError::Other(OtherError(inner)) if inner.to_string() == "CaUsedAsEndEntity" => {
+            "it is an issuer's own, and only itself vouches for it".to_owned()
         }
         other => other.to_string(),
     }

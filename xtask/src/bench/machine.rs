@@ -38,7 +38,10 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, cores, memory_gib, kernel, load_before } = self;
-        write!(f, "{cores} cores of {processor}, {memory_gib} GiB, Linux {kernel}; load before the run {load_before}")
+        write!(
+            f,
+            "{cores} cores of {processor}, {memory_gib} GiB, Linux {kernel}; load before the run {load_before}"
+        )
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct Arguments {
     /// Systems by name, as the columns are headed; all by default.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     systems: Vec<String>,
+    /// This `tunnel` binary, instead of a release build of this checkout.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// Another `tunnel` binary, as two more columns: an older build, or a script that sets LD_PRELOAD and execs one.
     #[arg(long, value_name = "NAME=PATH")]
     also: Vec<String>,
@@ -64,7 +67,10 @@ pub(crate) struct Arguments {
 /// When something can't be built or installed, and when nothing at all could be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     process::raise_open_files();
-    ensure!(arguments.seconds > 0.0 && arguments.seconds <= 600.0, "--seconds takes more than 0, at most 600");
+    ensure!(
+        arguments.seconds > 0.0 && arguments.seconds <= 600.0,
+        "--seconds takes more than 0, at most 600"
+    );
     let systems = systems(arguments)?;
     let machine = Machine::now()?;
     let keeper = Keeper::start()?;
@@ -105,7 +111,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 
 /// The systems asked for, in the order of their columns and turns.
 fn systems(arguments: &Arguments) -> Result<Vec<System>> {
-    let binary = build::tunnel()?;
+    let binary = match &arguments.binary {
+        Some(path) => path.canonicalize().with_context(|| format!("--binary {}", path.display()))?,
+        None => build::tunnel()?,
+    };
     let mut systems = vec![System::direct()];
     systems.extend(System::tunnels("tunnel", &binary));
     for other in &arguments.also {

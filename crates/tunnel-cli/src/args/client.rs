@@ -6,18 +6,22 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use tunnel_client::Upstream;
 use tunnel_transport::ServerAddress;
 
-use crate::resolve::values;
+use crate::{env::SystemProxy, resolve::values};
 
 /// `tunnel http`.
 #[derive(Debug, Args)]
 pub struct HttpArgs {
-    /// Where visitors' requests go: PORT, HOST:PORT or http://HOST:PORT
-    #[arg(value_name = "UPSTREAM")]
+    /// Where visitors' requests go: PORT, HOST:PORT, http://…, https://…, unix:PATH, or a directory of files
+    #[arg(value_name = "UPSTREAM", value_parser = values::upstream)]
     pub upstream: Upstream,
 
     /// The name below the server's domain [default: a random one, kept over restarts]
     #[arg(long, value_name = "NAME")]
     pub subdomain: Option<String>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub certificates: Certificates,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -27,13 +31,17 @@ pub struct HttpArgs {
 /// `tunnel client`.
 #[derive(Debug, Args)]
 pub struct ClientArgs {
-    /// Where visitors' requests go: PORT, HOST:PORT or http://HOST:PORT
-    #[arg(long, value_name = "UPSTREAM")]
+    /// Where visitors' requests go: PORT, HOST:PORT, http://…, https://…, unix:PATH, or a directory of files
+    #[arg(long, value_name = "UPSTREAM", value_parser = values::upstream)]
     pub local: Upstream,
 
     /// The name below the server's domain [default: a random one, kept over restarts]
     #[arg(long, value_name = "NAME")]
     pub subdomain: Option<String>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub certificates: Certificates,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -43,7 +51,7 @@ pub struct ClientArgs {
 /// `tunnel tcp`.
 #[derive(Debug, Args)]
 pub struct TcpArgs {
-    /// Where visitors' connections go: PORT or HOST:PORT
+    /// Where visitors' connections go: PORT, HOST:PORT or unix:PATH; https://HOST:PORT speaks TLS there
     #[arg(value_name = "UPSTREAM")]
     pub upstream: Upstream,
 
@@ -53,7 +61,39 @@ pub struct TcpArgs {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub certificates: Certificates,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub connection: Connection,
+}
+
+/// `tunnel udp`.
+#[derive(Debug, Args)]
+pub struct UdpArgs {
+    /// Where visitors' datagrams go: PORT or HOST:PORT
+    #[arg(value_name = "UPSTREAM")]
+    pub upstream: Upstream,
+
+    /// The server's port that visitors send to [default: one the server chooses, kept over restarts]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub remote_port: Option<u16>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub connection: Connection,
+}
+
+/// How an upstream that speaks TLS is known.
+#[derive(Debug, Default, Args)]
+pub struct Certificates {
+    /// Trust an https:// upstream with a certificate from this issuer (PEM), on loopback too
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+
+    /// Take any certificate of an https:// upstream, as is done on loopback
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub upstream_insecure: bool,
 }
 
 /// How to reach the server, and what to show meanwhile.
@@ -66,6 +106,10 @@ pub struct Connection {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub credentials: Credentials,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub route: Route,
 
     /// Text for people, or one JSON object a line for scripts
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
@@ -108,6 +152,23 @@ pub struct Credentials {
     pub token_was_typed: bool,
 }
 
+/// The way to the server.
+#[derive(Debug, Default, Args)]
+pub struct Route {
+    /// Reach the server through a proxy: http://[USER:PASSWORD@]HOST:PORT, socks5://… or `none` [default: as HTTPS_PROXY
+    /// and NO_PROXY say]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<SecretText>,
+
+    /// Whether the proxy was on the command line, where others can see its password.
+    #[arg(skip)]
+    pub proxy_was_typed: bool,
+
+    /// The proxy that programs of this system use.
+    #[arg(skip)]
+    pub system: SystemProxy,
+}
+
 /// `tunnel login`.
 #[derive(Debug, Args)]
 pub struct LoginArgs {
@@ -118,6 +179,10 @@ pub struct LoginArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub credentials: Credentials,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub route: Route,
 
     /// Save without trying whether the server takes the token
     #[arg(long, value_parser = FalseyValueParser::new())]
@@ -146,6 +211,12 @@ impl SecretText {
     /// The text.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 

@@ -10,10 +10,13 @@ use std::{ffi::OsString, fmt, io::Write};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
-pub use client::{ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, TcpArgs};
+pub use client::{
+    Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Route, SecretText,
+    TcpArgs, UdpArgs,
+};
 pub use server::{Auth, DemoArgs, LogFormat, Ports, ServerArgs, TokenArgs, TokenCommand};
 
-use crate::env::{self, Environment};
+use crate::env::{self, Environment, SystemProxy};
 
 /// Puts a local service on a public address of your own.
 #[derive(Debug, Parser)]
@@ -40,6 +43,8 @@ pub enum Command {
     Http(HttpArgs),
     /// Publish a local TCP service on a port of the server: `tunnel tcp 5432`
     Tcp(TcpArgs),
+    /// Publish a local UDP service on a port of the server: `tunnel udp 27015`
+    Udp(UdpArgs),
     /// The long form of `tunnel http`, with everything named
     Client(ClientArgs),
     /// Save a server and its token for later commands
@@ -86,6 +91,11 @@ pub fn parse(
     if let Some(credentials) = invocation.command.credentials() {
         settle(credentials, innermost(&matches))?;
     }
+    if let Some(route) = invocation.command.route() {
+        let source = innermost(&matches).value_source("proxy");
+        route.proxy_was_typed = source == Some(ValueSource::CommandLine);
+        route.system = SystemProxy::read(environment);
+    }
     Ok(invocation)
 }
 
@@ -116,8 +126,20 @@ impl Command {
         match self {
             Self::Http(args) => Some(&mut args.connection.credentials),
             Self::Tcp(args) => Some(&mut args.connection.credentials),
+            Self::Udp(args) => Some(&mut args.connection.credentials),
             Self::Client(args) => Some(&mut args.connection.credentials),
             Self::Login(args) => Some(&mut args.credentials),
+            Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
+        }
+    }
+
+    fn route(&mut self) -> Option<&mut Route> {
+        match self {
+            Self::Http(args) => Some(&mut args.connection.route),
+            Self::Tcp(args) => Some(&mut args.connection.route),
+            Self::Udp(args) => Some(&mut args.connection.route),
+            Self::Client(args) => Some(&mut args.connection.route),
+            Self::Login(args) => Some(&mut args.route),
             Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
         }
     }

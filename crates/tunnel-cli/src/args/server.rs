@@ -36,6 +36,14 @@ pub struct ServerArgs {
     #[arg(long, value_name = "FIRST-LAST", value_parser = values::ports, default_value = "20000-29999")]
     pub tcp_ports: Ports,
 
+    /// The ports that UDP tunnels may have, or `none`
+    #[arg(long, value_name = "FIRST-LAST", value_parser = values::ports, default_value = "20000-29999")]
+    pub udp_ports: Ports,
+
+    /// After how long without a datagram either way a visitor of a UDP tunnel is forgotten
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
+    pub udp_idle: Duration,
+
     /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root, else the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -85,7 +93,7 @@ pub struct ServerArgs {
     pub max_visitors: Option<u32>,
 }
 
-/// The ports of TCP tunnels; `None`: there are none.
+/// The ports of TCP or UDP tunnels; `None`: there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports(pub Option<RangeInclusive<u16>>);
 

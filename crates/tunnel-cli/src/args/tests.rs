@@ -23,6 +23,7 @@ fn the_defaults_of_the_server() {
     assert_eq!((args.control_port, args.public_port), (4444, 8080));
     assert_eq!(args.bind.to_string(), "::");
     assert_eq!(args.tcp_ports, Ports(Some(20_000..=29_999)));
+    assert_eq!((args.udp_ports, args.udp_idle), (Ports(Some(20_000..=29_999)), Duration::from_secs(60)));
     assert_eq!([args.hold, args.lease, args.grace], [10, 60, 30].map(Duration::from_secs));
     assert_eq!((args.log_format, args.auth), (LogFormat::Text, Auth::Token));
     assert!(!args.plaintext && args.trusted_proxy.is_empty() && args.data_dir.is_none());
@@ -32,7 +33,7 @@ fn the_defaults_of_the_server() {
 fn every_flag_of_the_server() {
     let args = server(
         "tunnel server --domain vps.example.com --control-port 1 --public-port 0 --bind 127.0.0.1 --tcp-ports 5-6 \
-         --data-dir /d --hold 0s --lease 90s --grace 1m --log-format json --auth none --public-url-port 80 \
+         --udp-ports none --udp-idle 5m --data-dir /d --hold 0s --lease 90s --grace 1m --log-format json --auth none --public-url-port 80 \
          --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1,192.0.2.1 --max-visitors 5 --control-cert c --control-key k",
     );
     assert_eq!(args.trusted_proxy.len(), 3);
@@ -47,6 +48,13 @@ fn the_commands_people_type() {
         "tunnel http 3000 --subdomain myapp --server vps:4444 --token-file t --output json -v --grace 5s",
         "tunnel http http://localhost:3000 --ca-file ca.pem",
         "tunnel tcp 5432 --remote-port 25432 --plaintext",
+        "tunnel http https://nas.lan --upstream-ca ca.pem",
+        "tunnel http https://nas.lan:8443 --upstream-insecure --proxy socks5://u:p@proxy",
+        "tunnel http src",
+        "tunnel tcp unix:/run/db.sock --proxy none",
+        "tunnel login vps:4444 --proxy http://proxy:3128",
+        "tunnel udp 27015",
+        "tunnel udp localhost:53 --remote-port 27015 --output json",
         "tunnel client --server vps.example.com:4444 --local localhost:3000 --subdomain myapp",
         "tunnel token create laptop",
         "tunnel token list --data-dir /d",
@@ -68,11 +76,14 @@ fn bad_usage_is_told_apart_from_help() {
         "tunnel http",
         "tunnel http localhost",
         "tunnel http 99999",
-        "tunnel http https://localhost:3000",
+        "tunnel http ftp://localhost:3000",
         "tunnel http http://localhost:3000/api",
         "tunnel http 3000 --server https://vps",
         "tunnel http 3000 --token a --token-file b",
         "tunnel tcp 22 --remote-port 0",
+        "tunnel udp 53 --remote-port 0",
+        "tunnel server --udp-ports 9-1",
+        "tunnel server --udp-idle soon",
         "tunnel client --server vps",
         "tunnel server --control-cert c",
         "tunnel server --plaintext --control-cert c --control-key k",
@@ -94,4 +105,8 @@ fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
     assert!(usage.contains("'http'"), "{usage}");
     let invocation = parse_line("tunnel http 3000 --token tnl_secret").unwrap();
     assert!(!format!("{invocation:?}").contains("tnl_secret"));
+    let system = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:hunter2@proxy".into());
+    let words = ["tunnel", "http", "3000", "--proxy", "http://u:hunter2@proxy"].map(Into::into);
+    let invocation = parse(words, &system).unwrap();
+    assert!(!format!("{invocation:?}").contains("hunter2"));
 }

@@ -51,12 +51,10 @@ impl Text {
             }
             Event::Draining => "stopping: no new visitors, those under way may finish".into(),
             Event::Notice { message } => format!("the server says: {message}"),
-            Event::UpstreamFailed { upstream, message, .. } => {
-                match self.upstream_failed(upstream, message, at) {
-                    Some(line) => line,
-                    None => return Vec::new(),
-                }
-            }
+            Event::UpstreamFailed { message, .. } => match self.upstream_failed(message, at) {
+                Some(line) => line,
+                None => return Vec::new(),
+            },
             Event::Missed { count } => format!("{count} events came too fast to be shown"),
             Event::Request(report) if self.subject.verbose => request(report, at),
             Event::Connected { server, account, .. } => {
@@ -102,13 +100,13 @@ impl Text {
         }
     }
 
-    fn upstream_failed(&mut self, upstream: &str, message: &str, at: At) -> Option<String> {
+    fn upstream_failed(&mut self, message: &str, at: At) -> Option<String> {
         let lately = self.upstream_failed.is_some_and(|last| at.since.saturating_sub(last) < UPSTREAM_AGAIN);
         if lately && !self.subject.verbose {
             return None;
         }
         self.upstream_failed = Some(at.since);
-        Some(format!("a visitor came and {upstream} was not there: {message}"))
+        Some(format!("a visitor came in vain: {message}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! From the flags of `tunnel http`, `tcp`, `client` and `login`, and the saved logins, to what a client is told.
+//! From the flags of `tunnel http`, `tcp`, `udp`, `client` and `login`, and the saved logins, to what a client is told.
 
 use std::{
     io::{BufRead, IsTerminal},
@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tunnel_client::{Token, Trust, Upstream};
+use tunnel_client::{Proxy, Token, Trust, Upstream, UpstreamTrust};
 use tunnel_protocol::token::ParseTokenError;
-use tunnel_transport::ServerAddress;
+use tunnel_transport::{ParseProxyError, ServerAddress};
 
 use crate::{
-    args::{ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, TcpArgs},
+    args::{
+        Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Route, TcpArgs,
+        UdpArgs,
+    },
+    resolve::proxy,
     state::{
         files::{self, FileError},
         logins::{Logins, SavedLogin},
@@ -34,6 +38,9 @@ pub enum ResolveError {
     /// A token was expected on standard input.
     #[error("no token was given; use --token-file FILE, TUNNEL_TOKEN, or type it when asked")]
     NoToken,
+    /// The proxy is none; the text says where it was given.
+    #[error("{0} can't be used: {1}; correct it, or use `--proxy none`")]
+    Proxy(&'static str, ParseProxyError),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -61,6 +68,7 @@ pub(crate) struct Target {
     pub(crate) token: Option<Token>,
     /// `None`: by the token's pin, or the system's issuers.
     pub(crate) trust: Option<Trust>,
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// What to publish.
@@ -70,6 +78,8 @@ pub(crate) enum Publish {
     Http { subdomain: Option<String> },
     /// A port.
     Tcp { remote_port: Option<u16> },
+    /// A port for datagrams.
+    Udp { remote_port: Option<u16> },
 }
 
 /// All `tunnel login` needs.
@@ -84,19 +94,41 @@ pub(crate) struct LoginPlan {
 
 impl HttpArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        plan(Publish::Http { subdomain: self.subdomain }, self.upstream, self.connection)
+        let upstream = self.certificates.apply(self.upstream)?;
+        plan(Publish::Http { subdomain: self.subdomain }, upstream, self.connection)
     }
 }
 
 impl ClientArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        plan(Publish::Http { subdomain: self.subdomain }, self.local, self.connection)
+        let upstream = self.certificates.apply(self.local)?;
+        plan(Publish::Http { subdomain: self.subdomain }, upstream, self.connection)
     }
 }
 
 impl TcpArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        plan(Publish::Tcp { remote_port: self.remote_port }, self.upstream, self.connection)
+        let upstream = self.certificates.apply(self.upstream)?;
+        plan(Publish::Tcp { remote_port: self.remote_port }, upstream, self.connection)
+    }
+}
+
+impl UdpArgs {
+    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+        plan(Publish::Udp { remote_port: self.remote_port }, self.upstream, self.connection)
+    }
+}
+
+impl Certificates {
+    /// Other kinds of upstreams have no certificates, and a variable may be set for all.
+    fn apply(self, upstream: Upstream) -> Result<Upstream, ResolveError> {
+        let trust = match (self.upstream_ca, self.upstream_insecure) {
+            // The stricter of the two.
+            (Some(file), _) => UpstreamTrust::CaFile(files::read_existing(&file)?),
+            (None, true) => UpstreamTrust::Anyone,
+            (None, false) => return Ok(upstream),
+        };
+        Ok(upstream.clone().with_trust(trust).unwrap_or(upstream))
     }
 }
 
@@ -117,14 +149,15 @@ impl LoginArgs {
             plaintext: credentials.plaintext,
         };
         let trust = trust(credentials.plaintext, credentials.ca_file.as_deref(), &mut warnings)?;
-        let target = Target { server: self.server, token: Some(token), trust };
+        let proxy = proxy::choose(&self.route, &self.server, &mut warnings)?;
+        let target = Target { server: self.server, token: Some(token), trust, proxy };
         let state = places::client_state(self.state_dir)?;
         Ok(LoginPlan { target, save, check: !self.no_check, state, warnings })
     }
 }
 
 fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<ClientPlan, ResolveError> {
-    let Connection { server, credentials, output, verbose, grace, state_dir } = connection;
+    let Connection { server, credentials, route, output, verbose, grace, state_dir } = connection;
     let mut warnings = Vec::new();
     let state = match places::client_state(state_dir) {
         Ok(state) => Some(state),
@@ -141,7 +174,7 @@ fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<
                 .into(),
         );
     }
-    let target = target(server, &credentials, &logins, &mut warnings)?;
+    let target = target(server, &credentials, &route, &logins, &mut warnings)?;
     Ok(ClientPlan { target, publish, upstream, output, verbose, grace, state, warnings })
 }
 
@@ -149,6 +182,7 @@ fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<
 fn target(
     server: Option<ServerAddress>,
     credentials: &Credentials,
+    route: &Route,
     logins: &Logins,
     warnings: &mut Vec<String>,
 ) -> Result<Target, ResolveError> {
@@ -170,7 +204,8 @@ fn target(
         || (credentials.ca_file.is_none() && saved.is_some_and(|saved| saved.plaintext));
     let ca_file = credentials.ca_file.as_deref().or(saved.and_then(|saved| saved.ca_file.as_deref()));
     let trust = trust(plaintext, ca_file, warnings)?;
-    Ok(Target { server, token, trust })
+    let proxy = proxy::choose(route, &server, warnings)?;
+    Ok(Target { server, token, trust, proxy })
 }
 
 fn trust(

@@ -40,6 +40,8 @@ impl ServerArgs {
         config.public_port = self.public_url_port;
         config.bind = self.bind;
         config.tcp_ports = self.tcp_ports.0;
+        config.udp_ports = self.udp_ports.0;
+        config.timeouts.udp_idle = self.udp_idle;
         config.trusted_proxies = self.trusted_proxy;
         config.timeouts.hold = self.hold;
         config.timeouts.lease = self.lease;
@@ -86,7 +88,8 @@ mod tests {
     #[test]
     fn flags_become_a_config_that_is_valid() {
         let plan = plan(
-            "--bind 127.0.0.1 --public-url-port 80 --hold 1s --lease 2s --grace 3s --max-visitors 30000",
+            "--bind 127.0.0.1 --public-url-port 80 --hold 1s --lease 2s --grace 3s --max-visitors 30000 \
+             --udp-ports 5-6 --udp-idle 4s",
         );
         plan.config.validate().unwrap();
         assert_eq!(
@@ -95,7 +98,9 @@ mod tests {
         );
         assert_eq!(plan.config.bind.to_string(), "127.0.0.1");
         let timeouts = &plan.config.timeouts;
-        assert_eq!([timeouts.hold, timeouts.lease, timeouts.grace], [1, 2, 3].map(Duration::from_secs));
+        let times = [timeouts.hold, timeouts.lease, timeouts.grace, timeouts.udp_idle];
+        assert_eq!(times, [1, 2, 3, 4].map(Duration::from_secs));
+        assert_eq!((plan.config.tcp_ports, plan.config.udp_ports), (Some(20_000..=29_999), Some(5..=6)));
         assert_eq!(
             (plan.config.limits.visitors_per_tunnel, plan.config.limits.connections),
             (30_000, 30_000)

@@ -1,8 +1,13 @@
 //! Texts to values, for the kinds that flags have in common.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf, absolute},
+    time::Duration,
+};
 
 use ipnet::IpNet;
+use tunnel_client::{Upstream, UpstreamError};
 use tunnel_server::Hostname;
 
 use crate::args::Ports;
@@ -18,6 +23,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("longer than a year".into());
     }
     Ok(duration)
+}
+
+/// An upstream, or the name of a directory that is there.
+pub(crate) fn upstream(text: &str) -> Result<Upstream, UpstreamError> {
+    let read = text.parse::<Upstream>();
+    let directory = match &read {
+        Ok(upstream) => upstream.as_directory().map(Path::to_owned),
+        Err(UpstreamError::Invalid(_)) => Some(PathBuf::from(text)).filter(|path| path.is_dir()),
+        Err(_) => None,
+    };
+    match directory {
+        // Its name must mean the same to the memory of names, wherever the next command is typed.
+        Some(directory) => Upstream::directory(absolute(&directory).unwrap_or(directory)),
+        None => read,
+    }
 }
 
 /// `20000-29999`, or `none`.
@@ -74,6 +94,23 @@ mod tests {
         }
         for text in ["", "-1s", "ten", "10 parsecs", "5years", "1h30"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn upstreams() {
+        let here = absolute("src").unwrap();
+        for (text, expected) in [
+            ("3000", "localhost:3000"),
+            ("https://nas", "https://nas:443"),
+            ("./src", here.to_str().unwrap()),
+            ("src", here.to_str().unwrap()),
+            ("./none/", absolute("none").unwrap().to_str().unwrap()),
+        ] {
+            assert_eq!(upstream(text).unwrap().to_string().trim_end_matches('/'), expected, "{text}");
+        }
+        for text in ["none", "localhost", "Cargo.toml", ""] {
+            assert!(upstream(text).is_err(), "{text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `tunnel http`, `tunnel tcp` and `tunnel client`: one tunnel, for as long as it is wanted.
+//! `tunnel http`, `tunnel tcp`, `tunnel udp` and `tunnel client`: one tunnel, for as long as it is wanted.
 
 use std::{
     pin::Pin,
@@ -22,8 +22,8 @@ pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failur
     }
     let mut name = open_name(&plan, console);
     let (upstream, held) = match plan.publish {
-        Publish::Http { .. } => (format!("http://{}", plan.upstream), "name"),
-        Publish::Tcp { .. } => (plan.upstream.to_string(), "port"),
+        Publish::Http { .. } => (plan.upstream.url(), "name"),
+        Publish::Tcp { .. } | Publish::Udp { .. } => (plan.upstream.to_string(), "port"),
     };
     let subject = Subject { upstream, held, verbose: plan.verbose };
     let mut show = Show::new(Narrator::new(plan.output, subject), console);
@@ -58,6 +58,9 @@ pub(super) fn builder(
     if let Some(trust) = &target.trust {
         builder = builder.trust(trust.clone());
     }
+    if let Some(proxy) = &target.proxy {
+        builder = builder.proxy(proxy.clone());
+    }
     match state.map(instance::load_or_make) {
         Some(Ok(id)) => builder = builder.instance(id),
         Some(Err(error)) => console.warning(&format!("{error}; names may change after a restart")),
@@ -81,14 +84,8 @@ pub(super) async fn follow(
     let mut draining: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     let end = loop {
         tokio::select! {
-            // What happened is told before what it led to.
             biased;
-            Some(event) = events.next() => {
-                show.tell(&event);
-                if let (Event::Online { .. }, Bound::To(tunnel)) = (&event, &bound) {
-                    online(tunnel);
-                }
-            }
+            // A name is noted before it is told: who reads it may count on it.
             result = &mut binding, if matches!(bound, Bound::Waiting) => match result {
                 Ok(tunnel) => {
                     online(&tunnel);
@@ -98,6 +95,13 @@ pub(super) async fn follow(
                 Err(BindError::Ended(_)) => bound = Bound::Over,
                 Err(error) => break Err(error.into()),
             },
+            // What happened is told before what it led to.
+            Some(event) = events.next() => {
+                show.tell(&event);
+                if let (Event::Online { .. }, Bound::To(tunnel)) = (&event, &bound) {
+                    online(tunnel);
+                }
+            }
             end = bound.over() => {
                 bound = Bound::Over;
                 match end {
@@ -174,6 +178,15 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
             };
             tunnel.forward(plan.upstream.clone()).await
         }
+        Publish::Udp { remote_port } => {
+            let tunnel = client.udp();
+            let tunnel = match (remote_port, former.and_then(|former| former.parse().ok())) {
+                (Some(port), _) => tunnel.remote_port(*port),
+                (None, Some(former)) => tunnel.preferred(former),
+                (None, None) => tunnel,
+            };
+            tunnel.forward(plan.upstream.clone()).await
+        }
     }
 }
 
@@ -182,6 +195,7 @@ fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
     let kind = match plan.publish {
         Publish::Http { subdomain: None } => "http",
         Publish::Tcp { remote_port: None } => "tcp",
+        Publish::Udp { remote_port: None } => "udp",
         _ => return None,
     };
     let (server, upstream) = (plan.target.server.to_string(), plan.upstream.to_string());
@@ -197,7 +211,7 @@ fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
 fn given_name(address: &PublicAddress) -> Option<String> {
     match address {
         PublicAddress::Http { subdomain, .. } => Some(subdomain.clone()),
-        PublicAddress::Tcp { port, .. } => Some(port.to_string()),
+        PublicAddress::Tcp { port, .. } | PublicAddress::Udp { port, .. } => Some(port.to_string()),
         _ => None,
     }
 }

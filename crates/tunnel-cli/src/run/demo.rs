@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{sync::oneshot, task::JoinSet};
-use tunnel_client::{Client, Token};
+use tunnel_client::{BindError, Client, Token, Upstream};
 use tunnel_server::{Config, ControlTls, Hostname, Listener, Server, StoredToken, TokenList};
 use tunnel_transport::{ControlIdentity, acceptor, generate_self_signed};
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     args::{DemoArgs, Output},
     output::{Console, Narrator, Subject},
-    site::{self, Site},
+    site::Site,
     state::tokens::TokenError,
 };
 
@@ -30,14 +30,19 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Runs until Ctrl-C.
 pub(super) async fn run(args: DemoArgs, console: Console) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let site = match args.dir {
-        None => Site::sample(),
-        Some(path) => Site::of(&path).map_err(|source| Failure::Site { path, source })?,
-    };
-    let upstream = listen(0)?;
-    let upstream_address = local(&upstream)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(site::serve(upstream, site));
+    let upstream = match args.dir {
+        Some(path) => match path.read_dir() {
+            Ok(_) => Upstream::directory(path).map_err(BindError::from)?,
+            Err(source) => return Err(Failure::Site { path, source }),
+        },
+        None => {
+            let site = Site::open().await.map_err(Failure::Inherit)?;
+            let address = site.address().map_err(Failure::Inherit)?;
+            tasks.spawn(site.serve());
+            address.into()
+        }
+    };
 
     let (server, control, token) = server()?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -48,11 +53,11 @@ pub(super) async fn run(args: DemoArgs, console: Console) -> Result<(), Failure>
     }));
 
     let client = Client::builder(control.to_string()).token(token).report_requests(true).start()?;
-    let subject = Subject { upstream: format!("http://{upstream_address}"), held: "name", verbose: true };
+    let subject = Subject { upstream: upstream.url(), held: "name", verbose: true };
     let mut show = Show::new(Narrator::new(Output::Text, subject), console);
     console.remark("a server, a client and a site in one process; open the address below; Ctrl-C ends it");
     let events = client.events();
-    let binding = client.http().subdomain("demo").forward(upstream_address.to_string());
+    let binding = client.http().subdomain("demo").forward(upstream);
     let end = follow(&client, events, binding, &mut show, &mut signals, GRACE, |_| {}).await;
     if end.is_ok() {
         drop(stop);

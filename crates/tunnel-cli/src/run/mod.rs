@@ -3,6 +3,7 @@
 mod failure;
 mod signals;
 
+mod descriptors;
 mod server;
 mod sockets;
 
@@ -32,6 +33,7 @@ pub async fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Server(args) => server::run(args.resolve()?, console).await,
         Command::Http(args) => client::run(args.resolve()?, console).await,
         Command::Tcp(args) => client::run(args.resolve()?, console).await,
+        Command::Udp(args) => client::run(args.resolve()?, console).await,
         Command::Client(args) => client::run(args.resolve()?, console).await,
         Command::Login(args) => login::run(args.resolve()?, console).await,
         Command::Token(args) => token::run(args, console),

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,7 @@ use tracing::warn;
 use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder};
 use tunnel_transport::{ControlIdentity, acceptor};
 
-use super::{Failure, signals::Signals, sockets::Sockets};
+use super::{Failure, descriptors::visitor_places, signals::Signals, sockets::Sockets};
 use crate::{
     args::{Auth, LogFormat},
     output::Console,
@@ -33,7 +34,9 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
     let addresses = addresses(&sockets)?;
     refuse_to_be_open_to_all(&plan, addresses.all())?;
 
-    let mut builder = Server::builder(plan.config.clone());
+    let mut config = plan.config.clone();
+    config.limits.connections = visitor_places(config.limits.connections);
+    let mut builder = Server::builder(config);
     for listener in sockets.control {
         builder = builder.control(listener, control_tls(&plan, &identity)?);
     }
@@ -189,8 +192,11 @@ impl Announcement<'_> {
             console.line(&format!("clients: {address} ({how})"));
         }
         console.line(&format!("web: http://*.{domain}{}", self.web_port()));
-        if let Some(ports) = &self.plan.config.tcp_ports {
-            console.line(&format!("tcp ports: {}-{}", ports.start(), ports.end()));
+        let config = &self.plan.config;
+        for (kind, ports) in [("tcp", &config.tcp_ports), ("udp", &config.udp_ports)] {
+            if let Some(ports) = ports {
+                console.line(&format!("{kind} ports: {}-{}", ports.start(), ports.end()));
+            }
         }
         if let Some(token) = first_token {
             let flag = if self.plan.tls == Tls::Plaintext { " --plaintext" } else { "" };
@@ -214,12 +220,14 @@ impl Announcement<'_> {
 
     /// One object for the addresses, `listening`; one for the token, `token-created`.
     fn json(&self, console: Console, first_token: Option<&str>) {
-        let tcp_ports = self.plan.config.tcp_ports.as_ref();
+        let range = |ports: &RangeInclusive<u16>| format!("{}-{}", ports.start(), ports.end());
+        let config = &self.plan.config;
         let listening = json!({
             "event": "listening",
             "control": self.addresses.control.first(),
             "web": self.addresses.web.first(),
-            "tcp_ports": tcp_ports.map(|ports| format!("{}-{}", ports.start(), ports.end())),
+            "tcp_ports": config.tcp_ports.as_ref().map(range),
+            "udp_ports": config.udp_ports.as_ref().map(range),
             "domain": self.plan.config.domain.as_str(),
             "pin": self.identity.pin().to_string(),
         });

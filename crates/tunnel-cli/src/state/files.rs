@@ -90,7 +90,9 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     make_private(directory)?;
     let temporary = directory.join(temporary_name(path).map_err(failed)?);
-    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes)
+        .and_then(|()| hand_over(&temporary, directory))
+        .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // It may not even exist.
         let _ = fs::remove_file(&temporary);
@@ -115,6 +117,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File, FileError> {
     let path = directory.join(".lock");
     let failed = |source| FileError::Write { path: path.clone(), source };
     let file = open_private(OpenOptions::new().create(true).truncate(false), &path).map_err(failed)?;
+    hand_over(&path, directory).map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
 }
@@ -149,6 +152,20 @@ pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(|source| FileError::Write { path: directory.to_owned(), source })
+}
+
+/// Gives a file that root has made to whoever owns its directory: the server's own user must be able to read what
+/// an administrator changes beside it.
+fn hand_over(path: &Path, directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let owner = fs::metadata(directory)?;
+        chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (path, directory);
+    Ok(())
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tunnel_transport::{ControlIdentity, generate_self_signed};
+use tunnel_transport::{CertError, ControlIdentity, generate_self_signed};
 
 use super::files::{self, FileError};
 use crate::output::chain;
@@ -34,8 +34,10 @@ pub(crate) fn load(certificate: &Path, key: &Path) -> Result<ControlIdentity, Fi
         return Err(FileError::TooOpen { path: key.to_owned(), mode });
     }
     let (chain_pem, key_pem) = (files::read_existing(certificate)?, files::read_existing(key)?);
-    ControlIdentity::from_pem(&chain_pem, &key_pem)
-        .map_err(|error| FileError::content(certificate, chain(&error)))
+    ControlIdentity::from_pem(&chain_pem, &key_pem).map_err(|error| {
+        let of_the_key = matches!(error, CertError::Pem { what: "private key", .. } | CertError::KeyMismatch);
+        FileError::content(if of_the_key { key } else { certificate }, chain(&error))
+    })
 }
 
 /// Where the server's own certificate is.

@@ -120,6 +120,7 @@ mod tests {
         SavedLease {
             subdomain: Some(subdomain.into()),
             port: None,
+            udp_port: None,
             token: TokenId([1; 8]),
             name: "ci".into(),
             instance: InstanceId([2; 16]),

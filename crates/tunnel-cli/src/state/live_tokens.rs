@@ -67,7 +67,10 @@ impl LiveTokens {
                 info!(tokens = tokens.len(), "tokens read again");
                 memory.tokens = tokens;
             }
-            Err(error) => warn!(%error, "the tokens can't be read; the ones read before stay in force"),
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "the tokens can't be read; the ones read before stay in force"
+            ),
         }
         memory
     }

@@ -1,5 +1,4 @@
-//! A visitor's stream and a TCP connection to the upstream, joined. Web streams too: the server speaks HTTP/1.1 on
-//! them, and the client passes bytes.
+//! Getting a connection to an upstream, for one visitor.
 
 use std::{
     io,
@@ -8,29 +7,37 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
-use tracing::trace;
-use tunnel_io::{Meter, RelayOptions};
 use tunnel_protocol::Code;
-use tunnel_transport::{reset, tune_visitor};
+use tunnel_transport::{UpstreamTls, UpstreamTlsError, tune_visitor};
 
-use super::Upstream;
+use super::{
+    Upstream,
+    connection::Connection,
+    upstream::{Address, Place},
+};
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
+/// How often a Unix socket whose queue is full is tried again: unlike TCP, it can't be waited for.
+#[cfg(unix)]
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Why there is no connection to an upstream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("nothing listens at {0}; start the local service, or check the port")]
+    #[error("nothing listens at {0}; start the local service, or check the address")]
     Refused(Upstream),
     #[error("{0} did not accept the connection within {after} s; check that it runs and is not overloaded", after = .1.as_secs_f32())]
     Timeout(Upstream, Duration),
     #[error("{0} can't be reached ({1}); check the host's name and the network")]
     Unreachable(Upstream, io::Error),
+    #[error("{0} {1}")]
+    Tls(Upstream, UpstreamTlsError),
+    #[error("{0} took the connection but did not finish the TLS handshake within {after} s; check that it speaks TLS", after = .1.as_secs_f32())]
+    TlsTimeout(Upstream, Duration),
 }
 
 impl Failure {
@@ -40,6 +47,7 @@ impl Failure {
             Self::Refused(_) => Code::UpstreamRefused,
             Self::Timeout(..) => Code::UpstreamTimeout,
             Self::Unreachable(..) => Code::UpstreamUnreachable,
+            Self::Tls(..) | Self::TlsTimeout(..) => Code::UpstreamTls,
         }
     }
 }
@@ -48,84 +56,99 @@ impl Failure {
 ///
 /// # Cancel safety
 /// Dropping the future gives the attempt up.
-pub(crate) async fn dial(upstream: &Upstream, limit: Duration) -> Result<TcpStream, Failure> {
-    let deadline = Instant::now() + limit;
-    let late = || Failure::Timeout(upstream.clone(), limit);
-    let unreachable = |error| Failure::Unreachable(upstream.clone(), error);
-    let addresses =
-        timeout_at(deadline, resolve(upstream)).await.map_err(|_| late())?.map_err(unreachable)?;
-    let mut worst = None;
-    for (index, address) in addresses.iter().enumerate() {
-        // An address that leads nowhere must not use up the others' time.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                tune_visitor(&stream);
-                return Ok(stream);
-            }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                worst = Some(Failure::Refused(upstream.clone()));
-            }
-            // What another address said tells more than that there is no route to this one.
-            Ok(Err(error)) => worst = worst.or(Some(unreachable(error))),
-            Err(_) => worst = Some(late()),
+pub(super) async fn dial(
+    upstream: &Upstream,
+    tls: Option<&UpstreamTls>,
+    limit: Duration,
+) -> Result<Connection, Failure> {
+    let attempt = Attempt { upstream, limit, deadline: Instant::now() + limit };
+    match (&upstream.0, tls) {
+        (Place::Tcp(address), _) => Ok(Connection::Tcp(attempt.tcp(address).await?)),
+        (Place::Tls(address, _), Some(tls)) => attempt.tls(address, tls).await,
+        #[cfg(unix)]
+        (Place::Unix(path), _) => Ok(Connection::Unix(attempt.unix(path).await?)),
+        // None of these becomes a target.
+        _ => Err(attempt.unreachable(io::ErrorKind::Unsupported.into())),
+    }
+}
+
+/// One visitor's wish for a connection.
+struct Attempt<'a> {
+    upstream: &'a Upstream,
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Attempt<'_> {
+    async fn tls(&self, address: &Address, tls: &UpstreamTls) -> Result<Connection, Failure> {
+        let stream = self.tcp(address).await?;
+        match timeout_at(self.deadline, tls.connect(&address.host, stream)).await {
+            Ok(Ok(stream)) => Ok(Connection::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(Failure::Tls(self.upstream.clone(), error)),
+            Err(_) => Err(Failure::TlsTimeout(self.upstream.clone(), self.limit)),
         }
     }
-    Err(worst.unwrap_or_else(|| unreachable(io::ErrorKind::NotFound.into())))
+
+    async fn tcp(&self, address: &Address) -> Result<TcpStream, Failure> {
+        let found = timeout_at(self.deadline, resolve(address)).await.map_err(|_| self.late())?;
+        let addresses = found.map_err(|error| self.unreachable(error))?;
+        let mut worst = None;
+        for (index, address) in addresses.iter().enumerate() {
+            // An address that leads nowhere must not use up the others' time.
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    tune_visitor(&stream);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    worst = Some(Failure::Refused(self.upstream.clone()));
+                }
+                // What another address said tells more than that there is no route to this one.
+                Ok(Err(error)) => worst = worst.or(Some(self.unreachable(error))),
+                Err(_) => worst = Some(self.late()),
+            }
+        }
+        Err(worst.unwrap_or_else(|| self.unreachable(io::ErrorKind::NotFound.into())))
+    }
+
+    #[cfg(unix)]
+    async fn unix(&self, path: &std::path::Path) -> Result<tokio::net::UnixStream, Failure> {
+        loop {
+            match tokio::net::UnixStream::connect(path).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock if Instant::now() < self.deadline => {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                    io::ErrorKind::WouldBlock => return Err(self.late()),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                        return Err(Failure::Refused(self.upstream.clone()));
+                    }
+                    _ => return Err(self.unreachable(error)),
+                },
+            }
+        }
+    }
+
+    fn late(&self) -> Failure {
+        Failure::Timeout(self.upstream.clone(), self.limit)
+    }
+
+    fn unreachable(&self, error: io::Error) -> Failure {
+        Failure::Unreachable(self.upstream.clone(), error)
+    }
 }
 
 /// `localhost` means both families, whatever the resolver says: half of all development servers listen on one only.
-async fn resolve(upstream: &Upstream) -> io::Result<Vec<SocketAddr>> {
-    let (host, port) = (upstream.host(), upstream.port());
+pub(super) async fn resolve(Address { host, port }: &Address) -> io::Result<Vec<SocketAddr>> {
     if host.eq_ignore_ascii_case("localhost") {
         let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        return Ok(both.map(|ip| SocketAddr::new(ip, port)).into());
+        return Ok(both.map(|ip| SocketAddr::new(ip, *port)).into());
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+        return Ok(vec![SocketAddr::new(ip, *port)]);
     }
-    Ok(lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect())
-}
-
-/// Moves bytes both ways until both have ended. A cut transfer is passed on as one, never as an end.
-///
-/// # Cancel safety
-/// Dropping the future resets both sides.
-pub(crate) async fn relay<S>(mut stream: S, upstream: TcpStream, traffic: &Meter)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut upstream = Guarded::new(upstream);
-    let Some(socket) = upstream.0.as_mut() else { return };
-    let options = RelayOptions { meter: Some(traffic), ..RelayOptions::default() };
-    let relayed = tunnel_io::relay(&mut stream, socket, options).await;
-    match relayed.end {
-        Ok(()) => drop(upstream.release()),
-        // The guard resets the upstream; dropping the stream resets the visitor.
-        Err(error) => trace!(%error, "a visitor's connection was cut"),
-    }
-}
-
-/// A connection to an upstream that is reset when dropped, unless released: a visitor that was cut off must not look
-/// to the upstream like one that finished.
-pub(crate) struct Guarded(Option<TcpStream>);
-
-impl Guarded {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Some(stream))
-    }
-
-    /// The connection, to be closed properly from here on. Always there.
-    pub(crate) fn release(mut self) -> Option<TcpStream> {
-        self.0.take()
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if let Some(stream) = self.0.take() {
-            reset(stream);
-        }
-    }
+    Ok(lookup_host((host.as_str(), *port)).await?.take(MAX_ADDRESSES).collect())
 }

@@ -1,6 +1,20 @@
-//! Connecting visitors to upstreams.
+//! Connecting visitors to upstreams: what people write, what is made of it once, and what each visitor gets of it.
 
-pub(crate) mod tcp;
 mod upstream;
 
-pub use upstream::Upstream;
+mod target;
+
+mod connection;
+mod dial;
+
+pub(crate) mod udp;
+
+#[cfg(feature = "files")]
+pub(crate) mod files;
+
+pub(crate) use self::{
+    connection::{Connection, Guarded, relay},
+    dial::Failure,
+    target::Target,
+};
+pub use self::upstream::Upstream;

@@ -17,7 +17,7 @@ pub(crate) struct Gauge {
 /// One visitor's place: in the session's count and in the client's limit.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    gauge: Arc<Gauge>,
+    gauge: Option<Arc<Gauge>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -26,7 +26,7 @@ impl Gauge {
     pub(crate) fn enter(self: &Arc<Self>, room: &Arc<Semaphore>) -> Option<InFlight> {
         let permit = Arc::clone(room).try_acquire_owned().ok()?;
         self.count.fetch_add(1, Ordering::AcqRel);
-        Some(InFlight { gauge: Arc::clone(self), _permit: permit })
+        Some(InFlight { gauge: Some(Arc::clone(self)), _permit: permit })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -46,10 +46,24 @@ impl Gauge {
     }
 }
 
+impl InFlight {
+    /// The same place, but a session that is being left doesn't wait for it: for what has no end.
+    pub(crate) fn not_waited_for(mut self) -> Self {
+        self.leave_gauge();
+        self
+    }
+
+    fn leave_gauge(&mut self) {
+        if let Some(gauge) = self.gauge.take()
+            && gauge.count.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            gauge.idle.notify_waiters();
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.gauge.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.gauge.idle.notify_waiters();
-        }
+        self.leave_gauge();
     }
 }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 use tracing::debug;
 use tunnel_mux::Stream;
-use tunnel_protocol::{Code, StreamHeader, StreamReply};
+use tunnel_protocol::{Code, StreamHeader, StreamKind, StreamReply};
 
 use super::{Gauge, InFlight};
 use crate::{
     Event,
-    forward::{self, Upstream},
+    forward::{self, Failure, Target},
     shared::Shared,
     tunnel::{
         Conn,
@@ -30,17 +29,24 @@ pub(crate) async fn serve(stream: Stream, shared: Arc<Shared>, gauge: Arc<Gauge>
     // What it takes to get a visitor started is boxed and freed before the long part, which may be idle for days.
     let started = Box::pin(start(stream, &shared, &gauge)).await;
     drop(gauge);
-    if let Some(Started { stream, upstream, in_flight }) = started {
-        forward::tcp::relay(stream, upstream, &shared.traffic).await;
-        drop(in_flight);
+    match started {
+        Some(Started::Connection { stream, upstream, in_flight }) => {
+            forward::relay(stream, upstream, &shared.traffic).await;
+            drop(in_flight);
+        }
+        Some(Started::Flow { stream, peer, entry, in_flight }) => {
+            let failed = |failure| tell(&failure, &entry, &shared);
+            Box::pin(forward::udp::carry(stream, *peer, &shared.datagrams, failed)).await;
+            drop(in_flight);
+        }
+        None => {}
     }
 }
 
-/// A visitor that is connected to an upstream.
-struct Started {
-    stream: Stream,
-    upstream: TcpStream,
-    in_flight: InFlight,
+/// A visitor that has an upstream.
+enum Started {
+    Connection { stream: Stream, upstream: forward::Connection, in_flight: InFlight },
+    Flow { stream: Stream, peer: Box<forward::udp::Peer>, entry: Arc<Entry>, in_flight: InFlight },
 }
 
 /// `None` if nothing is left to do: refused, or handed to a listener.
@@ -57,16 +63,33 @@ async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Optio
         debug!(tunnel = %header.tunnel, visitor = %header.request, "the server opened a stream for a tunnel this client doesn't have");
         return refuse(stream, Code::NoSuchTunnel).await;
     };
+    if (header.kind == StreamKind::Udp) != matches!(entry.handler, Handler::Datagrams(_)) {
+        debug!(tunnel = %header.tunnel, kind = ?header.kind, "the server opened a stream of another kind than its tunnel");
+        return refuse(stream, Code::NoSuchTunnel).await;
+    }
     match &entry.handler {
-        Handler::Forward(upstream) => match connect(upstream, &entry, shared).await {
+        Handler::Forward(target) => match connect(target, &entry, shared).await {
             Ok(upstream) => {
-                let upstream = forward::tcp::Guarded::new(upstream);
+                let upstream = forward::Guarded::new(upstream);
                 reply(&mut stream, StreamReply::Ready).await?;
-                Some(Started { stream, upstream: upstream.release()?, in_flight })
+                Some(Started::Connection { stream, upstream: upstream.release()?, in_flight })
             }
             Err(code) => refuse(stream, code).await,
         },
-        Handler::Listen(queue) => match queue.try_reserve() {
+        Handler::Datagrams(upstream) => {
+            match forward::udp::Peer::find(upstream, shared.settings.timeouts.upstream).await {
+                Ok(peer) => {
+                    reply(&mut stream, StreamReply::Ready).await?;
+                    let (peer, in_flight) = (Box::new(peer), in_flight.not_waited_for());
+                    Some(Started::Flow { stream, peer, entry, in_flight })
+                }
+                Err(failure) => {
+                    tell(&failure, &entry, shared);
+                    refuse(stream, failure.code()).await
+                }
+            }
+        }
+        Handler::Listen(queue, _) => match queue.try_reserve() {
             Ok(place) => {
                 reply(&mut stream, StreamReply::Ready).await?;
                 place.send(Conn::new(stream, header, in_flight));
@@ -80,17 +103,23 @@ async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Optio
     }
 }
 
-async fn connect(upstream: &Upstream, entry: &Entry, shared: &Shared) -> Result<TcpStream, Code> {
-    forward::tcp::dial(upstream, shared.settings.timeouts.upstream).await.map_err(|failure| {
-        debug!(tunnel = %entry.id, %upstream, %failure, "no upstream for a visitor");
-        shared.emit(Event::UpstreamFailed {
-            tunnel: entry.id,
-            upstream: upstream.to_string(),
-            code: failure.code(),
-            message: failure.to_string(),
-        });
+async fn connect(target: &Target, entry: &Entry, shared: &Shared) -> Result<forward::Connection, Code> {
+    target.dial(shared.settings.timeouts.upstream).await.map_err(|failure| {
+        tell(&failure, entry, shared);
         failure.code()
     })
+}
+
+/// Tells whoever watches that a visitor came and the upstream was not there.
+fn tell(failure: &Failure, entry: &Entry, shared: &Shared) {
+    let upstream = entry.upstream();
+    debug!(tunnel = %entry.id, %upstream, %failure, "no upstream for a visitor");
+    shared.emit(Event::UpstreamFailed {
+        tunnel: entry.id,
+        upstream,
+        code: failure.code(),
+        message: failure.to_string(),
+    });
 }
 
 /// `None` for a stream that broke, or whose head makes no sense: it is reset.

@@ -1,6 +1,7 @@
 //! Tunnels as their owner sees them: handles that outlive any one session, and give the name back when dropped.
 
 mod spec;
+mod udp;
 
 mod conn;
 mod listener;
@@ -12,7 +13,7 @@ pub(crate) mod table;
 
 use std::fmt;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tunnel_protocol::{TunnelId, bind::PublicAddress};
 
 #[cfg(feature = "axum")]
@@ -22,6 +23,7 @@ pub use self::{
     conn::Conn,
     listener::Listener,
     spec::{HttpTunnel, TcpTunnel},
+    udp::UdpTunnel,
 };
 use crate::{BindError, TunnelEnd};
 
@@ -60,11 +62,20 @@ impl TunnelState {
 /// connected stay so.
 pub struct Tunnel {
     registration: Registration,
+    /// Whoever serves its visitors, if that is in here.
+    serving: JoinSet<()>,
 }
 
 impl Tunnel {
     pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration }
+        Self { registration, serving: JoinSet::new() }
+    }
+
+    /// The same, with something that runs for as long as the tunnel is kept.
+    #[cfg(feature = "files")]
+    pub(crate) fn served_by(mut self, serving: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.serving.spawn(serving);
+        self
     }
 
     /// Where visitors go: `http://myapp.vps.example.com`. The last known address while the client is away.
@@ -104,7 +115,9 @@ impl Tunnel {
     }
 
     /// Takes the tunnel down, as dropping it does.
-    pub fn close(self) {}
+    pub fn close(self) {
+        drop(self.serving);
+    }
 
     /// Waits until the tunnel is online for the first time.
     async fn online(self) -> Result<Self, BindError> {

@@ -9,7 +9,10 @@ use super::{
     Listener, Tunnel,
     table::{Handler, Table},
 };
-use crate::{BindError, UpstreamError, forward::Upstream};
+use crate::{
+    BindError, UpstreamError,
+    forward::{Target, Upstream},
+};
 
 /// A web tunnel to be; made by [`Client::http`](crate::Client::http).
 #[derive(Debug)]
@@ -46,8 +49,9 @@ impl HttpTunnel {
         self
     }
 
-    /// Publishes it, and connects visitors to `upstream` (a port, `host:port`, `http://host:port`), one TCP
-    /// connection for each stream.
+    /// Publishes it, and connects visitors to `upstream` (a port, `host:port`, `http://host:port`,
+    /// `https://host:port`, `unix:/path`), one connection for each stream; or, if it is a directory, shows them its
+    /// files.
     ///
     /// Waits, through reconnects if need be, until it is online.
     ///
@@ -100,8 +104,8 @@ impl TcpTunnel {
         self
     }
 
-    /// Publishes it, and connects each visitor to `upstream` (a port, or `host:port`). Waits, through reconnects if
-    /// need be, until it is online.
+    /// Publishes it, and connects each visitor to `upstream` (a port, `host:port`, `unix:/path`, or
+    /// `https://host:port` for TLS towards it). Waits, through reconnects if need be, until it is online.
     ///
     /// # Errors
     /// [`BindError`]; nothing stays published then.
@@ -143,13 +147,21 @@ struct Wish {
 impl Wish {
     async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
         check(&spec)?;
-        Tunnel::new(self.table.add(spec, Handler::Forward(upstream))?).online().await
+        #[cfg(feature = "files")]
+        if let (BindSpec::Http { .. }, Some(directory)) = (&spec, upstream.as_directory()) {
+            let (queue, visitors) = mpsc::channel(self.backlog);
+            let serving = crate::forward::files::serve(directory, visitors)
+                .map_err(|error| UpstreamError::Directory(directory.to_owned(), error.kind()))?;
+            let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue, Some(upstream)))?);
+            return tunnel.served_by(serving).online().await;
+        }
+        Tunnel::new(self.table.add(spec, Handler::Forward(Target::new(upstream)?))?).online().await
     }
 
     async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
         check(&spec)?;
         let (queue, waiting) = mpsc::channel(self.backlog);
-        let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue))?).online().await?;
+        let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue, None))?).online().await?;
         Ok(Listener::new(tunnel, waiting))
     }
 }

@@ -13,7 +13,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tunnel_protocol::{BindSpec, TunnelId, bind::PublicAddress};
 
 use super::{Conn, TunnelState};
-use crate::{BindError, ClientError, TunnelEnd, forward::Upstream};
+use crate::{
+    BindError, ClientError, TunnelEnd,
+    forward::{Target, Upstream},
+};
 
 /// All tunnels of a client.
 pub(crate) struct Table {
@@ -43,9 +46,11 @@ pub(crate) struct Entry {
 /// What becomes of a tunnel's visitors.
 pub(crate) enum Handler {
     /// They are connected to an upstream.
-    Forward(Upstream),
-    /// They wait for somebody to accept them.
-    Listen(mpsc::Sender<Conn>),
+    Forward(Target),
+    /// Their datagrams are passed on to an upstream.
+    Datagrams(Upstream),
+    /// They wait for somebody to accept them: the program, or the client's own server of an upstream.
+    Listen(mpsc::Sender<Conn>, Option<Upstream>),
 }
 
 impl Table {
@@ -128,6 +133,9 @@ impl Entry {
             (BindSpec::Tcp { port: None, preferred }, Some(PublicAddress::Tcp { port, .. })) => {
                 *preferred = Some(port);
             }
+            (BindSpec::Udp { port: None, preferred }, Some(PublicAddress::Udp { port, .. })) => {
+                *preferred = Some(port);
+            }
             _ => {}
         }
         spec
@@ -136,8 +144,9 @@ impl Entry {
     /// Where it leads, for people.
     pub(crate) fn upstream(&self) -> String {
         match &self.handler {
-            Handler::Forward(upstream) => upstream.to_string(),
-            Handler::Listen(_) => String::new(),
+            Handler::Forward(target) => target.upstream().to_string(),
+            Handler::Datagrams(upstream) => upstream.to_string(),
+            Handler::Listen(_, upstream) => upstream.as_ref().map(Upstream::to_string).unwrap_or_default(),
         }
     }
 
@@ -216,7 +225,7 @@ mod tests {
     }
 
     fn forward() -> Handler {
-        Handler::Forward("3000".parse().unwrap())
+        Handler::Forward(Target::new("3000".parse().unwrap()).unwrap())
     }
 
     fn address(name: &str) -> PublicAddress {

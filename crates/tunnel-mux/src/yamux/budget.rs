@@ -4,13 +4,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
+
 use super::requests::Requests;
+use crate::Budget;
 
 /// What the handles of a lane and its driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Opens waiting for the driver.
     pub(crate) requests: Requests,
+    /// Told of each place that may be free. One waiter a place: it takes one, or finds that
+    /// somebody else did, who will give it back.
+    pub(crate) vacated: Arc<Notify>,
+    receive_budget: Option<Budget>,
     capacity: usize,
     held_limit: usize,
     live: AtomicUsize,
@@ -19,15 +26,22 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(capacity: usize, held_limit: usize) -> Self {
+    pub(super) fn new(capacity: usize, held_limit: usize, receive_budget: Option<Budget>) -> Self {
         Self {
             requests: Requests::default(),
+            vacated: Arc::default(),
+            receive_budget,
             capacity,
             held_limit,
             live: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
         }
+    }
+
+    /// What unread bytes count against.
+    pub(super) fn budget(&self) -> Option<&Budget> {
+        self.receive_budget.as_ref()
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -47,7 +61,10 @@ impl Shared {
 
     /// Only the wire knows.
     pub(super) fn set_held(&self, held: usize) {
-        self.held.store(held, Ordering::Release);
+        let before = self.held.swap(held, Ordering::AcqRel);
+        if before + 1 >= self.held_limit && !self.holds_too_many() {
+            self.vacated.notify_waiters();
+        }
     }
 
     /// Whether one more stream could take yamux to its limit, over which the session ends.
@@ -66,29 +83,41 @@ impl Shared {
 
 /// A place in a lane's budget, given back on drop.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Shared>);
+pub(crate) struct Permit {
+    shared: Arc<Shared>,
+    quiet: bool,
+}
 
 impl Permit {
     /// A place for a stream of ours, unless the budget is used up.
     pub(crate) fn within_budget(shared: &Arc<Shared>) -> Option<Self> {
         let take = |live: usize| (live < shared.capacity).then_some(live + 1);
         shared.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
-        Some(Self(Arc::clone(shared)))
+        Some(Self { shared: Arc::clone(shared), quiet: false })
     }
 
     /// A place for a stream the peer opened, which the wire has admitted already.
     pub(super) fn for_inbound(shared: &Arc<Shared>) -> Self {
         shared.live.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
+        Self { shared: Arc::clone(shared), quiet: false }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+        &self.shared
+    }
+
+    /// Gives the place back while it is of use to nobody, because yamux holds too many streams: all
+    /// that wait for a place are told when that changes.
+    pub(super) fn give_back_quietly(mut self) {
+        self.quiet = true;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::AcqRel);
+        self.shared.live.fetch_sub(1, Ordering::AcqRel);
+        if !self.quiet {
+            self.shared.vacated.notify_one();
+        }
     }
 }

@@ -50,6 +50,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
         self.shared.requests.close();
         self.running = None;
         self.shared.set_held(0);
+        self.shared.vacated.notify_waiters();
     }
 }
 
@@ -98,6 +99,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
             if self.serve_requests(cx)? {
                 continue;
             }
+            self.wire.lock().sweep();
             let flushed = self.wire.lock().poll_flush(cx).map_err(LaneError::Io)?;
             // yamux waits for a socket that has just taken everything: nobody else will wake it.
             let resume = self.wire.lock().take_blocked();
@@ -127,6 +129,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
                 continue;
             }
             if self.shared.holds_too_many() {
+                request.permit.give_back_quietly();
                 let _ = request.answer.send(Err(OpenError::Full));
                 continue;
             }

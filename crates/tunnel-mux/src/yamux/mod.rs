@@ -35,7 +35,11 @@ where
 {
     let config = config.clamped();
     let activity = Activity::default();
-    let shared = Arc::new(Shared::new(config.max_streams, config.held_limit()));
+    let shared =
+        Arc::new(Shared::new(config.max_streams, config.held_limit(), config.receive_budget.clone()));
+    if let Some(budget) = &config.receive_budget {
+        budget.join(&shared);
+    }
     let wire = SharedWire::new(io, activity.clone(), Arc::clone(&shared));
     let connection = ::yamux::Connection::new(wire.clone(), yamux_config(&config), mode);
     let (accept, accepted) = mpsc::channel(config.accept_queue);

@@ -60,6 +60,11 @@ impl Requests {
         self.driver.register(driver);
     }
 
+    /// Has the driver look around.
+    pub(crate) fn wake(&self) {
+        self.driver.wake();
+    }
+
     pub(super) fn pop(&self) -> Option<Request> {
         self.lock().waiting.pop_front()
     }

@@ -8,6 +8,8 @@ mod streams;
 
 mod budget;
 mod lost;
+mod receive;
 mod saturation;
+mod turns;
 
 mod hostile;

@@ -46,6 +46,15 @@ impl Pair {
         Self::over(a.compat(), b.compat(), config)
     }
 
+    /// Over such a pipe, with two ends that differ.
+    pub(crate) fn ends(pipe: usize, client: &Config, server: &Config) -> Self {
+        let (a, b) = tokio::io::duplex(pipe);
+        let mut drivers = JoinSet::new();
+        let client = run(tunnel_mux::client(a.compat(), client), &mut drivers);
+        let server = run(tunnel_mux::server(b.compat(), server), &mut drivers);
+        Self { client, server, drivers }
+    }
+
     pub(crate) async fn tcp(config: &Config) -> Self {
         let (a, b) = tcp_sockets().await;
         Self::over(a.compat(), b.compat(), config)

@@ -31,11 +31,13 @@ impl Heartbeat {
     ///
     /// Any byte on the lane counts as life: on a slow link heartbeats queue behind bulk, and that is no death.
     pub(super) async fn watch(self) -> Duration {
-        let mut ticks = tokio::time::interval(self.interval);
+        // Looked at more often than pinged, so that a death is noticed within a second of its time.
+        let mut ticks = tokio::time::interval(self.interval.min(LOOK));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = self.activity.bytes_read();
         let mut heard = Instant::now();
         let mut last_tick = Instant::now();
+        let mut next_ping = Instant::now();
         loop {
             ticks.tick().await;
             let now = Instant::now();
@@ -54,7 +56,13 @@ impl Heartbeat {
             if silence >= self.dead_after {
                 return silence;
             }
-            self.session.ping();
+            if now >= next_ping {
+                next_ping = now + self.interval;
+                self.session.ping();
+            }
         }
     }
 }
+
+/// How often a session's counters are looked at, at least.
+const LOOK: Duration = Duration::from_secs(1);

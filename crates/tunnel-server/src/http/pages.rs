@@ -104,6 +104,13 @@ impl Page<'_> {
                 format!("The request reached the client, but {upstream} did not accept the connection in time."),
                 "Check that the service is running and not overloaded.".into(),
             ),
+            Code::UpstreamTls => (
+                "No TLS behind the tunnel",
+                format!(
+                    "The request reached the client, but {upstream} doesn't speak TLS, or its certificate isn't trusted."
+                ),
+                "The client says which. Forward to http:// if the service has no TLS, or trust its certificate.".into(),
+            ),
             Code::UpstreamBroken => (
                 "The answer broke off",
                 format!("The connection to {upstream} ended before there was an answer."),

@@ -84,6 +84,7 @@ impl From<DispatchError> for Failure {
                 code @ (Code::UpstreamRefused
                 | Code::UpstreamUnreachable
                 | Code::UpstreamTimeout
+                | Code::UpstreamTls
                 | Code::UpstreamBroken
                 | Code::UpstreamMalformed
                 | Code::ClientBusy),
@@ -104,6 +105,7 @@ fn status(code: Code) -> StatusCode {
         Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::UpstreamRefused
         | Code::UpstreamUnreachable
+        | Code::UpstreamTls
         | Code::UpstreamBroken
         | Code::UpstreamMalformed => StatusCode::BAD_GATEWAY,
         Code::BadRequest => StatusCode::BAD_REQUEST,

@@ -204,6 +204,26 @@ async fn leases_survive_a_restart_for_their_owners() {
     assert!(after.claim(&Name::Tcp(port), &claim(1, 1)).is_ok());
 }
 
+#[tokio::test]
+async fn udp_ports_are_leased_as_tcp_ports_are_and_apart_from_them() {
+    let registry = Registry::new(shared(), 80);
+    let port = free_port();
+    let name = Name::Udp(port);
+    let _tcp = registry.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
+    let udp = registry.claim(&name, &claim(2, 2)).unwrap();
+    assert_eq!(udp.endpoint().address.url(), format!("udp://test:{port}"));
+    assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_err(), "it is open");
+    assert!(matches!(registry.claim(&name, &claim(1, 1)), Err(ClaimError::Held(_))));
+    assert_eq!(registry.export().iter().filter_map(|lease| lease.udp_port).collect::<Vec<_>>(), [port]);
+    udp.release();
+    assert!(matches!(registry.claim(&name, &claim(1, 1)), Err(ClaimError::Quarantined { .. })));
+    assert!(registry.claim(&name, &claim(2, 2)).is_ok());
+    registry.clear();
+    while std::net::UdpSocket::bind(("127.0.0.1", port)).is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Polls once; whether it isn't ready.
 async fn futures_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending()))

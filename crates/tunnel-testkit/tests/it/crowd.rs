@@ -122,3 +122,31 @@ async fn a_visitor_that_reads_nothing_slows_nobody() {
         visitor.read_exact(&mut [0; 1]).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_waits_for_room_gets_the_first_place_that_is_given_back() {
+    let mut site = Site::new().unwrap();
+    // One place is the control stream's. The client adds no lane, though the server would take one.
+    site.config.limits.streams_per_lane = 3;
+    site.config.limits.lanes = 2;
+    let _server = site.start(Vec::new()).unwrap();
+    let upstream = Upstream::echo().await.unwrap();
+    let limits = tunnel_client::Limits { max_lanes: 1, ..tunnel_client::Limits::default() };
+    let client = site.client(&site.token("one")).limits(limits).connect().await.unwrap();
+    let tunnel = client.tcp().forward(upstream.target()).await.unwrap();
+    let visit = || async {
+        let mut visitor = TcpStream::connect(("127.0.0.1", port(&tunnel))).await.unwrap();
+        visitor.write_all(b"x").await.unwrap();
+        visitor
+    };
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut visitor = visit().await;
+        visitor.read_exact(&mut [0; 1]).await.unwrap();
+        inside.push(visitor);
+    }
+    let mut waiting = visit().await;
+    drop(inside.pop());
+    // It would be refused after 5 s without an answer.
+    waiting.read_exact(&mut [0; 1]).await.unwrap();
+}

@@ -172,3 +172,20 @@ async fn a_client_that_leaves_in_good_order_leaves_nothing_behind() {
         until(&server.handle, |now| now.control_tasks == idle.control_tasks).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_that_is_reset_while_it_waits_gives_its_place_up() {
+    let site = quick_site();
+    let server = site.start(Vec::new()).unwrap();
+    let upstream = Upstream::echo().await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.tcp().forward(upstream.target()).await.unwrap();
+    let port = port(&tunnel);
+    drop((tunnel, client));
+    until(&server.handle, |now| now.sessions.is_empty()).await;
+    let waiting = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    until(&server.handle, |now| now.tunnels[0].visitors == 1).await;
+    waiting.set_zero_linger().unwrap();
+    drop(waiting);
+    until(&server.handle, |now| now.tunnels[0].visitors == 0).await;
+}

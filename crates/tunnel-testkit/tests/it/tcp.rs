@@ -34,7 +34,8 @@ async fn visit(bench: &Bench) -> TcpStream {
 async fn bytes_come_back_equal_and_in_order() {
     let bench = bench(Upstream::echo().await.unwrap()).await;
     let visitor = visit(&bench).await;
-    let sent: Vec<u8> = (0..8 << 20).map(|i: u32| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect();
+    let sent: Vec<u8> =
+        (0..8 << 20).map(|i: u32| i.to_le_bytes()[0] ^ i.to_le_bytes()[1] ^ i.to_le_bytes()[2]).collect();
     let (mut read, mut write) = visitor.into_split();
     let expected = sent.clone();
     let writing = tokio::spawn(async move {

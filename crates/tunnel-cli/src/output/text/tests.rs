@@ -148,9 +148,9 @@ fn an_upstream_that_is_down_is_mentioned_now_and_then() {
         tunnel: TunnelId(1),
         upstream: "localhost:3000".into(),
         code: Code::UpstreamRefused,
-        message: "connection refused".into(),
+        message: "nothing listens at localhost:3000".into(),
     };
     let lines = story(false, &[(0, failed()), (5_000, failed()), (10_001, failed())]);
     assert_eq!(lines.len(), 2);
-    assert_eq!(lines[0], "a visitor came and localhost:3000 was not there: connection refused");
+    assert_eq!(lines[0], "a visitor came in vain: nothing listens at localhost:3000");
 }

@@ -19,8 +19,10 @@ pub(super) struct Inbound {
     skip: bool,
     /// The stream that ends with the current frame.
     ends: Option<Arc<Mark>>,
-    /// The latest frame that opened a stream, and whether it also ended the peer's side.
-    opening: Option<(u32, bool)>,
+    /// The latest frame that opened a stream.
+    opening: Option<Header>,
+    /// Resets of shed streams, to send to the peer; one for each stream at most.
+    pub(super) resets: Vec<u8>,
     /// Whole frames to send to the peer.
     pub(super) replies: Vec<u8>,
     /// More replies than may wait.
@@ -95,9 +97,21 @@ impl Inbound {
         }
     }
 
-    /// Whether the peer opened `id` and ended its side with one frame.
-    pub(super) fn take_opening(&mut self, id: u32) -> bool {
-        self.opening.take().is_some_and(|(opened, ended)| opened == id && ended)
+    /// The frame by which the peer opened `id`.
+    pub(super) fn take_opening(&mut self, id: u32) -> Option<Header> {
+        self.opening.take().filter(|opening| opening.stream == id)
+    }
+
+    /// The stream whose body is only partly here.
+    pub(super) fn under_way(&self) -> Option<u32> {
+        let of_stream = self.latest.filter(|latest| latest.is_of_stream() && !self.is_between_frames());
+        of_stream.map(|latest| latest.stream)
+    }
+
+    /// Has the peer told that a stream was shed.
+    pub(super) fn reset(&mut self, id: u32) {
+        tracing::debug!(stream.id = id, "receive budget used up: unread stream reset");
+        self.resets.extend_from_slice(&Header::reset(id).encode());
     }
 
     fn judge(&mut self, header: Header, marks: &Marks) {
@@ -140,11 +154,36 @@ impl Inbound {
                 self.skip = true;
                 return self.enter_body();
             }
-            self.opening = Some((header.stream, header.has(FIN)));
-        } else if header.has(FIN) {
+            self.opening = Some(header);
+            return self.serve(header);
+        }
+        if header.has(FIN) && !header.has(SYN) {
             self.ends = known.cloned();
         }
+        if self.body > 0
+            && let Some(mark) = known
+            && !self.admit(mark, header)
+        {
+            // To yamux the peer has ended its side: that wakes the reader, and it wants no more.
+            self.skip = true;
+            let flags = FIN | (header.flags & ACK);
+            return self.serve(Header { kind: WINDOW_UPDATE, flags, length: 0, ..header });
+        }
         self.serve(header);
+    }
+
+    /// Whether yamux shall see a frame's body; it is counted then.
+    fn admit(&mut self, mark: &Mark, header: Header) -> bool {
+        if mark.wants_no_more() {
+            return false;
+        }
+        if !mark.unread().admits(self.body) {
+            mark.shed();
+            self.reset(header.stream);
+            return false;
+        }
+        mark.unread().came(self.body);
+        true
     }
 
     fn serve(&mut self, header: Header) {

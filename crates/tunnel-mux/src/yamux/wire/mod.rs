@@ -13,6 +13,7 @@
 
 mod header;
 mod mark;
+mod unread;
 
 mod inbound;
 mod outbound;
@@ -32,6 +33,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use super::Shared;
 use crate::{Activity, LaneError};
 use buffer::Buffer;
+use header::{FIN, Header};
 use inbound::{Inbound, Next};
 pub(super) use mark::Mark;
 use mark::Marks;
@@ -56,6 +58,9 @@ pub(super) struct Wire<T> {
     unflushed: bool,
     /// yamux was told to wait for room since the driver last asked.
     blocked: bool,
+    /// The latest of the budget's sweeps this lane took part in.
+    swept: u64,
+    shared: Arc<Shared>,
 }
 
 impl<T> SharedWire<T> {
@@ -63,13 +68,15 @@ impl<T> SharedWire<T> {
         Self(Arc::new(Mutex::new(Wire {
             io,
             activity,
-            marks: Marks::new(shared),
+            marks: Marks::new(Arc::clone(&shared)),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             received: Buffer::default(),
             to_send: Buffer::default(),
             unflushed: false,
             blocked: false,
+            swept: 0,
+            shared,
         })))
     }
 
@@ -88,19 +95,33 @@ impl<T> Clone for SharedWire<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// The mark of a stream the peer opened, just after yamux reported it.
     pub(super) fn adopt_inbound(&mut self, id: u32) -> Result<Arc<Mark>, LaneError> {
-        let finished = self.inbound.take_opening(id);
-        self.marks.insert(id, Mark::announced(finished))
+        let opening = self.inbound.take_opening(id);
+        let mark = Mark::announced(opening.is_some_and(|opening| opening.has(FIN)), self.marks.unread());
+        mark.unread().came(opening.map_or(0, Header::body_len));
+        self.marks.insert(id, mark)
     }
 
     /// The mark of a stream we open, of which the peer knows nothing yet.
     pub(super) fn adopt_outbound(&mut self, id: u32) -> Result<Arc<Mark>, LaneError> {
-        self.marks.insert(id, Mark::default())
+        self.marks.insert(id, Mark::new(self.marks.unread()))
+    }
+
+    /// Sheds stalled streams, if the budget told all lanes to since the last call.
+    pub(super) fn sweep(&mut self) {
+        let Some(budget) = self.shared.budget() else { return };
+        let sweeps = budget.sweeps();
+        if std::mem::replace(&mut self.swept, sweeps) != sweeps {
+            // A body that is only partly here would come after what is thrown away.
+            for shed in self.marks.sweep(self.inbound.under_way()) {
+                self.inbound.reset(shed);
+            }
+        }
     }
 
     /// Sends all that is buffered.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.outbound.queue_replies(&mut self.inbound.replies, &mut self.to_send);
+            self.queue_replies();
             if self.to_send.is_empty() {
                 break;
             }
@@ -182,10 +203,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Next::Header(missing) => {
                     let n = self.received.take(missing);
                     self.inbound.fed(n, &self.marks);
-                    self.outbound.queue_replies(&mut self.inbound.replies, &mut self.to_send);
+                    self.queue_replies();
                 }
             }
         }
+    }
+
+    fn queue_replies(&mut self) {
+        self.outbound.queue_replies(&mut self.inbound.replies, &mut self.to_send);
+        self.outbound.queue_replies(&mut self.inbound.resets, &mut self.to_send);
     }
 
     /// Reads the socket once: into `direct`, or into the buffer. 0 is its end.
@@ -212,7 +238,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 return Poll::Ready(Err(io::Error::other("invariant: a frame begins with its whole header")));
             };
             self.outbound.note_accusation(header, self.inbound.latest);
-            self.outbound.queue_replies(&mut self.inbound.replies, &mut self.to_send);
+            self.queue_replies();
             ready!(self.poll_room(cx, bytes.len()))?;
             self.outbound.begin(header, &mut self.marks, &mut self.to_send);
             return Poll::Ready(Ok(bytes.len()));

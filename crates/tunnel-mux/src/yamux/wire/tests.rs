@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::header::{ACK, DATA, FIN, HEADER_LEN, Header, PING, RST, SYN, WINDOW_UPDATE};
+use super::header::{ACK, DATA, HEADER_LEN, PING, RST, SYN, WINDOW_UPDATE};
 use super::*;
 
 fn header(kind: u8, flags: u16, stream: u32, length: u32) -> [u8; HEADER_LEN] {
@@ -38,7 +38,7 @@ impl AsyncWrite for Socket {
 }
 
 fn wire(input: Vec<u8>) -> Wire<Socket> {
-    let shared = Arc::new(Shared::new(1, 3));
+    let shared = Arc::new(Shared::new(1, 3, None));
     let wire = SharedWire::new(Socket { input: input.into(), output: vec![] }, Activity::default(), shared);
     Arc::into_inner(wire.0).unwrap().into_inner().unwrap()
 }

@@ -170,11 +170,12 @@ impl Door {
         if self.is_one_of_ours(visitor) {
             return Err(Code::BadRequest);
         }
+        self.flows().make_room(visitor, now).map_err(|_full| Code::TooManyVisitors)?;
         let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
         let line = Arc::new(Line::new(self.queued.clone()));
         let over = CancellationToken::new();
         let handle = Handle::new(line.clone(), over.clone());
-        let id = self.flows().begin(visitor, handle, now).map_err(|_full| Code::TooManyVisitors)?;
+        let id = self.flows().begin(visitor, handle, now);
         Metrics::count(&self.shared.metrics.udp_flows);
         let visit = Visit { request: ids::request_id(), visitor, local: self.local };
         let span = info_span!("visitor", id = %visit.request, addr = %visitor);

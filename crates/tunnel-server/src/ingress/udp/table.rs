@@ -116,23 +116,30 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// Begins a flow for `visitor`, who has none; if need be in the place of one that gives way.
+    /// Makes room for a flow of `visitor`, who has none; if need be one that matters less is ended.
     ///
     /// # Errors
     /// [`Full`]: nobody gives way.
-    pub(crate) fn begin(&mut self, visitor: SocketAddr, value: T, now: Instant) -> Result<FlowId, Full> {
+    pub(crate) fn make_room(&mut self, visitor: SocketAddr, now: Instant) -> Result<(), Full> {
         let address = network(visitor.ip());
-        let source = self.sources.get(&address);
-        if source.is_some_and(|source| source.flows >= self.limits.per_address) {
-            self.give_way(Some(address), now)?;
+        let here = self.sources.get(&address).map_or(0, |source| source.flows);
+        if here >= self.limits.per_address {
+            self.give_way(Some(address), now)
         } else if self.flows.len() >= self.limits.total {
-            self.give_way(None, now)?;
+            self.give_way(None, now)
+        } else {
+            Ok(())
         }
+    }
+
+    /// Begins a flow for `visitor`, for whom there is room.
+    pub(crate) fn begin(&mut self, visitor: SocketAddr, value: T, now: Instant) -> FlowId {
         self.last_id += 1;
         let id = FlowId(self.last_id);
-        self.sources.entry(address).or_default().flows += 1;
+        self.remove(visitor);
+        self.sources.entry(network(visitor.ip())).or_default().flows += 1;
         self.flows.insert(visitor, Flow { id, value, stage: Stage::Unanswered, last: now });
-        Ok(id)
+        id
     }
 
     /// A flow ended by itself.

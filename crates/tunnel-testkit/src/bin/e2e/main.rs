@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match harness::Choice::parse(&arguments) {
-        Ok(choice) => harness::run(binary.into(), scenarios::all(), choice),
+        Ok(choice) => harness::run(binary.as_ref(), scenarios::all(), &choice),
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::from(2)

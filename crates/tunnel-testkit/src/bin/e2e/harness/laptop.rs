@@ -1,6 +1,6 @@
 //! The machine behind NAT: a home, a token, and the clients that run there.
 
-use std::{net::SocketAddr, process::Stdio, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc};
 
 use tokio::{process::Command, time::Instant};
 
@@ -40,6 +40,11 @@ impl Laptop {
     /// Without a variable.
     pub(crate) fn unset(&mut self, variable: &str) {
         self.variables.retain(|(name, _)| name != variable);
+    }
+
+    /// The file of the names that clients here were given.
+    pub(crate) fn names_file(&self) -> PathBuf {
+        self.world.path(&self.home).join("state/tunnel/names.json")
     }
 
     /// `tunnel KIND UPSTREAM FLAGS`, to run or to start.

@@ -22,15 +22,16 @@ pub(crate) use self::{
     held::HeldSockets,
     laptop::{Laptop, Online},
     load::Load,
+    output::Line,
     process::Process,
     procfs::open_files_limit,
     runner::{Choice, Scenario, run},
     silent::{SILENT_UPSTREAM, SilentUpstream, silent_upstream},
-    vps::{Server, Vps},
+    vps::Vps,
     world::{Ended, World},
 };
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::Path, time::Duration};
 
 /// How long anything may take that isn't about time: far longer than it needs, also on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +53,12 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> Outcome<bool>) 
         Ok(())
     };
     within(what, polling).await?
+}
+
+/// Waits until a file that another process writes has `part` in it.
+pub(crate) async fn written(path: &Path, part: &str) -> Outcome {
+    let what = format!("`{part}` in {}", path.display());
+    until(&what, || Ok(std::fs::read_to_string(path).is_ok_and(|text| text.contains(part)))).await
 }
 
 /// A duration for people.

@@ -1,6 +1,6 @@
 //! Runs scenarios one after the other and says what came of each.
 
-use std::{future::Future, path::PathBuf, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, pin::Pin, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,8 +16,11 @@ pub(crate) struct Scenario {
     /// A sentence.
     pub(crate) name: &'static str,
     /// Tries it; gives the figures it measured.
-    pub(crate) run: fn(Arc<World>) -> Pin<Box<dyn Future<Output = Outcome<String>> + Send>>,
+    pub(crate) run: fn(Arc<World>) -> Trying,
 }
+
+/// A scenario under way.
+type Trying = Pin<Box<dyn Future<Output = Outcome<String>> + Send>>;
 
 /// What to run.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ impl Choice {
 }
 
 /// Runs what was chosen.
-pub(crate) fn run(binary: PathBuf, scenarios: Vec<Scenario>, choice: Choice) -> ExitCode {
+pub(crate) fn run(binary: &Path, scenarios: Vec<Scenario>, choice: &Choice) -> ExitCode {
     procfs::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -67,13 +70,13 @@ pub(crate) fn run(binary: PathBuf, scenarios: Vec<Scenario>, choice: Choice) -> 
     let chosen: Vec<Scenario> = scenarios.into_iter().filter(|scenario| choice.wants(scenario)).collect();
     runtime.block_on(async {
         tokio::select! {
-            status = run_all(&binary, &chosen, choice.long) => status,
+            status = run_all(binary, &chosen, choice.long) => status,
             () = asked_to_stop() => ExitCode::FAILURE,
         }
     })
 }
 
-async fn run_all(binary: &std::path::Path, scenarios: &[Scenario], long: bool) -> ExitCode {
+async fn run_all(binary: &Path, scenarios: &[Scenario], long: bool) -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     for scenario in scenarios {
         let started = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{Fault, Outcome, Process, Told, World, procfs};
 
@@ -16,7 +16,7 @@ pub(crate) fn silent_upstream() -> ExitCode {
         return ExitCode::FAILURE;
     };
     runtime.block_on(async {
-        let Ok(listener) = TcpListener::bind("127.0.0.1:0").await else { return };
+        let Ok(listener) = listen() else { return };
         let Ok(address) = listener.local_addr() else { return };
         println!("{address}");
         let mut connections = tokio::task::JoinSet::new();
@@ -27,6 +27,15 @@ pub(crate) fn silent_upstream() -> ExitCode {
     });
     ExitCode::FAILURE
 }
+
+fn listen() -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    socket.listen(BACKLOG)
+}
+
+/// Connections that wait to be taken: more than the crowd has on its way at a time.
+const BACKLOG: u32 = 1024;
 
 /// A process of that kind.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The machine that visitors can reach: what stays when its server is killed and started again.
 
-use std::{net::SocketAddr, process::Stdio, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc};
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -54,7 +54,8 @@ impl Vps {
     /// Starts the server, and waits until it listens.
     pub(crate) async fn start(&mut self) -> Outcome<Server> {
         let (control, web) = self.ports;
-        let mut arguments: Vec<String> = ["server", "--bind", "127.0.0.1", "--log-format", "json"].map(Into::into).into();
+        let mut arguments: Vec<String> =
+            ["server", "--bind", "127.0.0.1", "--log-format", "json"].map(Into::into).into();
         arguments.extend(["--control-port".into(), control.to_string()]);
         arguments.extend(["--public-port".into(), web.to_string()]);
         arguments.extend(["--data-dir".into(), self.data_dir()]);
@@ -98,7 +99,7 @@ impl Vps {
 
     async fn token_command(&self, arguments: &[&str]) -> Outcome<Ended> {
         let data = self.data_dir();
-        let arguments = ["token", "--data-dir", &data].iter().chain(arguments);
+        let arguments: Vec<&str> = [&["token", "--data-dir", &data], arguments].concat();
         self.world.run(self.world.tunnel("vps", arguments)).await
     }
 
@@ -115,6 +116,11 @@ impl Vps {
     /// A tunnel's host, as visitors write it.
     pub(crate) fn host(&self, name: &str) -> String {
         format!("{name}.localhost:{}", self.ports.1)
+    }
+
+    /// The file of the names that are held.
+    pub(crate) fn leases_file(&self) -> PathBuf {
+        PathBuf::from(self.data_dir()).join("leases.json")
     }
 
     /// Where the server keeps its things.

@@ -102,11 +102,7 @@ impl World {
     pub(crate) async fn run(&self, mut command: Command) -> Outcome<Ended> {
         let output = within("a command's end", command.output()).await??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Ended {
-            status: output.status.code(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        Ok(Ended { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
     /// Shows the last that each process said.

@@ -1,0 +1,197 @@
+//! Streams nobody reads are shed once the receive budget is short; those that are read never are.
+
+use std::io::ErrorKind;
+
+use crate::support::{Pair, in_time, pattern, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tunnel_mux::{Budget, Config, FAIR_SHARE, Stream, is_lane_lost, is_shed};
+
+const KIB: usize = 1 << 10;
+/// What a stream can hold unread, after the greeting of [`Pair::stream`].
+const WINDOW: u64 = (256 << 10) - 5;
+
+fn within(budget: &Budget) -> Config {
+    Config { receive_budget: Some(budget.clone()), ..Config::default() }
+}
+
+/// Only the server end counts, as the two ends of a test are one process.
+fn pair(budget: &Budget) -> Pair {
+    Pair::ends(64 * KIB, &Config::default(), &within(budget))
+}
+
+/// Writes until the window is full or the stream is reset.
+fn flood(tasks: &mut JoinSet<ErrorKind>, mut stream: Stream) {
+    tasks.spawn(async move {
+        loop {
+            if let Err(error) = stream.write_all(&[7; 8 * KIB]).await {
+                return error.kind();
+            }
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_stalled_stream_is_shed_and_a_reading_one_goes_on() {
+    let budget = Budget::new(1024 * KIB);
+    let mut pair = pair(&budget);
+    let mut tasks = JoinSet::new();
+    in_time(async {
+        // Two full windows are half of the budget, and nobody reads them.
+        let mut stalled = Vec::new();
+        for _ in 0..2 {
+            let (near, far) = pair.stream().await;
+            flood(&mut tasks, near);
+            stalled.push(far);
+        }
+        until(|| budget.used() == 2 * WINDOW).await;
+        let (mut near, mut far) = pair.stream().await;
+        let sent = pattern(5, 8 << 20);
+        let send = async {
+            near.write_all(&sent).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let (_, read) = tokio::join!(send, far.read_to_end(&mut got));
+        read.unwrap();
+        assert!(got == sent);
+        // The peer was told, and the memory is free though no owner moved.
+        while let Some(end) = tasks.join_next().await {
+            assert_eq!(end.unwrap(), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(budget.used(), 0);
+        for stream in &mut stalled {
+            let error = stream.read(&mut [0]).await.unwrap_err();
+            assert!(is_shed(&error) && !is_lane_lost(&error), "{error}");
+            assert!(is_shed(&stream.write(b"x").await.unwrap_err()));
+            assert!(is_shed(&stream.shutdown().await.unwrap_err()));
+        }
+    })
+    .await;
+    assert!(pair.drivers.try_join_next().is_none(), "the lane died");
+    pair.stream().await;
+}
+
+#[tokio::test]
+async fn a_stalled_stream_is_shed_on_a_lane_that_is_silent() {
+    let budget = Budget::new(1024 * KIB);
+    let (mut silent, mut busy) = (pair(&budget), pair(&budget));
+    let mut tasks = JoinSet::new();
+    in_time(async {
+        let mut stalled = Vec::new();
+        for _ in 0..2 {
+            let (near, far) = silent.stream().await;
+            flood(&mut tasks, near);
+            stalled.push(far);
+        }
+        until(|| budget.used() == 2 * WINDOW).await;
+        let (near, mut far) = busy.stream().await;
+        let mut busy_writer = JoinSet::new();
+        flood(&mut busy_writer, near);
+        let mut read = vec![0; 64 * KIB];
+        while !tasks.is_empty() {
+            far.read_exact(&mut read).await.unwrap();
+            while tasks.try_join_next().is_some() {}
+        }
+        drop(stalled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_blocked_writer_of_a_shed_stream_is_woken() {
+    let budget = Budget::new(512 * KIB);
+    let mut pair = pair(&budget);
+    let mut tasks = JoinSet::new();
+    in_time(async {
+        let (near, far) = pair.stream().await;
+        let (near_reader, mut near_writer) = tokio::io::split(near);
+        let (far_reader, mut far_writer) = tokio::io::split(far);
+        let write = async move { while far_writer.write_all(&[1; 4 * KIB]).await.is_ok() {} };
+        let mut blocked = JoinSet::new();
+        blocked.spawn(write);
+        tasks.spawn(async move {
+            while near_writer.write_all(&[2; 4 * KIB]).await.is_ok() {}
+            ErrorKind::Other
+        });
+        until(|| budget.used() == WINDOW).await;
+        let (near, mut other) = pair.stream().await;
+        flood(&mut tasks, near);
+        let mut read = vec![0; 16 * KIB];
+        while !blocked.is_empty() {
+            other.read_exact(&mut read).await.unwrap();
+            while blocked.try_join_next().is_some() {}
+        }
+        drop((near_reader, far_reader));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_used_up_budget_sheds_what_comes_beyond_the_fair_share() {
+    // Too small for one window: nothing is stale when it is used up.
+    let budget = Budget::new(FAIR_SHARE);
+    let mut pair = pair(&budget);
+    let mut tasks = JoinSet::new();
+    in_time(async {
+        let (near, mut far) = pair.stream().await;
+        flood(&mut tasks, near);
+        assert_eq!(tasks.join_next().await.unwrap().unwrap(), ErrorKind::ConnectionReset);
+        assert_eq!(budget.used(), 0);
+        assert!(is_shed(&far.read(&mut [0]).await.unwrap_err()));
+        // A small answer comes through whatever the others hold.
+        let (mut near, mut far) = pair.stream().await;
+        near.write_all(&vec![1; FAIR_SHARE]).await.unwrap();
+        near.shutdown().await.unwrap();
+        assert_eq!(far.read_to_end(&mut Vec::new()).await.unwrap(), FAIR_SHARE);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unread_bytes_are_off_the_books_once_dropped_or_lost() {
+    let budget = Budget::new(64 << 20);
+    let mut pair = pair(&budget);
+    in_time(async {
+        let (mut near, mut far) = pair.stream().await;
+        near.write_all(&[0; 100 * KIB]).await.unwrap();
+        until(|| budget.used() == 100 * KIB as u64).await;
+        far.read_exact(&mut [0; 30 * KIB]).await.unwrap();
+        assert_eq!(budget.used(), 70 * KIB as u64);
+        drop(far);
+        assert_eq!(budget.used(), 0);
+        let (mut near, mut far) = pair.stream().await;
+        near.write_all(&[0; 10 * KIB]).await.unwrap();
+        until(|| budget.used() == 10 * KIB as u64).await;
+        pair.server.driver.abort();
+        while pair.drivers.join_next().await.is_some() {}
+        // What came can still be read, and counts until it is.
+        assert_eq!(budget.used(), 10 * KIB as u64);
+        far.read_exact(&mut [0; 4 * KIB]).await.unwrap();
+        drop(far);
+        assert_eq!(budget.used(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hundred_floods_that_come_and_go_leave_nothing_on_the_books() {
+    let budget = Budget::new(2 << 20);
+    let mut pair = pair(&budget);
+    let mut tasks = JoinSet::new();
+    in_time(async {
+        for round in 0..100 {
+            let (near, mut far) = pair.stream().await;
+            flood(&mut tasks, near);
+            let mut some = vec![0; 1 + round * 3 * KIB];
+            match far.read_exact(&mut some).await {
+                Ok(_) => {}
+                Err(error) => assert!(is_shed(&error), "{error}"),
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        until(|| budget.used() == 0 && pair.server.opener.live() == 0).await;
+    })
+    .await;
+    assert!(pair.drivers.try_join_next().is_none(), "the lane died");
+}

@@ -1,0 +1,54 @@
+//! What must hold, in the order in which a person would meet it.
+
+mod first_use;
+mod refusals;
+
+mod crashes;
+mod links;
+mod restarts;
+
+mod names;
+mod tenants;
+
+mod bulk;
+mod crowd;
+mod live;
+
+mod drain;
+mod secrets;
+mod strangers;
+
+mod interop;
+
+use crate::harness::Scenario;
+
+/// Every scenario.
+pub(crate) fn all() -> Vec<Scenario> {
+    [
+        first_use::SCENARIOS,
+        refusals::SCENARIOS,
+        crashes::SCENARIOS,
+        links::SCENARIOS,
+        restarts::SCENARIOS,
+        names::SCENARIOS,
+        tenants::SCENARIOS,
+        bulk::SCENARIOS,
+        live::SCENARIOS,
+        crowd::SCENARIOS,
+        drain::SCENARIOS,
+        secrets::SCENARIOS,
+        strangers::SCENARIOS,
+        interop::SCENARIOS,
+    ]
+    .concat()
+}
+
+/// Lists a file's scenarios: a sentence and a function each.
+macro_rules! scenarios {
+    ($($name:literal => $function:ident,)+) => {
+        pub(crate) const SCENARIOS: &[$crate::harness::Scenario] = &[
+            $($crate::harness::Scenario { name: $name, run: |world| Box::pin($function(world)) },)+
+        ];
+    };
+}
+use scenarios;

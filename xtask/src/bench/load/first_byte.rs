@@ -1,0 +1,32 @@
+//! Visitors that want little: the time to their first byte, and the memory they cost while they wait.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::connect;
+
+/// How long each of `count` visitors, one after the other, waits from its connect to its first byte.
+pub(in crate::bench) fn first_bytes(target: SocketAddr, count: usize) -> Result<Vec<Duration>> {
+    let wait = || {
+        let begin = Instant::now();
+        let _visitor = echoed(target)?;
+        Ok(begin.elapsed())
+    };
+    (0..count).map(|_| wait()).collect()
+}
+
+/// `count` visitors that the upstream has answered once and that then have nothing to say, until dropped.
+pub(in crate::bench) fn idle_visitors(target: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+    (0..count).map(|nth| echoed(target).with_context(|| format!("idle visitor {nth}"))).collect()
+}
+
+/// A visitor that the upstream has answered.
+fn echoed(target: SocketAddr) -> Result<TcpStream> {
+    let mut visitor = connect(target)?;
+    visitor.write_all(b"ex")?;
+    visitor.read_exact(&mut [0]).context("waiting for the first byte")?;
+    Ok(visitor)
+}

@@ -1,0 +1,145 @@
+//! Every line of the page: what it is called, its unit, which way is better, and what it shall be.
+
+use super::systems::{RATHOLE, RATHOLE_NOISE, TUNNEL, TUNNEL_PLAIN};
+
+/// A group of measurements that share a running system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Suite {
+    /// Bulk over TCP, and the first byte of a new visitor.
+    Tcp,
+    /// Small HTTP exchanges.
+    Http,
+    /// Resident memory.
+    Memory,
+}
+
+impl Suite {
+    /// All of them, in the order of the page.
+    pub(super) const ALL: [Self; 3] = [Self::Tcp, Self::Http, Self::Memory];
+}
+
+/// Idle visitors whose memory is measured.
+pub(super) const IDLE_VISITORS: usize = 1000;
+/// Connections of the keep-alive measurement.
+pub(super) const KEPT_ALIVE: usize = 50;
+/// Visitors at once of the new-connection measurement.
+pub(super) const AT_ONCE: usize = 20;
+
+/// A line of the page.
+#[derive(Debug)]
+pub(super) struct Measure {
+    /// Its name in the JSON.
+    pub(super) key: &'static str,
+    /// Its heading, with the unit.
+    pub(super) title: &'static str,
+}
+
+/// The lines, in order.
+pub(super) const MEASURES: &[Measure] = &[
+    line("down.1.rate", "TCP down, 1 stream, MB/s"),
+    line("down.1.cpu", "… CPU s/GB"),
+    line("down.8.rate", "TCP down, 8 streams, MB/s"),
+    line("down.8.cpu", "… CPU s/GB"),
+    line("up.1.rate", "TCP up, 1 stream, MB/s"),
+    line("up.1.cpu", "… CPU s/GB"),
+    line("up.8.rate", "TCP up, 8 streams, MB/s"),
+    line("up.8.cpu", "… CPU s/GB"),
+    line("first.p50", "new TCP visitor, first byte, p50 µs"),
+    line("first.p99", "… p99 µs"),
+    line("first.cpu", "… CPU µs/visitor"),
+    line("keep.rate", "HTTP keep-alive, 50 connections, req/s"),
+    line("keep.p50", "… p50 ms"),
+    line("keep.p99", "… p99 ms"),
+    line("keep.cpu", "… CPU µs/req"),
+    line("new.rate", "HTTP, new connection each, 20 at once, req/s"),
+    line("new.p50", "… p50 ms"),
+    line("new.p99", "… p99 ms"),
+    line("new.cpu", "… CPU µs/req"),
+    line("idle.server", "resident, idle: server, MiB"),
+    line("idle.client", "… client, MiB"),
+    line("idle.both", "… both, MiB"),
+    line("idle.private", "… both, without program pages, MiB"),
+    line("visitor.server", "per idle TCP visitor (of 1,000): server, KiB"),
+    line("visitor.client", "… client, KiB"),
+    line("gone.both", "both, when they have left, MiB"),
+    line("loaded.both", "both, after bulk on 8 streams, MiB"),
+];
+
+const fn line(key: &'static str, title: &'static str) -> Measure {
+    Measure { key, title }
+}
+
+/// What a figure shall be, as a ratio to another system's in the same round.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) key: &'static str,
+    pub(super) what: &'static str,
+    pub(super) of: &'static str,
+    pub(super) to: Reference,
+    pub(super) bound: Bound,
+}
+
+/// What a figure is held against.
+#[derive(Debug)]
+pub(super) enum Reference {
+    /// The same measure of this system.
+    System(&'static str),
+    /// A fixed figure.
+    Figure(f64),
+}
+
+/// On which side of what a ratio shall be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    /// Whether `value` is within.
+    pub(super) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
+}
+
+use Bound::{AtLeast, AtMost};
+use Reference::{Figure, System};
+
+/// The targets.
+pub(super) const TARGETS: &[Target] = &[
+    target("down.1.cpu", "TCP down, CPU per GB", TUNNEL_PLAIN, System(RATHOLE), AtMost(1.0)),
+    target("up.1.cpu", "TCP up, CPU per GB", TUNNEL_PLAIN, System(RATHOLE), AtMost(1.0)),
+    target("down.1.cpu", "TCP down, CPU per GB", TUNNEL, System(RATHOLE_NOISE), AtMost(0.5)),
+    target("up.1.cpu", "TCP up, CPU per GB", TUNNEL, System(RATHOLE_NOISE), AtMost(0.5)),
+    target("new.rate", "new connection per request, req/s", TUNNEL, System(RATHOLE), AtLeast(1.5)),
+    target("new.p99", "new connection per request, p99", TUNNEL, System(RATHOLE), AtMost(1.0)),
+    target("keep.rate", "HTTP keep-alive, req/s", TUNNEL, System(RATHOLE), AtLeast(1.0)),
+    target("idle.both", "resident, idle", TUNNEL, System(RATHOLE), AtMost(1.0)),
+    target("visitor.server", "KiB per idle visitor, server", TUNNEL, Figure(1.0), AtMost(8.0)),
+    target("visitor.client", "KiB per idle visitor, client", TUNNEL, Figure(1.0), AtMost(8.0)),
+];
+
+const fn target(
+    key: &'static str,
+    what: &'static str,
+    of: &'static str,
+    to: Reference,
+    bound: Bound,
+) -> Target {
+    Target { key, what, of, to, bound }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_about_a_line() {
+        for target in TARGETS {
+            assert!(MEASURES.iter().any(|measure| measure.key == target.key), "{}", target.key);
+        }
+    }
+}

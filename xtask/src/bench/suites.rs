@@ -1,0 +1,137 @@
+//! The measurements themselves. Each suite starts its system anew, so that none inherits another's memory.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::keeper::Keeper;
+use super::load::{self, Moved, Served};
+use super::measures::{AT_ONCE, IDLE_VISITORS, KEPT_ALIVE, Suite};
+use super::samples::percentile;
+use super::systems::{Running, Service, System};
+
+/// What all measurements share.
+#[derive(Debug)]
+pub(super) struct World<'k> {
+    /// Keeps the processes.
+    pub(super) keeper: &'k Keeper,
+    /// The service behind the tunnels.
+    pub(super) upstream: SocketAddr,
+    /// Length of each measurement under load.
+    pub(super) span: Duration,
+}
+
+/// Figures of one system in one round, each under its measure's key.
+pub(super) type Figures = Vec<(&'static str, f64)>;
+
+/// New visitors whose first byte is timed.
+const FIRST_BYTES: usize = 2000;
+/// How long memory is left alone before it is looked at: there is no event for "has freed what it will free".
+const SETTLE: Duration = Duration::from_millis(500);
+
+impl Suite {
+    /// Measures `system`.
+    ///
+    /// # Errors
+    /// When the system doesn't start, breaks off, answers wrong or stays silent.
+    pub(super) fn run(self, world: &World<'_>, system: &System) -> Result<Figures> {
+        let service = if self == Self::Http { Service::Http } else { Service::Tcp };
+        let running = system.start(world.keeper, world.upstream, service)?;
+        let measured = match self {
+            Self::Tcp => tcp(world, &running),
+            Self::Http => http(world, &running),
+            Self::Memory => memory(world, &running),
+        };
+        measured.with_context(|| format!("it said:\n{}", running.said()))
+    }
+}
+
+fn tcp(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
+    let target = running.visitors_connect_to();
+    let mut figures = Figures::new();
+    for (streams, rate, cpu) in [(1, "down.1.rate", "down.1.cpu"), (8, "down.8.rate", "down.8.cpu")] {
+        let (moved, seconds) = with_cpu(running, || load::download(target, streams, world.span))?;
+        bulk(&mut figures, [rate, cpu], moved, seconds);
+    }
+    for (streams, rate, cpu) in [(1, "up.1.rate", "up.1.cpu"), (8, "up.8.rate", "up.8.cpu")] {
+        let (moved, seconds) = with_cpu(running, || load::upload(target, streams, world.span))?;
+        bulk(&mut figures, [rate, cpu], moved, seconds);
+    }
+    let (mut waits, seconds) = with_cpu(running, || load::first_bytes(target, FIRST_BYTES))?;
+    waits.sort_unstable();
+    figures.push(("first.p50", micros(percentile(&waits, 50))));
+    figures.push(("first.p99", micros(percentile(&waits, 99))));
+    figures.extend(seconds.map(|seconds| ("first.cpu", 1e6 * seconds / count(FIRST_BYTES))));
+    Ok(figures)
+}
+
+fn bulk(figures: &mut Figures, [rate, cpu]: [&'static str; 2], moved: Moved, seconds: Option<f64>) {
+    figures.push((rate, moved.bytes / moved.seconds / 1e6));
+    figures.extend(seconds.map(|seconds| (cpu, seconds / (moved.bytes / 1e9))));
+}
+
+fn http(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
+    let (target, host) = (running.visitors_connect_to(), running.host());
+    let mut figures = Figures::new();
+    let (served, seconds) = with_cpu(running, || load::keep_alive(target, host, KEPT_ALIVE, world.span))?;
+    exchanges(&mut figures, ["keep.rate", "keep.p50", "keep.p99", "keep.cpu"], &served, seconds);
+    let (served, seconds) = with_cpu(running, || load::new_connections(target, host, AT_ONCE, world.span))?;
+    exchanges(&mut figures, ["new.rate", "new.p50", "new.p99", "new.cpu"], &served, seconds);
+    Ok(figures)
+}
+
+fn exchanges(
+    figures: &mut Figures,
+    [rate, p50, p99, cpu]: [&'static str; 4],
+    served: &Served,
+    seconds: Option<f64>,
+) {
+    let requests = count(served.latencies.len());
+    figures.push((rate, requests / served.seconds));
+    figures.push((p50, micros(percentile(&served.latencies, 50)) / 1e3));
+    figures.push((p99, micros(percentile(&served.latencies, 99)) / 1e3));
+    figures.extend(seconds.map(|seconds| (cpu, 1e6 * seconds / requests)));
+}
+
+fn memory(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
+    let target = running.visitors_connect_to();
+    let settled = || {
+        std::thread::sleep(SETTLE);
+        running.resident()
+    };
+    let Some(idle) = settled()? else { return Ok(Figures::new()) };
+    let visitors = load::idle_visitors(target, IDLE_VISITORS)?;
+    let Some(visited) = settled()? else { return Ok(Figures::new()) };
+    drop(visitors);
+    let Some(gone) = settled()? else { return Ok(Figures::new()) };
+    load::download(target, 8, world.span)?;
+    load::upload(target, 8, world.span)?;
+    let Some(loaded) = settled()? else { return Ok(Figures::new()) };
+    Ok(vec![
+        ("idle.server", idle.server / 1024.0),
+        ("idle.client", idle.client / 1024.0),
+        ("idle.both", (idle.server + idle.client) / 1024.0),
+        ("idle.private", idle.private / 1024.0),
+        ("visitor.server", (visited.server - idle.server) / count(IDLE_VISITORS)),
+        ("visitor.client", (visited.client - idle.client) / count(IDLE_VISITORS)),
+        ("gone.both", (gone.server + gone.client) / 1024.0),
+        ("loaded.both", (loaded.server + loaded.client) / 1024.0),
+    ])
+}
+
+/// What `work` returns, and the CPU seconds that both ends of the tunnel used meanwhile.
+fn with_cpu<T>(running: &Running<'_>, work: impl FnOnce() -> Result<T>) -> Result<(T, Option<f64>)> {
+    let before = running.cpu_seconds()?;
+    let result = work()?;
+    let used = before.zip(running.cpu_seconds()?).map(|(before, after)| after - before);
+    Ok((result, used))
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn count(things: usize) -> f64 {
+    u32::try_from(things).map_or(f64::INFINITY, f64::from)
+}

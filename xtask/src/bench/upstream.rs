@@ -1,0 +1,181 @@
+//! The service behind every tunnel, in a process of its own, so that its CPU time is nobody's but its own.
+//!
+//! The first byte of a connection says what is wanted:
+//!
+//! | first | then | answer |
+//! |---|---|---|
+//! | `d` | milliseconds, 4 bytes, big endian | bytes for so long, and the end |
+//! | `u` | bytes, and the end | how many came, 8 bytes, big endian, and the end |
+//! | `e` | bytes | the same bytes |
+//! | `G` | the rest of an HTTP request without a body | 1 KiB of text; keep-alive unless the request says `close` |
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::keeper::Keeper;
+use super::process::Process;
+
+/// Bytes of one read or write of bulk.
+const CHUNK: usize = 256 << 10;
+/// Longest request head.
+const MAX_HEAD: usize = 8 << 10;
+/// Length of an HTTP body: a small object, so that what is measured is the cost of the exchange.
+pub(super) const BODY: usize = 1 << 10;
+/// Threads need little more than a chunk's address; the default of 2 MiB is address space for thousands of them.
+const STACK: usize = 128 << 10;
+
+/// The running upstream.
+#[derive(Debug)]
+pub(super) struct Upstream<'k> {
+    _process: Process<'k>,
+    address: SocketAddr,
+}
+
+impl<'k> Upstream<'k> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When this very program can't be started again.
+    pub(super) fn start(keeper: &'k Keeper) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("bench-upstream").stdout(Stdio::piped());
+        let mut process = Process::start(keeper, &mut command)?;
+        let output = process.child().stdout.take().context("invariant: stdout was piped")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let address = line.trim().parse().context("the upstream did not say where it listens")?;
+        Ok(Self { _process: process, address })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The upstream's own process: `cargo xtask bench-upstream`. Prints its address and serves until killed.
+///
+/// # Errors
+/// When it can't listen.
+pub(crate) fn run() -> Result<bool> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    let crew = Arc::new(Crew { listener, waiting: AtomicUsize::new(0) });
+    crew.wait_for_one();
+    Ok(true)
+}
+
+/// Threads that take one connection after the other. One of them is always free, so that a new connection doesn't wait
+/// for a thread to be made.
+struct Crew {
+    listener: TcpListener,
+    waiting: AtomicUsize,
+}
+
+impl Crew {
+    fn wait_for_one(self: &Arc<Self>) {
+        loop {
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            let accepted = self.listener.accept();
+            if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let crew = Arc::clone(self);
+                let next = std::thread::Builder::new().stack_size(STACK).spawn(move || crew.wait_for_one());
+                if let Err(error) = next {
+                    eprintln!("upstream: no thread for the next visitor: {error}");
+                }
+            }
+            if let Ok((stream, _)) = accepted {
+                // A visitor that hangs up is the bench's to notice.
+                let _ = serve(stream);
+            }
+        }
+    }
+}
+
+fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut wanted = [0];
+    stream.read_exact(&mut wanted)?;
+    match wanted[0] {
+        b'd' => send(&mut stream),
+        b'u' => count(&mut stream),
+        b'e' => echo(&mut stream),
+        first => answer_http(&mut stream, first),
+    }
+}
+
+fn send(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut millis = [0; 4];
+    stream.read_exact(&mut millis)?;
+    let end = Instant::now() + Duration::from_millis(u32::from_be_bytes(millis).into());
+    let chunk = vec![0x5a; CHUNK];
+    while Instant::now() < end {
+        stream.write_all(&chunk)?;
+    }
+    Ok(())
+}
+
+fn count(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut chunk)? {
+            0 => return stream.write_all(&u64::to_be_bytes(total)),
+            n => total += n as u64,
+        }
+    }
+}
+
+fn echo(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut bytes = [0; 512];
+    loop {
+        match stream.read(&mut bytes)? {
+            0 => return Ok(()),
+            n => stream.write_all(&bytes[..n])?,
+        }
+    }
+}
+
+fn answer_http(stream: &mut TcpStream, first: u8) -> std::io::Result<()> {
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {BODY}\r\n\r\n");
+    answer.push_str(&"x".repeat(BODY));
+    let mut head = [0; MAX_HEAD];
+    head[0] = first;
+    let mut filled = 1;
+    loop {
+        while !head[..filled].ends_with(b"\r\n\r\n") {
+            match stream.read(&mut head[filled..])? {
+                0 => return Ok(()),
+                n => filled += n,
+            }
+        }
+        stream.write_all(answer.as_bytes())?;
+        if says_close(&head[..filled]) {
+            return Ok(());
+        }
+        filled = 0;
+    }
+}
+
+/// Whether a head has `Connection: close`, as the clients at hand spell it.
+fn says_close(head: &[u8]) -> bool {
+    head.windows(17).any(|window| window.eq_ignore_ascii_case(b"connection: close"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_is_found_in_any_case() {
+        assert!(says_close(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        assert!(says_close(b"GET / HTTP/1.1\r\nconnection: Close\r\n\r\n"));
+        assert!(!says_close(b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"));
+    }
+}
