@@ -16,7 +16,10 @@ use tunnel_io::Meter;
 use tunnel_protocol::{InstanceId, Token};
 use tunnel_transport::Dial;
 
-use crate::{ClientError, Event, Limits, Phase, Timeouts, forward::udp::Account, status::SessionStatus, tunnel::table::Table};
+use crate::{
+    ClientError, Event, Limits, Phase, Timeouts, forward::udp::Account, status::SessionStatus,
+    tunnel::table::Table,
+};
 
 /// One client's insides.
 pub(crate) struct Shared {

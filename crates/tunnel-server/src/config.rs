@@ -48,6 +48,9 @@ pub struct Limits {
     pub tunnels_per_token: usize,
     /// Sessions of one token. Default 1,024.
     pub sessions_per_token: usize,
+    /// Bytes received from clients and not yet taken by visitors, in all. Default 256 MiB; from half of it on, what
+    /// visitors leave lying is reset.
+    pub unread_bytes: usize,
     /// Visitors of one tunnel. Default 12,000.
     pub visitors_per_tunnel: usize,
     /// Visitors waiting for one tunnel's absent client. Default 1,000.
@@ -166,6 +169,7 @@ impl Default for Limits {
             tunnels_per_session: tunnel_protocol::limits::TUNNELS_PER_SESSION,
             tunnels_per_token: 1_024,
             sessions_per_token: 1_024,
+            unread_bytes: 256 << 20,
             visitors_per_tunnel: 12_000,
             parked_per_tunnel: 1_000,
             parked: 5_000,

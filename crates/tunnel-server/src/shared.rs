@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) visitors: TaskTracker,
     /// Places for visitors' connections, on all listeners and ports together.
     pub(crate) connections: Arc<Semaphore>,
+    /// What visitors who don't read make us hold, on all lanes together.
+    pub(crate) unread: tunnel_mux::Budget,
 }
 
 impl Shared {
@@ -32,6 +34,7 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             connections: Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS))),
+            unread: tunnel_mux::Budget::new(config.limits.unread_bytes),
             config: Arc::new(config),
             routes: Arc::new(Routes::default()),
             events: Events::new(),

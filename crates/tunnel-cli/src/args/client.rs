@@ -155,8 +155,8 @@ pub struct Credentials {
 /// The way to the server.
 #[derive(Debug, Default, Args)]
 pub struct Route {
-    /// Reach the server through a proxy: http://[USER:PASSWORD@]HOST:PORT, socks5://… or `none` [default: as HTTPS_PROXY
-    /// and NO_PROXY say]
+    /// Reach the server through a proxy: `http://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` before
+    /// the host if need be, or `none` [default: as HTTPS_PROXY and NO_PROXY say]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<SecretText>,
 

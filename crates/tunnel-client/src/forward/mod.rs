@@ -12,9 +12,9 @@ pub(crate) mod udp;
 #[cfg(feature = "files")]
 pub(crate) mod files;
 
+pub use self::upstream::Upstream;
 pub(crate) use self::{
     connection::{Connection, Guarded, relay},
     dial::Failure,
     target::Target,
 };
-pub use self::upstream::Upstream;

@@ -91,7 +91,13 @@ async fn there_is_a_most() {
 #[tokio::test]
 async fn nonsense_is_refused_without_asking_the_server() {
     let (_server, client, _session) = connected().await;
-    assert!(matches!(client.http().forward("unix:/x").await, Err(BindError::Upstream(_))));
+    for nonsense in ["localhost", "ftp://localhost", "./there/is/no/such/directory", "http://localhost/path"]
+    {
+        let bound = soon(client.http().forward(nonsense)).await;
+        assert!(matches!(bound, Err(BindError::Upstream(_))), "{nonsense}");
+    }
+    let there = soon(client.tcp().forward(".")).await;
+    assert!(matches!(there, Err(BindError::Upstream(_))), "a directory speaks HTTP only");
     let long = "x".repeat(100_000);
     assert!(matches!(client.http().subdomain(long).listen().await, Err(BindError::Refused(_))));
 }

@@ -77,5 +77,6 @@ async fn answer(control: &Control, stream: tunnel_mux::Stream, activity: &tunnel
 pub(super) fn mux_config(control: &Control) -> tunnel_mux::Config {
     let mut config = tunnel_mux::Config::default();
     config.max_streams = control.shared.config.limits.streams_per_lane;
+    config.receive_budget = Some(control.shared.unread.clone());
     config
 }

@@ -342,6 +342,7 @@ async fn nothing_listening_is_told_and_the_flow_goes_on_when_something_does() {
     let code = tokio::select! {
         code = refused => code,
         () = asking => unreachable!(),
+        // sleep: the longest this may take, and not waited for
         () = tokio::time::sleep(PATIENCE) => panic!("nobody said so"),
     };
     assert_eq!(code, Code::UpstreamRefused);

@@ -1,6 +1,6 @@
 //! Upstreams that aren't a TCP port: TLS, Unix sockets, directories.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +17,9 @@ use tunnel_testkit::{Answer, Site, TestServer, Upstream, Visitor, header};
 
 /// A server and a client of it.
 async fn pair() -> (Site, TestServer, Client) {
-    let site = Site::new().unwrap();
+    let mut site = Site::new().unwrap();
+    // A tunnel that is gone is gone at once.
+    site.config.timeouts.hold = Duration::ZERO;
     let server = site.start(Vec::new()).unwrap();
     let client = site.client(&site.token("one")).connect().await.unwrap();
     (site, server, client)

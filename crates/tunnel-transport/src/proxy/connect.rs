@@ -52,7 +52,8 @@ fn judge(head: &str, gave_login: bool) -> Result<(), ProxyProblem> {
     let status = head.split([' ', '\r', '\n']).nth(1).filter(|digits| digits.len() == 3);
     match status.and_then(|digits| digits.parse::<u16>().ok()).ok_or(ProxyProblem::NotAProxy)? {
         200..=299 => Ok(()),
-        407 => Err(refused_login(head, gave_login)),
+        // 401 is for origins, but some proxies have not heard.
+        401 | 407 => Err(refused_login(head, gave_login)),
         403 => Err(ProxyProblem::Forbidden("403")),
         405 => Err(ProxyProblem::Forbidden("405")),
         status @ 502..=504 => Err(ProxyProblem::NoServer(status.to_string())),

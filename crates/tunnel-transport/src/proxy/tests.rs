@@ -170,6 +170,7 @@ async fn an_http_proxy_that_says_no() {
         ("http://", "", "HTTP/1.1 407 Log in\r\n\r\n".into(), |p| matches!(p, NoLogin), true),
         ("http://", "", wants("Basic realm=x"), |p| matches!(p, NoLogin), true),
         ("http://u:p@", basic, wants("Basic realm=x"), |p| matches!(p, WrongLogin), true),
+        ("http://u:p@", basic, "HTTP/1.0 401 Unauthorized\r\n\r\n".into(), |p| matches!(p, WrongLogin), true),
         ("http://", "", wants("Negotiate"), |p| matches!(p, OtherLogin(kind) if kind == "Negotiate"), true),
         ("http://", "", "HTTP/1.1 403 Forbidden\r\n\r\n".into(), |p| matches!(p, Forbidden(_)), true),
         ("http://", "", "HTTP/1.1 502 Bad Gateway\r\n\r\n".into(), |p| matches!(p, NoServer(_)), false),
@@ -247,7 +248,8 @@ async fn a_socks_proxy_that_says_no() {
     let request = socks_to(3, b"\x0fvps.example.com", 4444);
     let reply = |code| [hello(&[5, 0]), vec![(request.clone(), vec![5, code, 0, 1])]].concat();
     type Is = fn(&ProxyProblem) -> bool;
-    let table: Vec<(&str, Vec<(Vec<u8>, Vec<u8>)>, Is)> = vec![
+    type Exchange = Vec<(Vec<u8>, Vec<u8>)>;
+    let table: Vec<(&str, Exchange, Is)> = vec![
         ("socks5://", hello(&[5, 0xFF]), |p| matches!(p, NoLogin)),
         ("socks5://u:pw@", with_login(&[5, 0xFF]), |p| matches!(p, OtherLogin(_))),
         ("socks5://u:pw@", wrong, |p| matches!(p, WrongLogin)),
