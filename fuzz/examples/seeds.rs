@@ -150,8 +150,11 @@ fn stream_header() -> io::Result<()> {
 
 fn datagrams() -> io::Result<()> {
     let long = Frame::Datagram(vec![7; DATAGRAM_MAX].into());
-    let conversation = [Frame::Datagram(b"ping"[..].into()), Frame::Datagram(b""[..].into()), Frame::Receipt(8)];
-    for (name, frames) in [("conversation", &conversation[..]), ("long", &[long]), ("lie", &[Frame::Receipt(1)])] {
+    let conversation =
+        [Frame::Datagram(b"ping"[..].into()), Frame::Datagram(b""[..].into()), Frame::Receipt(8)];
+    for (name, frames) in
+        [("conversation", &conversation[..]), ("long", &[long]), ("lie", &[Frame::Receipt(1)])]
+    {
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.encode(&mut bytes));
         write("datagrams", name, bytes)?;

@@ -57,7 +57,9 @@ fn converse(frames: &[Frame]) {
         {
             assert_eq!(believed, Err(FlowError::Receipt));
         }
-        while let std::task::Poll::Ready(batch) = outbox.poll_batch(&mut Context::from_waker(Waker::noop()), now) {
+        while let std::task::Poll::Ready(batch) =
+            outbox.poll_batch(&mut Context::from_waker(Waker::noop()), now)
+        {
             let (said, end) = read([&batch.bytes[..]].into_iter());
             assert_eq!(end, Ok(true));
             let datagrams = said.iter().filter(|frame| matches!(frame, Frame::Datagram(_)));

@@ -5,7 +5,7 @@
 //! finds the cell empty and allocates its own, rather than panicking or sharing bytes.
 //!
 //! The buffer is not cleared between uses. What keeps one visitor's bytes from another is the
-//! contract of [`ReadBuf`](tokio::io::ReadBuf): a reader marks as filled only what it wrote.
+//! contract of [`ReadBuf`]: a reader marks as filled only what it wrote.
 
 use std::{cell::Cell, io, pin::Pin, task::ready};
 

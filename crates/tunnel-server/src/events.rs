@@ -46,7 +46,7 @@ pub enum Event {
         /// The public address.
         url: String,
     },
-    /// Who holds which names changed: the moment to save [`Server::leases`](crate::Server::leases).
+    /// Who holds which names changed: the moment to save [`ServerHandle::leases`](crate::ServerHandle::leases).
     LeasesChanged,
     /// A control connection was refused.
     LoginRefused {

@@ -270,8 +270,7 @@ mod tests {
 
     #[test]
     fn an_idle_flow_costs_little() {
-        let bytes =
-            size(|stream, peer, account, failed| carry(stream, peer, account, failed)) + size_of::<Peer>();
+        let bytes = size(carry) + size_of::<Peer>();
         assert!(bytes <= 2048, "{bytes} bytes for each of up to 16,384 flows");
     }
 }
