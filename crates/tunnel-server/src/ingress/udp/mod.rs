@@ -104,6 +104,7 @@ async fn receive(open: OpenDoor) {
         let has_flows = door.flows().len() > 0;
         tokio::select! {
             () = door.shared.draining.cancelled() => return,
+            () = door.shared.stopping.cancelled() => return,
             _ = sweeps.tick(), if has_flows => door.flows().expire(Instant::now()),
             ready = door.socket.readable() => {
                 if let Err(error) = ready {
