@@ -213,6 +213,10 @@ impl Supervisor {
 
     /// A login succeeded.
     fn welcomed(&mut self, established: Established) {
+        if self.draining.is_some() {
+            // It came in just before the drain would have called it off: nobody is to use it.
+            return;
+        }
         let welcome = established.welcome.clone();
         info!(session = %welcome.session, server = %welcome.agent, account = %welcome.account, "connected");
         let key = self.next_key;
