@@ -5,14 +5,14 @@
 use std::io;
 use std::path::Path;
 
-use tunnel_protocol::bind::PublicAddress;
+use tunnel_protocol::bind::{HostSpec, PortSpec, PublicAddress};
 use tunnel_protocol::control::RequestReport;
 use tunnel_protocol::datagram::{DATAGRAM_MAX, Frame};
 use tunnel_protocol::login::{Attach, Credential};
 use tunnel_protocol::{
-    BindSpec, Challenge, ClientMessage, Code, Hello, InstanceId, LoginReply, Refusal, RequestId, Secret,
-    ServerMessage, SessionId, StreamHeader, StreamKind, StreamReply, Token, TunnelId, Version, Welcome,
-    frame, version,
+    BindSpec, Challenge, ClientMessage, Code, Hello, InstanceId, LoginReply, Policy, Refusal, RequestId,
+    Secret, ServerMessage, SessionId, StreamHeader, StreamKind, StreamReply, Token, TunnelId, Version,
+    Welcome, frame, version,
 };
 
 fn main() -> io::Result<()> {
@@ -79,12 +79,20 @@ fn login_frame() -> io::Result<()> {
 fn control_message() -> io::Result<()> {
     let tunnel = TunnelId(1);
     let refusal = || Refusal::permanent(Code::NameTaken, "somebody else has it");
-    let bind =
-        |spec| ClientMessage::Bind { tunnel, spec, upstream: "127.0.0.1:3000".into(), report_requests: true };
+    let bind = |spec| {
+        let upstream = "127.0.0.1:3000".into();
+        ClientMessage::Bind {
+            tunnel,
+            spec,
+            policies: vec![Policy::Compress],
+            upstream,
+            report_requests: true,
+        }
+    };
     let from_client = [
-        bind(BindSpec::Http { subdomain: Some("app".into()), preferred: None }),
-        bind(BindSpec::Http { subdomain: None, preferred: Some("blue-fox".into()) }),
-        bind(BindSpec::Tcp { port: Some(25_432), preferred: None }),
+        bind(HostSpec::subdomain("app").into()),
+        bind(HostSpec::preferred("blue-fox").into()),
+        bind(BindSpec::Tcp(PortSpec { port: Some(25_432), ..PortSpec::default() })),
         bind(BindSpec::Unknown),
         ClientMessage::Unbind { tunnel },
         ClientMessage::Ping { seq: u64::MAX },
@@ -100,12 +108,17 @@ fn control_message() -> io::Result<()> {
         path: "/a?b".into(),
         status: 200,
         duration_ms: 12,
+        hint: None,
         dropped: 0,
     };
     let from_server = [
         ServerMessage::Bound {
             tunnel,
-            address: PublicAddress::Http { url: "http://app.example.com".into(), subdomain: "app".into() },
+            address: PublicAddress::Http {
+                url: "http://app.example.com".into(),
+                host: "app.example.com".into(),
+                subdomain: Some("app".into()),
+            },
         },
         ServerMessage::Bound {
             tunnel,

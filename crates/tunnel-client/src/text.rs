@@ -9,9 +9,10 @@ const MAX: usize = 500;
 pub(crate) fn clean(mut message: ServerMessage) -> ServerMessage {
     match &mut message {
         ServerMessage::Bound { address, .. } => match address {
-            PublicAddress::Http { url, subdomain } => {
+            PublicAddress::Http { url, host, subdomain } | PublicAddress::Tls { url, host, subdomain } => {
                 one_line(url);
-                one_line(subdomain);
+                one_line(host);
+                subdomain.iter_mut().for_each(one_line);
             }
             PublicAddress::Tcp { url, .. } | PublicAddress::Udp { url, .. } => one_line(url),
             _ => {}
@@ -22,6 +23,7 @@ pub(crate) fn clean(mut message: ServerMessage) -> ServerMessage {
         ServerMessage::Request(report) => {
             one_line(&mut report.method);
             one_line(&mut report.path);
+            report.hint.iter_mut().for_each(one_line);
         }
         ServerMessage::Notice { message } => one_line(message),
         _ => {}

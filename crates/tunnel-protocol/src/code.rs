@@ -51,6 +51,14 @@ pub enum Code {
     Revoked,
     /// The operator closed it.
     Closed,
+    /// The token may not publish this domain.
+    DomainNotAllowed,
+    /// The tunnel's time, set by its owner, is over.
+    Expired,
+    /// A policy of the tunnel can't be carried out: it makes no sense, or not for this kind of tunnel.
+    PolicyInvalid,
+    /// The name is served by a pool of clients whose wish differs from this one.
+    PoolMismatch,
 
     // Streams: the client's side.
     /// The stream names a tunnel the client doesn't have.
@@ -91,6 +99,14 @@ pub enum Code {
     Misdirected,
     /// Something broke in the tunnel itself.
     Internal,
+    /// The tunnel wants a user and password.
+    AuthRequired,
+    /// The tunnel doesn't take visitors from this address.
+    AddressNotAllowed,
+    /// This address has made as many requests as it may for now.
+    RateLimited,
+    /// The upstream is a development server that doesn't take the public host name.
+    UpstreamHostRefused,
 }
 
 /// Number, name, code: the one table everything else is read from.
@@ -114,6 +130,10 @@ const TABLE: &[(u16, &str, Code)] = &[
     (207, "taken-over", Code::TakenOver),
     (208, "revoked", Code::Revoked),
     (209, "closed", Code::Closed),
+    (210, "domain-not-allowed", Code::DomainNotAllowed),
+    (211, "expired", Code::Expired),
+    (212, "policy-invalid", Code::PolicyInvalid),
+    (213, "pool-mismatch", Code::PoolMismatch),
     (300, "no-such-tunnel", Code::NoSuchTunnel),
     (301, "upstream-refused", Code::UpstreamRefused),
     (302, "upstream-unreachable", Code::UpstreamUnreachable),
@@ -132,6 +152,10 @@ const TABLE: &[(u16, &str, Code)] = &[
     (409, "version-not-supported", Code::VersionNotSupported),
     (410, "misdirected", Code::Misdirected),
     (411, "internal", Code::Internal),
+    (412, "auth-required", Code::AuthRequired),
+    (413, "address-not-allowed", Code::AddressNotAllowed),
+    (414, "rate-limited", Code::RateLimited),
+    (415, "upstream-host-refused", Code::UpstreamHostRefused),
 ];
 
 impl Code {

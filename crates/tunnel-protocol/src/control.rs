@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BindSpec, Refusal, RequestId, TunnelId, bind::PublicAddress};
+use crate::{BindSpec, Policy, Refusal, RequestId, TunnelId, bind::PublicAddress};
 
 /// From the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub enum ClientMessage {
         tunnel: TunnelId,
         /// What to publish.
         spec: BindSpec,
+        /// What to do with its visitors. One that the server doesn't know refuses the bind.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        policies: Vec<Policy>,
         /// Where the client will forward to, for people: error pages and the dashboard show it.
         #[serde(default)]
         upstream: String,
@@ -127,6 +130,9 @@ pub struct RequestReport {
     pub status: u16,
     /// Milliseconds from the request's head to the answer's head.
     pub duration_ms: u64,
+    /// What the client's person should know about it, in one line: the upstream refused the host name, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// Reports dropped since the last one, because the client or the link was too slow for them.
     #[serde(default)]
     pub dropped: u64,

@@ -13,21 +13,40 @@ const CONTEXT: &[u8] = b"tunnel plaintext login 1";
 
 /// The MAC that answers `nonce`: HMAC-SHA-256 (RFC 2104) keyed by the token's hash, which both sides know.
 pub fn prove(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId) -> Secret<32> {
-    Secret::new(mac(token, nonce, instance).finalize().into_bytes().into())
+    Secret::new(answer(token, nonce, instance).finalize().into_bytes().into())
 }
 
 /// Whether `proof` answers `nonce`, in constant time.
 pub fn verify(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId, proof: &Secret<32>) -> bool {
-    mac(token, nonce, instance).verify_slice(proof.expose()).is_ok()
+    answer(token, nonce, instance).verify_slice(proof.expose()).is_ok()
 }
 
-fn mac(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId) -> Hmac<Sha256> {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("invariant: HMAC takes keys of any length");
+/// HMAC-SHA-256 of a text under a salt.
+pub(crate) fn mac(salt: &[u8], text: &[u8]) -> [u8; 32] {
+    salted(salt, text).finalize().into_bytes().into()
+}
+
+/// Whether `mac` is that of the text, in constant time.
+pub(crate) fn mac_matches(salt: &[u8], text: &[u8], mac: &[u8]) -> bool {
+    salted(salt, text).verify_slice(mac).is_ok()
+}
+
+fn salted(salt: &[u8], text: &[u8]) -> Hmac<Sha256> {
+    let mut mac = keyed(salt);
+    mac.update(text);
+    mac
+}
+
+fn answer(token: &TokenHash, nonce: &[u8; 32], instance: &InstanceId) -> Hmac<Sha256> {
+    let mut mac = keyed(token.as_bytes());
     for part in [CONTEXT, nonce, &instance.0] {
         mac.update(part);
     }
     mac
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("invariant: HMAC takes keys of any length")
 }
 
 #[cfg(test)]

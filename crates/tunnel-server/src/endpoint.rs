@@ -14,7 +14,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
-use crate::{auth::Identity, http::pool::Pool, session::Session};
+use crate::{auth::Identity, http::pool::Pool, policy::Policies, session::Session};
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub(crate) struct Target {
     pub(crate) upstream: Arc<str>,
     /// Whether the client wants request reports.
     pub(crate) report_requests: bool,
+    /// What becomes of visitors on their way to it.
+    pub(crate) policies: Arc<Policies>,
 }
 
 /// Counts one visitor of an endpoint while it lives.

@@ -39,6 +39,7 @@ mod session;
 mod dispatch;
 mod http;
 mod ingress;
+mod policy;
 mod stream;
 
 mod events;

@@ -210,7 +210,7 @@ fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
 
 fn given_name(address: &PublicAddress) -> Option<String> {
     match address {
-        PublicAddress::Http { subdomain, .. } => Some(subdomain.clone()),
+        PublicAddress::Http { subdomain, .. } | PublicAddress::Tls { subdomain, .. } => subdomain.clone(),
         PublicAddress::Tcp { port, .. } | PublicAddress::Udp { port, .. } => Some(port.to_string()),
         _ => None,
     }

@@ -68,13 +68,7 @@ impl Binds {
             if !due {
                 continue;
             }
-            let bind = ClientMessage::Bind {
-                tunnel: entry.id,
-                spec: entry.wish(),
-                upstream: entry.upstream(),
-                report_requests: shared.settings.report_requests,
-            };
-            if !say(bind) {
+            if !say(entry.wish(shared.settings.report_requests)) {
                 return false;
             }
             self.asked.entry(entry.id).or_default().phase = Phase::Asked;

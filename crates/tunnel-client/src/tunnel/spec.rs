@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tunnel_protocol::{BindSpec, Code, Refusal, limits::LABEL_MAX};
+use tunnel_protocol::{
+    BindSpec, Code, Policy, Refusal,
+    bind::{HttpSpec, PortSpec},
+    limits::LABEL_MAX,
+};
 
 use super::{
     Listener, Tunnel,
@@ -19,8 +23,7 @@ use crate::{
 #[must_use = "nothing is published before `forward` or `listen`"]
 pub struct HttpTunnel {
     wish: Wish,
-    subdomain: Option<String>,
-    preferred: Option<String>,
+    spec: HttpSpec,
 }
 
 /// A TCP tunnel to be; made by [`Client::tcp`](crate::Client::tcp).
@@ -28,24 +31,23 @@ pub struct HttpTunnel {
 #[must_use = "nothing is published before `forward` or `listen`"]
 pub struct TcpTunnel {
     wish: Wish,
-    port: Option<u16>,
-    preferred: Option<u16>,
+    spec: PortSpec,
 }
 
 impl HttpTunnel {
     pub(crate) fn new(table: Arc<Table>, backlog: usize) -> Self {
-        Self { wish: Wish { table, backlog }, subdomain: None, preferred: None }
+        Self { wish: Wish::new(table, backlog), spec: HttpSpec::default() }
     }
 
     /// The name below the server's domain. Default: the server chooses a random one.
     pub fn subdomain(mut self, subdomain: impl Into<String>) -> Self {
-        self.subdomain = Some(subdomain.into());
+        self.spec.host.subdomain = Some(subdomain.into());
         self
     }
 
     /// With no `subdomain`: a random name that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, subdomain: impl Into<String>) -> Self {
-        self.preferred = Some(subdomain.into());
+        self.spec.host.preferred = Some(subdomain.into());
         self
     }
 
@@ -83,24 +85,24 @@ impl HttpTunnel {
     }
 
     fn into_parts(self) -> (Wish, BindSpec) {
-        (self.wish, BindSpec::Http { subdomain: self.subdomain, preferred: self.preferred })
+        (self.wish, BindSpec::Http(self.spec))
     }
 }
 
 impl TcpTunnel {
     pub(crate) fn new(table: Arc<Table>, backlog: usize) -> Self {
-        Self { wish: Wish { table, backlog }, port: None, preferred: None }
+        Self { wish: Wish::new(table, backlog), spec: PortSpec::default() }
     }
 
     /// The server's port that visitors connect to. Default: the server chooses one.
     pub fn remote_port(mut self, port: u16) -> Self {
-        self.port = Some(port);
+        self.spec.port = Some(port);
         self
     }
 
     /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, port: u16) -> Self {
-        self.preferred = Some(port);
+        self.spec.preferred = Some(port);
         self
     }
 
@@ -134,7 +136,7 @@ impl TcpTunnel {
     }
 
     fn into_parts(self) -> (Wish, BindSpec) {
-        (self.wish, BindSpec::Tcp { port: self.port, preferred: self.preferred })
+        (self.wish, BindSpec::Tcp(self.spec))
     }
 }
 
@@ -142,41 +144,50 @@ impl TcpTunnel {
 struct Wish {
     table: Arc<Table>,
     backlog: usize,
+    policies: Vec<Policy>,
 }
 
 impl Wish {
+    fn new(table: Arc<Table>, backlog: usize) -> Self {
+        Self { table, backlog, policies: Vec::new() }
+    }
+
     async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
         check(&spec)?;
         #[cfg(feature = "files")]
-        if let (BindSpec::Http { .. }, Some(directory)) = (&spec, upstream.as_directory()) {
+        if let (BindSpec::Http(_), Some(directory)) = (&spec, upstream.as_directory()) {
             let (queue, visitors) = mpsc::channel(self.backlog);
             let serving = crate::forward::files::serve(directory, visitors)
                 .map_err(|error| UpstreamError::Directory(directory.to_owned(), error.kind()))?;
-            let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue, Some(upstream)))?);
+            let tunnel =
+                Tunnel::new(self.table.add(spec, self.policies, Handler::Listen(queue, Some(upstream)))?);
             return tunnel.served_by(serving).online().await;
         }
-        Tunnel::new(self.table.add(spec, Handler::Forward(Target::new(upstream)?))?).online().await
+        Tunnel::new(self.table.add(spec, self.policies, Handler::Forward(Target::new(upstream)?))?)
+            .online()
+            .await
     }
 
     async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
         check(&spec)?;
         let (queue, waiting) = mpsc::channel(self.backlog);
-        let tunnel = Tunnel::new(self.table.add(spec, Handler::Listen(queue, None))?).online().await?;
+        let tunnel =
+            Tunnel::new(self.table.add(spec, self.policies, Handler::Listen(queue, None))?).online().await?;
         Ok(Listener::new(tunnel, waiting))
     }
 }
 
 /// The server judges names; but it is not sent what no control frame may hold.
 fn check(spec: &BindSpec) -> Result<(), BindError> {
-    match spec {
-        BindSpec::Http { subdomain: Some(name), .. } | BindSpec::Http { preferred: Some(name), .. }
-            if name.len() > LABEL_MAX =>
-        {
-            let message = format!("a subdomain has at most {LABEL_MAX} characters; choose a shorter one");
-            Err(BindError::Refused(Refusal::permanent(Code::NameInvalid, message)))
-        }
-        _ => Ok(()),
+    let host = match spec {
+        BindSpec::Http(HttpSpec { host, .. }) => host,
+        _ => return Ok(()),
+    };
+    if [&host.subdomain, &host.preferred].into_iter().flatten().any(|name| name.len() > LABEL_MAX) {
+        let message = format!("a subdomain has at most {LABEL_MAX} characters; choose a shorter one");
+        return Err(BindError::Refused(Refusal::permanent(Code::NameInvalid, message)));
     }
+    Ok(())
 }
 
 impl std::fmt::Debug for Wish {

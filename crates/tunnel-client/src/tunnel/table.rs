@@ -10,7 +10,10 @@ use std::{
 };
 
 use tokio::sync::{Notify, mpsc, watch};
-use tunnel_protocol::{BindSpec, TunnelId, bind::PublicAddress};
+use tunnel_protocol::{
+    BindSpec, ClientMessage, Policy, TunnelId,
+    bind::{HttpSpec, PublicAddress, TlsSpec},
+};
 
 use super::{Conn, TunnelState};
 use crate::{
@@ -39,6 +42,7 @@ pub(crate) struct Entry {
     pub(crate) id: TunnelId,
     pub(crate) handler: Handler,
     spec: BindSpec,
+    policies: Vec<Policy>,
     state: watch::Sender<TunnelState>,
     end: Mutex<Option<TunnelEnd>>,
 }
@@ -61,7 +65,12 @@ impl Table {
     }
 
     /// Wants one more tunnel, for as long as the registration lives.
-    pub(crate) fn add(self: &Arc<Self>, spec: BindSpec, handler: Handler) -> Result<Registration, BindError> {
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        spec: BindSpec,
+        policies: Vec<Policy>,
+        handler: Handler,
+    ) -> Result<Registration, BindError> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.ended {
             return Err(BindError::Ended(reason.clone()));
@@ -72,7 +81,7 @@ impl Table {
         let id = TunnelId(inner.next);
         inner.next += 1;
         let state = watch::Sender::new(TunnelState::Binding);
-        let entry = Arc::new(Entry { id, handler, spec, state, end: Mutex::new(None) });
+        let entry = Arc::new(Entry { id, handler, spec, policies, state, end: Mutex::new(None) });
         inner.entries.insert(id, Arc::clone(&entry));
         drop(inner);
         self.changed.notify_one();
@@ -124,17 +133,31 @@ impl Table {
 
 impl Entry {
     /// What to ask the server for: with the address it gave last time as preference.
-    pub(crate) fn wish(&self) -> BindSpec {
+    pub(crate) fn wish(&self, report_requests: bool) -> ClientMessage {
+        let policies = self.policies.clone();
+        ClientMessage::Bind {
+            tunnel: self.id,
+            spec: self.spec(),
+            policies,
+            upstream: self.upstream(),
+            report_requests,
+        }
+    }
+
+    fn spec(&self) -> BindSpec {
         let mut spec = self.spec.clone();
         match (&mut spec, self.address()) {
-            (BindSpec::Http { subdomain: None, preferred }, Some(PublicAddress::Http { subdomain, .. })) => {
-                *preferred = Some(subdomain);
+            (BindSpec::Http(HttpSpec { host, .. }), Some(PublicAddress::Http { subdomain, .. }))
+            | (BindSpec::Tls(TlsSpec { host, .. }), Some(PublicAddress::Tls { subdomain, .. }))
+                if host.is_any() =>
+            {
+                host.preferred = subdomain;
             }
-            (BindSpec::Tcp { port: None, preferred }, Some(PublicAddress::Tcp { port, .. })) => {
-                *preferred = Some(port);
-            }
-            (BindSpec::Udp { port: None, preferred }, Some(PublicAddress::Udp { port, .. })) => {
-                *preferred = Some(port);
+            (BindSpec::Tcp(ports), Some(PublicAddress::Tcp { port, .. }))
+            | (BindSpec::Udp(ports), Some(PublicAddress::Udp { port, .. }))
+                if ports.port.is_none() =>
+            {
+                ports.preferred = Some(port);
             }
             _ => {}
         }
@@ -218,10 +241,12 @@ impl fmt::Debug for Entry {
 
 #[cfg(test)]
 mod tests {
+    use tunnel_protocol::bind::HostSpec;
+
     use super::*;
 
     fn random() -> BindSpec {
-        BindSpec::Http { subdomain: None, preferred: None }
+        HostSpec::default().into()
     }
 
     fn forward() -> Handler {
@@ -229,46 +254,50 @@ mod tests {
     }
 
     fn address(name: &str) -> PublicAddress {
-        PublicAddress::Http { url: format!("http://{name}.example"), subdomain: name.into() }
+        PublicAddress::Http {
+            url: format!("http://{name}.example"),
+            host: format!("{name}.example"),
+            subdomain: Some(name.into()),
+        }
     }
 
     #[tokio::test]
     async fn a_registration_is_wanted_while_it_lives() {
         let table = Arc::new(Table::new(1));
-        let one = table.add(random(), forward()).unwrap();
+        let one = table.add(random(), Vec::new(), forward()).unwrap();
         table.changed().await;
         assert!(table.get(one.entry.id).is_some());
-        assert!(matches!(table.add(random(), forward()), Err(BindError::TooMany(1))));
+        assert!(matches!(table.add(random(), Vec::new(), forward()), Err(BindError::TooMany(1))));
         let entry = Arc::clone(&one.entry);
         drop(one);
         table.changed().await;
         assert!(table.get(entry.id).is_none());
         assert!(matches!(entry.ended().await, TunnelEnd::Closed));
-        let two = table.add(random(), forward()).unwrap();
+        let two = table.add(random(), Vec::new(), forward()).unwrap();
         assert_ne!(two.entry.id, entry.id, "ids are not reused");
         table.end_all(None);
         assert!(matches!(two.entry.ended().await, TunnelEnd::Client(None)));
-        assert!(matches!(table.add(random(), forward()), Err(BindError::Ended(None))));
+        assert!(matches!(table.add(random(), Vec::new(), forward()), Err(BindError::Ended(None))));
     }
 
     #[test]
     fn a_random_name_is_asked_for_again_and_a_chosen_one_stays() {
         let table = Arc::new(Table::new(9));
-        let one = table.add(random(), forward()).unwrap();
-        assert_eq!(one.entry.wish(), random());
+        let one = table.add(random(), Vec::new(), forward()).unwrap();
+        assert_eq!(one.entry.spec(), random());
         one.entry.online(address("red-fox"));
         one.entry.away();
-        assert_eq!(one.entry.wish(), BindSpec::Http { subdomain: None, preferred: Some("red-fox".into()) });
-        let chosen = BindSpec::Http { subdomain: Some("mine".into()), preferred: None };
-        let two = table.add(chosen.clone(), forward()).unwrap();
+        assert_eq!(one.entry.spec(), HostSpec::preferred("red-fox").into());
+        let chosen: BindSpec = HostSpec::subdomain("mine").into();
+        let two = table.add(chosen.clone(), Vec::new(), forward()).unwrap();
         two.entry.online(address("mine"));
-        assert_eq!(two.entry.wish(), chosen);
+        assert_eq!(two.entry.spec(), chosen);
     }
 
     #[test]
     fn what_has_ended_stays_so() {
         let table = Arc::new(Table::new(9));
-        let one = table.add(random(), forward()).unwrap();
+        let one = table.add(random(), Vec::new(), forward()).unwrap();
         table.end(one.entry.id, TunnelEnd::Closed);
         one.entry.online(address("x"));
         assert_eq!(one.entry.state(), TunnelState::Ended);

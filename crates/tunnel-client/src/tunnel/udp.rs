@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tunnel_protocol::BindSpec;
+use tunnel_protocol::{BindSpec, Policy, bind::PortSpec};
 
 use super::{
     Tunnel,
@@ -17,24 +17,24 @@ use crate::{
 #[must_use = "nothing is published before `forward`"]
 pub struct UdpTunnel {
     table: Arc<Table>,
-    port: Option<u16>,
-    preferred: Option<u16>,
+    spec: PortSpec,
+    policies: Vec<Policy>,
 }
 
 impl UdpTunnel {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, port: None, preferred: None }
+        Self { table, spec: PortSpec::default(), policies: Vec::new() }
     }
 
     /// The server's port that visitors send to. Default: the server chooses one.
     pub fn remote_port(mut self, port: u16) -> Self {
-        self.port = Some(port);
+        self.spec.port = Some(port);
         self
     }
 
     /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, port: u16) -> Self {
-        self.preferred = Some(port);
+        self.spec.preferred = Some(port);
         self
     }
 
@@ -59,14 +59,13 @@ impl UdpTunnel {
         if !udp::is_possible(&upstream) {
             return Err(UpstreamError::NotForUdp.into());
         }
-        let spec = BindSpec::Udp { port: self.port, preferred: self.preferred };
-        Tunnel::new(self.table.add(spec, Handler::Datagrams(upstream))?).online().await
+        let (spec, handler) = (BindSpec::Udp(self.spec), Handler::Datagrams(upstream));
+        Tunnel::new(self.table.add(spec, self.policies, handler)?).online().await
     }
 }
 
 impl std::fmt::Debug for UdpTunnel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { port, preferred, .. } = self;
-        f.debug_struct("UdpTunnel").field("port", port).field("preferred", preferred).finish_non_exhaustive()
+        f.debug_struct("UdpTunnel").field("spec", &self.spec).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,10 @@ use tokio::{
 use tunnel_client::{
     Client, ClientError, Code, Dial, DialError, Event, Phase, Refusal, TunnelEnd, TunnelState,
 };
-use tunnel_protocol::{BindSpec, ClientMessage, ServerMessage};
+use tunnel_protocol::{
+    BindSpec, ClientMessage, ServerMessage,
+    bind::{HostSpec, PortSpec},
+};
 use tunnel_transport::{BoxFuture, TlsProblem};
 
 use crate::support::{connected, event, soon, welcome};
@@ -31,11 +34,11 @@ async fn after_a_loss_the_tunnels_are_bound_again_under_the_same_names() {
     let mut session = login.welcome_with(welcome(2)).await;
     let (again, spec) = session.bind().await;
     assert_eq!(again, id);
-    assert_eq!(spec, BindSpec::Http { subdomain: None, preferred: Some("red-fox".into()) });
+    assert_eq!(spec, HostSpec::preferred("red-fox").into());
     let address = crate::support::http("red-fox");
     session.say(ServerMessage::Bound { tunnel: id, address }).await;
     let (_, spec) = session.bind().await;
-    assert_eq!(spec, BindSpec::Tcp { port: Some(25_432), preferred: None });
+    assert_eq!(spec, BindSpec::Tcp(PortSpec { port: Some(25_432), ..PortSpec::default() }));
     soon(states.wait_for(TunnelState::is_online)).await.unwrap();
 
     let mut visit = session.visit(id).await;

@@ -1,7 +1,7 @@
 //! Asking for tunnels, being refused them, giving them back.
 
 use tunnel_client::{BindError, Client, Code, Limits, Refusal, TunnelEnd, TunnelState};
-use tunnel_protocol::{BindSpec, ClientMessage, ServerMessage};
+use tunnel_protocol::{ClientMessage, ServerMessage, bind::HostSpec};
 
 use crate::support::{Session, connected, connected_with, soon};
 
@@ -10,12 +10,13 @@ async fn a_tunnel_is_bound_as_described_and_unbound_when_dropped() {
     let (_server, client, mut session) = connected_with(|builder| builder.report_requests(true)).await;
     let http = async { client.http().subdomain("myapp").forward("http://localhost:3000").await };
     let (tunnel, id) = tokio::join!(http, async {
-        let Some(ClientMessage::Bind { tunnel, spec, upstream, report_requests }) =
+        let Some(ClientMessage::Bind { tunnel, spec, upstream, report_requests, policies }) =
             soon(session.hear()).await
         else {
             panic!("no bind");
         };
-        assert_eq!(spec, BindSpec::Http { subdomain: Some("myapp".into()), preferred: None });
+        assert_eq!(spec, HostSpec::subdomain("myapp").into());
+        assert!(policies.is_empty());
         assert_eq!((upstream.as_str(), report_requests), ("localhost:3000", true));
         session.say(ServerMessage::Bound { tunnel, address: crate::support::http("myapp") }).await;
         tunnel

@@ -3,19 +3,33 @@
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use tracing::info;
-use tunnel_protocol::{BindSpec, Code, Refusal, ServerMessage, TunnelId};
+use tunnel_protocol::{
+    BindSpec, Code, Policy, Refusal, ServerMessage, TunnelId,
+    bind::{HostSpec, HttpSpec, PortSpec},
+};
 use tunnel_router::Label;
 
 use super::Control;
 use crate::{
     config::Config,
     ids,
+    policy::Policies,
     registry::{Claim, ClaimError, Lease, Name},
     session::Session,
 };
 
 /// How many random names or ports are tried before the server says that there is none.
 const RANDOM_TRIES: u32 = 64;
+
+/// What a client asks for.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) spec: BindSpec,
+    pub(super) policies: Vec<Policy>,
+    /// Where the client forwards to, for people.
+    pub(super) upstream: String,
+    pub(super) report_requests: bool,
+}
 
 /// The tunnels of one session.
 #[derive(Debug)]
@@ -31,15 +45,18 @@ impl<'a> Binds<'a> {
     }
 
     /// Publishes what the client wishes for and tells it where, or why not.
-    pub(super) fn bind(&mut self, tunnel: TunnelId, spec: &BindSpec, upstream: &str, report_requests: bool) {
+    pub(super) fn bind(&mut self, tunnel: TunnelId, wish: Wish) {
+        let Wish { spec, policies, upstream, report_requests } = wish;
         let bound = self.check(tunnel).and_then(|()| {
+            let policies = Arc::new(Policies::compile(policies, &spec)?);
             let claim = Claim {
                 session: self.session.clone(),
                 tunnel,
                 upstream: upstream.chars().filter(|c| !c.is_control()).take(256).collect::<String>().into(),
                 report_requests,
+                policies,
             };
-            self.publish(spec, &claim)
+            self.publish(&spec, &claim)
         });
         match bound {
             Ok(lease) => {
@@ -87,15 +104,19 @@ impl<'a> Binds<'a> {
 
     fn publish(&self, spec: &BindSpec, claim: &Claim) -> Result<Lease, Refusal> {
         match spec {
-            BindSpec::Http { subdomain: Some(wanted), .. } => {
+            BindSpec::Http(HttpSpec { host: HostSpec { subdomain: Some(wanted), .. }, .. }) => {
                 self.claim(&Name::Http(self.label(wanted)?), claim)
             }
-            BindSpec::Http { subdomain: None, preferred } => {
+            BindSpec::Http(HttpSpec { host: HostSpec { subdomain: None, preferred, .. }, .. }) => {
                 let preferred = preferred.as_deref().and_then(|label| self.label(label).ok());
                 self.claim_any(preferred.map(Name::Http), || random_label().map(Name::Http), claim)
             }
-            BindSpec::Tcp { port, preferred } => self.claim_port(&TCP, *port, *preferred, claim),
-            BindSpec::Udp { port, preferred } => self.claim_port(&UDP, *port, *preferred, claim),
+            BindSpec::Tcp(PortSpec { port, preferred, .. }) => {
+                self.claim_port(&TCP, *port, *preferred, claim)
+            }
+            BindSpec::Udp(PortSpec { port, preferred, .. }) => {
+                self.claim_port(&UDP, *port, *preferred, claim)
+            }
             _ => Err(Refusal::permanent(
                 Code::NotSupported,
                 "this server doesn't know that kind of tunnel: upgrade the server",

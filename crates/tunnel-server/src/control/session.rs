@@ -14,7 +14,7 @@ use tunnel_protocol::{ClientMessage, Code, Refusal, ServerMessage};
 
 use super::{
     Control,
-    bind::Binds,
+    bind::{Binds, Wish},
     heartbeat::Heartbeat,
     lane,
     login::NewSession,
@@ -101,8 +101,8 @@ async fn listen(
             Ok(Some(message)) => {
                 session.set_heard();
                 match message {
-                    ClientMessage::Bind { tunnel, spec, upstream, report_requests } => {
-                        binds.bind(tunnel, &spec, &upstream, report_requests);
+                    ClientMessage::Bind { tunnel, spec, policies, upstream, report_requests } => {
+                        binds.bind(tunnel, Wish { spec, policies, upstream, report_requests });
                     }
                     ClientMessage::Unbind { tunnel } => binds.unbind(tunnel),
                     ClientMessage::Ping { seq } => session.send(ServerMessage::Pong { seq }),

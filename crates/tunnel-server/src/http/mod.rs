@@ -193,6 +193,7 @@ impl Desk {
             path,
             status,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            hint: None,
             dropped: 0,
         });
     }

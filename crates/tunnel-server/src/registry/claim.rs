@@ -18,6 +18,7 @@ use crate::{
     endpoint::{Endpoint, State, Target},
     events::Event,
     ingress::{tcp, udp},
+    policy::Policies,
     session::Session,
 };
 
@@ -62,6 +63,7 @@ pub(crate) struct Claim {
     pub(crate) tunnel: TunnelId,
     pub(crate) upstream: Arc<str>,
     pub(crate) report_requests: bool,
+    pub(crate) policies: Arc<Policies>,
 }
 
 impl ClaimError {
@@ -98,6 +100,7 @@ impl Registry {
             tunnel: *tunnel,
             upstream: claim.upstream.clone(),
             report_requests: claim.report_requests,
+            policies: claim.policies.clone(),
         };
         let holder = Holder {
             identity: session.identity.clone(),
@@ -235,7 +238,8 @@ impl Registry {
             Name::Http(label) => {
                 let port = if self.web_port == 80 { String::new() } else { format!(":{}", self.web_port) };
                 let subdomain = label.as_str().to_owned();
-                PublicAddress::Http { url: format!("http://{subdomain}.{domain}{port}"), subdomain }
+                let host = format!("{subdomain}.{domain}");
+                PublicAddress::Http { url: format!("http://{host}{port}"), host, subdomain: Some(subdomain) }
             }
             Name::Tcp(port) => PublicAddress::Tcp { url: format!("tcp://{domain}:{port}"), port: *port },
             Name::Udp(port) => PublicAddress::Udp { url: format!("udp://{domain}:{port}"), port: *port },

@@ -33,7 +33,13 @@ fn claim(token: u8, instance: u8) -> Claim {
     };
     let id = SessionId(crate::ids::session_id().0);
     let (session, _outbox) = Session::new(id, Secret::new([0; 32]), who, 1, CancellationToken::new());
-    Claim { session, tunnel: TunnelId(1), upstream: "localhost:1".into(), report_requests: false }
+    Claim {
+        session,
+        tunnel: TunnelId(1),
+        upstream: "localhost:1".into(),
+        report_requests: false,
+        policies: Arc::default(),
+    }
 }
 
 fn myapp() -> Name {

@@ -35,6 +35,7 @@ fn report(path: &str) -> RequestReport {
         path: path.into(),
         status: 200,
         duration_ms: 12,
+        hint: None,
         dropped: 0,
     }
 }

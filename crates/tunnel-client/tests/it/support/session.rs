@@ -83,7 +83,7 @@ impl Session {
     pub(crate) async fn grant(&mut self, name: &str) -> TunnelId {
         let (tunnel, spec) = self.bind().await;
         let address = match spec {
-            BindSpec::Http { .. } => http(name),
+            BindSpec::Http(_) => http(name),
             _ => PublicAddress::Tcp { url: format!("tcp://fake:{name}"), port: name.parse().unwrap() },
         };
         self.say(ServerMessage::Bound { tunnel, address }).await;
@@ -116,7 +116,11 @@ impl Session {
 }
 
 pub(crate) fn http(name: &str) -> PublicAddress {
-    PublicAddress::Http { url: format!("http://{name}.fake"), subdomain: name.into() }
+    PublicAddress::Http {
+        url: format!("http://{name}.fake"),
+        host: format!("{name}.fake"),
+        subdomain: Some(name.into()),
+    }
 }
 
 pub(crate) fn header(tunnel: TunnelId) -> StreamHeader {

@@ -77,7 +77,11 @@ impl World {
     /// A tunnel at `host`, and its client.
     pub(super) fn tunnel(&mut self, host: &str) -> Client {
         let (target, make) = self.session();
-        let address = PublicAddress::Http { url: format!("http://{host}"), subdomain: "a".into() };
+        let address = PublicAddress::Http {
+            url: format!("http://{host}"),
+            host: host.to_owned(),
+            subdomain: Some("a".into()),
+        };
         let hold = self.shared.config.timeouts.hold;
         let limits =
             EndpointLimits { visitors: 100, parked: 100, parked_in_all: (Arc::default(), 100), hold };
@@ -118,8 +122,13 @@ impl World {
             }
         });
         let lane = session.add_lane(ours.opener, ours.activity).unwrap();
-        let target =
-            Target { session, tunnel: TunnelId(7), upstream: "localhost:3000".into(), report_requests: true };
+        let target = Target {
+            session,
+            tunnel: TunnelId(7),
+            upstream: "localhost:3000".into(),
+            report_requests: true,
+            policies: Arc::default(),
+        };
         let incoming = theirs.incoming;
         let make = {
             let target = target.clone();
