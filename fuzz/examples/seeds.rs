@@ -9,6 +9,7 @@ use tunnel_protocol::bind::{HostSpec, PortSpec, PublicAddress};
 use tunnel_protocol::control::RequestReport;
 use tunnel_protocol::datagram::{DATAGRAM_MAX, Frame};
 use tunnel_protocol::login::{Attach, Credential};
+use tunnel_protocol::proxy::{self, ProxyVersion};
 use tunnel_protocol::{
     BindSpec, Challenge, ClientMessage, Code, Hello, InstanceId, LoginReply, Policy, Refusal, RequestId,
     Secret, ServerMessage, SessionId, StreamHeader, StreamKind, StreamReply, Token, TunnelId, Version,
@@ -25,6 +26,7 @@ fn main() -> io::Result<()> {
     chunked_body()?;
     client_hello()?;
     http_head()?;
+    proxy_header()?;
     mux_frames()
 }
 
@@ -297,6 +299,24 @@ const SYN: u8 = 1;
 const ACK: u8 = 2;
 const FIN: u8 = 4;
 const RST: u8 = 8;
+
+fn proxy_header() -> io::Result<()> {
+    let v4 = ("192.0.2.1:4000".parse().ok(), "198.51.100.7:443".parse().ok());
+    let v6 = ("[2001:db8::1]:4000".parse().ok(), "[2001:db8::2]:443".parse().ok());
+    for (name, version) in [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)] {
+        write("proxy_header", &format!("{name}-v4"), proxy::write(version, v4.0, v4.1))?;
+        write("proxy_header", &format!("{name}-v6"), proxy::write(version, v6.0, v6.1))?;
+        write("proxy_header", &format!("{name}-own"), proxy::write(version, None, None))?;
+    }
+    let v2 = proxy::write(ProxyVersion::V2, v4.0, v4.1);
+    let mut tlv = v2.to_vec();
+    tlv[15] += 6;
+    tlv.extend([0x04, 0, 3, b'a', b'b', b'c']);
+    write("proxy_header", "v2-tlv-and-more", [&tlv[..], b"GET / HTTP/1.1\r\n"].concat())?;
+    write("proxy_header", "v1-and-more", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n")?;
+    write("proxy_header", "v1-endless", "PROXY UNKNOWN ".to_owned() + &"x".repeat(200))?;
+    write("proxy_header", "none", "GET / HTTP/1.1\r\n\r\n")
+}
 
 fn mux_frames() -> io::Result<()> {
     let frame = |kind, flags, stream: u32, length: u32| {

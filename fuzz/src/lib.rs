@@ -23,6 +23,7 @@ pub mod host_name;
 pub mod chunked_body;
 pub mod client_hello;
 pub mod http_head;
+pub mod proxy_header;
 
 mod lane;
 pub mod mux_bodies;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("chunked_body", chunked_body::check),
     ("client_hello", client_hello::check),
     ("http_head", http_head::check),
+    ("proxy_header", proxy_header::check),
     ("mux_bodies", mux_bodies::check),
     ("mux_frames", mux_frames::check),
 ];

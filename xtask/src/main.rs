@@ -35,11 +35,15 @@ enum Chore {
     /// The service behind the tunnels of `bench`, which starts it.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
-    BenchUpstream,
+    BenchUpstream(bench::upstream::Arguments),
     /// Ends the processes of a `bench` that was killed; `bench` starts it.
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     BenchKeeper,
+    /// The link between the two hosts of `bench --wan`, which starts it.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    BenchLink(bench::wan::LinkArguments),
 }
 
 /// Each chore prints what it found and returns whether all is well; an error means that it couldn't find out.
@@ -52,9 +56,11 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Chore::Bench(arguments) => bench::run(&arguments),
         #[cfg(target_os = "linux")]
-        Chore::BenchUpstream => bench::upstream::run(),
+        Chore::BenchUpstream(arguments) => bench::upstream::run(&arguments),
         #[cfg(target_os = "linux")]
         Chore::BenchKeeper => bench::keeper::run(),
+        #[cfg(target_os = "linux")]
+        Chore::BenchLink(arguments) => bench::wan::carry(&arguments),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

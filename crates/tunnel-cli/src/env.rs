@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use clap::Command;
+use clap::{Arg, ArgAction, Command};
 
 use crate::args::SecretText;
 
@@ -28,6 +28,21 @@ const VARIABLES: &[(&str, &str)] = &[
     ("local", "TUNNEL_LOCAL"),
     ("subdomain", "TUNNEL_SUBDOMAIN"),
     ("remote-port", "TUNNEL_REMOTE_PORT"),
+    ("path", "TUNNEL_PATH"),
+    ("pool", "TUNNEL_POOL"),
+    ("upstream-protocol", "TUNNEL_UPSTREAM_PROTOCOL"),
+    ("allow-cidr", "TUNNEL_ALLOW_CIDR"),
+    ("deny-cidr", "TUNNEL_DENY_CIDR"),
+    ("rate-limit", "TUNNEL_RATE_LIMIT"),
+    ("bandwidth", "TUNNEL_BANDWIDTH"),
+    ("expire", "TUNNEL_EXPIRE"),
+    ("proxy-protocol", "TUNNEL_PROXY_PROTOCOL"),
+    ("basic-auth", "TUNNEL_BASIC_AUTH"),
+    ("basic-auth-file", "TUNNEL_BASIC_AUTH_FILE"),
+    ("host-header", "TUNNEL_HOST_HEADER"),
+    ("request-header", "TUNNEL_REQUEST_HEADER"),
+    ("response-header", "TUNNEL_RESPONSE_HEADER"),
+    ("compress", "TUNNEL_COMPRESS"),
     ("output", "TUNNEL_OUTPUT"),
     ("verbose", "TUNNEL_VERBOSE"),
     ("state-dir", "TUNNEL_STATE_DIR"),
@@ -39,10 +54,15 @@ const VARIABLES: &[(&str, &str)] = &[
     ("domain", "TUNNEL_DOMAIN"),
     ("control-port", "TUNNEL_CONTROL_PORT"),
     ("public-port", "TUNNEL_PUBLIC_PORT"),
+    ("https-port", "TUNNEL_HTTPS_PORT"),
+    ("cert", "TUNNEL_CERT"),
+    ("key", "TUNNEL_KEY"),
+    ("redirect-https", "TUNNEL_REDIRECT_HTTPS"),
     ("bind", "TUNNEL_BIND"),
     ("tcp-ports", "TUNNEL_TCP_PORTS"),
     ("udp-ports", "TUNNEL_UDP_PORTS"),
     ("udp-idle", "TUNNEL_UDP_IDLE"),
+    ("udp-answer-ratio", "TUNNEL_UDP_ANSWER_RATIO"),
     ("data-dir", "TUNNEL_DATA_DIR"),
     ("hold", "TUNNEL_HOLD"),
     ("lease", "TUNNEL_LEASE"),
@@ -51,8 +71,11 @@ const VARIABLES: &[(&str, &str)] = &[
     ("control-cert", "TUNNEL_CONTROL_CERT"),
     ("control-key", "TUNNEL_CONTROL_KEY"),
     ("public-url-port", "TUNNEL_PUBLIC_URL_PORT"),
+    ("https-url-port", "TUNNEL_HTTPS_URL_PORT"),
     ("trusted-proxy", "TUNNEL_TRUSTED_PROXY"),
+    ("accept-proxy-protocol", "TUNNEL_ACCEPT_PROXY_PROTOCOL"),
     ("max-visitors", "TUNNEL_MAX_VISITORS"),
+    ("max-connections-per-address", "TUNNEL_MAX_CONNECTIONS_PER_ADDRESS"),
     // The demo.
     ("dir", "TUNNEL_DIR"),
 ];
@@ -83,7 +106,7 @@ impl SystemProxy {
 /// Gives every flag of `command` and its subcommands its variable.
 pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command {
     let command = command.mut_args(|arg| {
-        let variable = VARIABLES.iter().find(|(flag, _)| arg.get_long() == Some(flag));
+        let variable = VARIABLES.iter().find(|(flag, _)| arg.get_long() == Some(flag) && !is_right(&arg));
         match variable {
             Some((_, name)) if environment(name).is_none_or(|value| !value.is_empty()) => {
                 // The help names the variable and keeps what it holds, which may be a token, to itself.
@@ -93,6 +116,13 @@ pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command 
         }
     });
     command.mut_subcommands(|command| attach(command, environment))
+}
+
+/// Whether a flag gives or takes a token's rights. Those have no variables: the server's `TUNNEL_DOMAIN` would be a
+/// grant by accident.
+fn is_right(arg: &Arg) -> bool {
+    let names = ["subdomain", "domain", "remove-subdomain", "remove-domain"];
+    matches!(arg.get_action(), ArgAction::Append) && arg.get_long().is_some_and(|long| names.contains(&long))
 }
 
 #[cfg(test)]
@@ -105,7 +135,7 @@ mod tests {
     use crate::args::Invocation;
 
     fn flags(command: &Command, found: &mut BTreeSet<String>) {
-        let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+        let longs = command.get_arguments().filter(|arg| !is_right(arg)).filter_map(Arg::get_long);
         found.extend(longs.filter(|long| !["help", "version"].contains(long)).map(str::to_owned));
         command.get_subcommands().for_each(|command| flags(command, found));
     }
@@ -132,5 +162,16 @@ mod tests {
         assert!(has_env(&|_| None));
         assert!(has_env(&|_| Some("5s".into())));
         assert!(!has_env(&|_| Some(OsString::new())));
+    }
+
+    #[test]
+    fn a_tokens_rights_have_no_variables() {
+        let command = attach(Invocation::command(), &|_| None);
+        let token = command.find_subcommand("token").unwrap();
+        for name in ["create", "edit"] {
+            let mut arguments = token.find_subcommand(name).unwrap().get_arguments();
+            assert!(arguments.all(|arg| arg.get_env().is_none_or(|name| name == "TUNNEL_LOG")), "{name}");
+        }
+        assert!(token.get_arguments().any(|arg| arg.get_env().is_some_and(|name| name == "TUNNEL_DATA_DIR")));
     }
 }

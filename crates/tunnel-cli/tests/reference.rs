@@ -38,7 +38,10 @@ fn walk(command: &Command, path: &str, check: &mut dyn FnMut(&str, &Command)) {
 
 fn check_flag(flag: &str, arg: &Arg, missing: &mut Vec<String>) {
     let Some(row) = row(&format!("--{flag}")) else { return missing.push(format!("--{flag}")) };
-    let mut expected = vec![format!("`TUNNEL_{}`", flag.to_uppercase().replace('-', "_"))];
+    // A token's rights have no variables.
+    let has_variable = !flag.starts_with("remove-");
+    let variable = || format!("`TUNNEL_{}`", flag.to_uppercase().replace('-', "_"));
+    let mut expected: Vec<String> = has_variable.then(variable).into_iter().collect();
     if arg.get_action().takes_values() {
         expected.extend(arg.get_value_names().into_iter().flatten().map(|name| format!("--{flag} {name}")));
         expected.extend(

@@ -9,7 +9,7 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    Builder, ClientError, ConnectError, Events, HttpTunnel, Phase, Status, TcpTunnel, UdpTunnel,
+    Builder, ClientError, ConnectError, Events, HttpTunnel, Phase, Status, TcpTunnel, TlsTunnel, UdpTunnel,
     session::supervisor,
     shared::{Shared, Wish},
     status::TunnelStatus,
@@ -46,6 +46,11 @@ impl Client {
     /// A TCP tunnel, to be given a port and published.
     pub fn tcp(&self) -> TcpTunnel {
         TcpTunnel::new(Arc::clone(&self.shared.table), self.shared.settings.limits.backlog)
+    }
+
+    /// A TLS tunnel, to be named and published: the visitors' TLS ends at its upstream.
+    pub fn tls(&self) -> TlsTunnel {
+        TlsTunnel::new(Arc::clone(&self.shared.table), self.shared.settings.limits.backlog)
     }
 
     /// A UDP tunnel, to be given a port and published.

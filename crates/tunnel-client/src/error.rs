@@ -139,6 +139,14 @@ pub enum UpstreamError {
     /// Something that takes no datagrams.
     #[error("only a port or `host:port` takes datagrams; write `27015` or `localhost:27015`")]
     NotForUdp,
+    /// It can't speak the protocol that it is said to speak.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// A PROXY header, where there is no connection that it could come first on.
+    #[error(
+        "the PROXY protocol needs a connection to the local service: it isn't for UDP, directories and listeners"
+    )]
+    NoProxyProtocol,
     /// A directory that isn't there or can't be read.
     #[error("cannot show {}: {}", .0.display(), .1)]
     Directory(PathBuf, io::ErrorKind),

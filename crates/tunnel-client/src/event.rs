@@ -65,7 +65,7 @@ pub enum Event {
         /// How many it has now.
         lanes: u32,
     },
-    /// The session has lost a lane that was not its first.
+    /// The session has a further lane less: it was lost, or the server had no use for it.
     LaneLost {
         /// How many it has now.
         lanes: u32,
@@ -82,6 +82,13 @@ pub enum Event {
     },
     /// A visitor's request was answered (only with [`Builder::report_requests`](crate::Builder::report_requests)).
     Request(RequestReport),
+    /// The upstream answers visitors with an error of which the server knows the cause and the cure.
+    Hint {
+        /// The tunnel they came through.
+        tunnel: TunnelId,
+        /// Both, in one line.
+        message: String,
+    },
     /// A visitor came, and the upstream was not there.
     UpstreamFailed {
         /// The tunnel the visitor came through.

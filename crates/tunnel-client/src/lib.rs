@@ -45,6 +45,7 @@ mod tunnel;
 mod session;
 
 mod forward;
+mod policies;
 
 mod shared;
 mod text;
@@ -59,16 +60,19 @@ pub use client::Client;
 pub use config::{Limits, Timeouts};
 pub use error::{BindError, ClientError, ConnectError, LoginError, TunnelEnd, UpstreamError};
 pub use event::{Event, Events};
-pub use forward::Upstream;
+pub use forward::{Upstream, UpstreamProtocol};
+pub use policies::{HostHeader, POLICIES_MAX, Policies, PolicyError, ProxyProtocol};
 pub use status::{Phase, SessionStatus, Status, TunnelStatus};
 #[cfg(feature = "axum")]
 pub use tunnel::Visitor;
-pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, Tunnel, TunnelState, UdpTunnel};
+pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, TlsTunnel, Tunnel, TunnelState, UdpTunnel};
 
 // What a program needs to describe a client, so that it can depend on this crate alone.
 pub use tunnel_io::BoxedIo;
 pub use tunnel_protocol::{
-    Code, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TunnelId, bind::PublicAddress,
+    Code, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TunnelId,
+    bind::PublicAddress,
     control::RequestReport,
+    policy::{FieldEdit, FieldError},
 };
 pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Proxy, Trust, UpstreamTrust};

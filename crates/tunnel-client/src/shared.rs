@@ -75,7 +75,7 @@ pub(crate) enum Wish {
 impl Shared {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            table: Arc::new(Table::new(settings.limits.max_tunnels)),
+            table: Arc::new(Table::new(settings.limits.max_tunnels).of(settings.token.as_ref())),
             visitors: Arc::new(Semaphore::new(settings.limits.max_visitors)),
             settings,
             traffic: Meter::new(),

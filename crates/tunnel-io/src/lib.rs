@@ -19,18 +19,20 @@
 //! thread, and written before the poll returns. Ten thousand silent visitors cost ten thousand
 //! small futures and nothing else.
 //!
-//! Deadlines are the caller's: nothing in this crate looks at a clock.
+//! Deadlines are the caller's: nothing in this crate looks at a clock but [`pace`], whose business it is.
 
 pub mod scratch;
 
 pub mod boxed;
 pub mod meter;
+pub mod pace;
 pub mod peek;
 pub mod prefixed;
 pub mod relay;
 
 pub use boxed::{BoxedIo, Io};
 pub use meter::Meter;
+pub use pace::{Bucket, Pace, Paced};
 pub use peek::{PeekError, peek_until};
 pub use prefixed::Prefixed;
 pub use relay::{Operation, Relay, RelayError, RelayOptions, Relayed, Side, relay};

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::yamux::{self, Permit, Shared, Stream, Withdraw};
 use crate::{Config, LaneError, OpenError};
@@ -23,7 +25,7 @@ pub struct Lane {
     pub incoming: Incoming,
     /// Must be polled for anything to move.
     pub driver: Driver,
-    /// Bytes moved so far.
+    /// What its socket did so far.
     pub activity: Activity,
 }
 
@@ -104,6 +106,15 @@ impl Opener {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.requests.is_closed()
+    }
+
+    /// Ends the lane in good order: no stream is opened any more, what was written is sent, then GoAway with code
+    /// 0 and the end of the socket. Both ends' [`Driver`]s resolve with `Ok`; nobody waits here.
+    ///
+    /// Streams that still live are lost with it, so this is for a lane that carries none. A peer that doesn't read
+    /// or doesn't hang up is waited for 5 s.
+    pub fn close(&self) {
+        self.shared.requests.end();
     }
 }
 
@@ -194,18 +205,39 @@ impl fmt::Debug for Driver {
     }
 }
 
-/// Bytes a lane's socket has moved: a lane whose numbers stand still while it should be answering
-/// is dead, whatever its socket says. Clones share the counters.
-#[derive(Debug, Clone, Default)]
+/// What a lane's socket has done: a lane that reads nothing while it should be answering is dead, whatever its
+/// socket says, and one that moves bulk is no place for a small request. Clones share the counters; none takes a
+/// lock.
+#[derive(Debug, Clone)]
 pub struct Activity(Arc<Counters>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
+    began: Instant,
     read: AtomicU64,
     written: AtomicU64,
+    bulk: AtomicU64,
+    /// When bytes were last read, in microseconds since `began`.
+    read_at: AtomicU64,
+    /// Since when the socket has refused bytes, likewise; [`FLOWING`] while it takes them.
+    blocked_at: AtomicU64,
 }
 
+/// No lane lives that many microseconds.
+const FLOWING: u64 = u64::MAX;
+
 impl Activity {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Counters {
+            began: Instant::now(),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            bulk: AtomicU64::new(0),
+            read_at: AtomicU64::new(0),
+            blocked_at: AtomicU64::new(FLOWING),
+        }))
+    }
+
     /// Bytes read from the socket since the lane began.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
@@ -218,11 +250,52 @@ impl Activity {
         self.0.written.load(Ordering::Relaxed)
     }
 
+    /// When bytes were last read, or the lane began; to the microsecond.
+    #[must_use]
+    pub fn last_read(&self) -> Instant {
+        self.0.began + Duration::from_micros(self.0.read_at.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that single streams moved beyond their first 128 KiB or more, either way: the credit that either end
+    /// has renewed. Small exchanges never count, however many there are.
+    #[must_use]
+    pub fn bulk_bytes(&self) -> u64 {
+        self.0.bulk.load(Ordering::Relaxed)
+    }
+
+    /// For how long the socket has taken nothing while bytes wait for it; zero while it does.
+    #[must_use]
+    pub fn blocked_for(&self) -> Duration {
+        match self.0.blocked_at.load(Ordering::Relaxed) {
+            FLOWING => Duration::ZERO,
+            since => self.0.began.elapsed().saturating_sub(Duration::from_micros(since)),
+        }
+    }
+
     pub(crate) fn add_read(&self, bytes: usize) {
         self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.read_at.store(self.now(), Ordering::Relaxed);
     }
 
     pub(crate) fn add_written(&self, bytes: usize) {
         self.0.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.0.blocked_at.load(Ordering::Relaxed) != FLOWING {
+            self.0.blocked_at.store(FLOWING, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn add_bulk(&self, credit: u32) {
+        self.0.bulk.fetch_add(credit.into(), Ordering::Relaxed);
+    }
+
+    /// The socket refused bytes.
+    pub(crate) fn set_blocked(&self) {
+        if self.0.blocked_at.load(Ordering::Relaxed) == FLOWING {
+            self.0.blocked_at.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(FLOWING - 1)
     }
 }

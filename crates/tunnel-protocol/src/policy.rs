@@ -7,7 +7,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proof;
+use crate::{TokenHash, proof};
+
+pub use crate::field::{FIELD_MAX, FieldEdit, FieldError};
 
 /// One policy. A list may hold several of one kind where that makes sense; each says how they add up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub enum Policy {
     HostHeader {
         /// The host, with a port if need be: `localhost:3000`.
         host: String,
+        /// Whether the upstream speaks TLS, so that it knows itself by an `https://` address.
+        #[serde(default, skip_serializing_if = "is_false")]
+        https: bool,
     },
     /// A field of every request to the upstream, in the order of the list.
     RequestHeader(FieldEdit),
@@ -72,12 +77,24 @@ pub struct BasicLogin {
     pub mac: String,
 }
 
+/// Keeps salts from ever meaning anything in another context.
+const CONTEXT: &[u8] = b"tunnel basic login salt 1";
+
 impl BasicLogin {
     /// Of a user and password, and a salt of 16 random bytes.
     pub fn new(user_and_password: &str, salt: [u8; 16]) -> Self {
         let salt = data_encoding::HEXLOWER.encode(&salt);
         let mac = data_encoding::HEXLOWER.encode(&proof::mac(salt.as_bytes(), user_and_password.as_bytes()));
         Self { salt, mac }
+    }
+
+    /// Of a user and password as a client with this token tells it: all clients of one token tell it in the same
+    /// words, so that a pool of them can be seen to ask for the same.
+    pub fn by_owner(user_and_password: &str, token: Option<&TokenHash>) -> Self {
+        let key: &[u8] = token.map_or(&[], |token| token.as_bytes());
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&proof::mac(key, &[CONTEXT, user_and_password.as_bytes()].concat())[..16]);
+        Self::new(user_and_password, salt)
     }
 
     /// Whether it is of this user and password, in a time that doesn't depend on how much of it is right.
@@ -94,14 +111,9 @@ impl fmt::Debug for BasicLogin {
     }
 }
 
-/// What becomes of a header field.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FieldEdit {
-    /// Its name.
-    pub name: String,
-    /// What it is set to, whatever it was before; `None` removes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[cfg(test)]
@@ -116,6 +128,12 @@ mod tests {
         assert!(!login.matches(b"ann:s3cre"));
         assert!(!login.matches(b""));
         assert_ne!(login, BasicLogin::new("ann:s3cret", [8; 16]));
+        let token = crate::Token::new([1; 32], None).hash();
+        let owned = BasicLogin::by_owner("ann:s3cret", Some(&token));
+        assert!(owned.matches(b"ann:s3cret"));
+        assert_eq!(owned, BasicLogin::by_owner("ann:s3cret", Some(&token)));
+        assert_ne!(owned.salt, BasicLogin::by_owner("ann:s3cret", None).salt);
+        assert_ne!(owned.salt, BasicLogin::by_owner("bo:s3cret", Some(&token)).salt);
         assert_eq!(format!("{login:?}"), "BasicLogin(…)");
         let broken = BasicLogin { salt: String::new(), mac: "no hex".into() };
         assert!(!broken.matches(b""));

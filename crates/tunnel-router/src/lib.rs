@@ -12,6 +12,8 @@
 
 pub mod hostname;
 pub mod label;
+pub mod label_pattern;
+pub mod path;
 pub mod pattern;
 pub mod table;
 
@@ -19,6 +21,8 @@ pub mod sniff;
 
 pub use hostname::{Hostname, HostnameError};
 pub use label::{Label, LabelError};
+pub use label_pattern::{LabelPattern, LabelPatternError};
+pub use path::{PathError, PathPrefix};
 pub use pattern::{HostPattern, PatternError};
 pub use sniff::Sniff;
 pub use sniff::chunked::{ChunkError, ChunkedBody, Progress};

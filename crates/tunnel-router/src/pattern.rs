@@ -1,4 +1,4 @@
-//! What a tunnel may claim: one name, or everything below a name.
+//! What a tunnel may claim: one name, or every name right below one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,8 @@ use crate::hostname::{Hostname, HostnameError};
 pub enum HostPattern {
     /// This name only.
     Exact(Hostname),
-    /// Every name below this one, at any depth, and never the name itself.
-    ///
-    /// Deeper than a certificate's wildcard, which covers one label (RFC 6125 §6.4.3).
+    /// Every name one label below this one, and never the name itself: what a certificate's wildcard covers
+    /// (RFC 6125 §6.4.3), so that a wildcard's names can all be served over HTTPS.
     Wildcard(Hostname),
 }
 
@@ -47,7 +46,7 @@ impl HostPattern {
         match self {
             Self::Exact(name) => name == host,
             Self::Wildcard(base) => {
-                host.as_str().strip_suffix(base.as_str()).is_some_and(|front| front.ends_with('.'))
+                host.as_str().split_once('.').is_some_and(|(_, parent)| parent == base.as_str())
             }
         }
     }
@@ -81,7 +80,7 @@ mod tests {
             ("app.example.com", "x.app.example.com", false),
             ("app.example.com", "example.com", false),
             ("*.Example.com", "a.example.com", true),
-            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "a.b.example.com", false),
             ("*.example.com", "example.com", false),
             ("*.example.com", "notexample.com", false),
             ("*.example.com", "a.example.com.evil.test", false),

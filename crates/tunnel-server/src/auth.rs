@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use tunnel_protocol::{InstanceId, Secret, TokenHash, TokenId, login::Credential, proof};
 
+use crate::rights::Rights;
+
 /// Whom a token stands for. Names and ports are leased to identities, never to connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -33,9 +35,10 @@ pub trait Authenticator: Send + Sync + 'static {
     /// one.
     fn authenticate(&self, login: Login<'_>) -> Option<Identity>;
 
-    /// Whether an identity that was let in earlier may stay. Asked every second for each session, so that a
-    /// revoked token ends its sessions.
-    fn is_valid(&self, identity: &Identity) -> bool;
+    /// What an identity that was let in earlier may publish now; `None` if it may not even stay. Asked at every bind,
+    /// and every second for each session, so that a revoked token ends its sessions, and a right that was taken away
+    /// the tunnels that need it.
+    fn rights(&self, identity: &Identity) -> Option<Arc<Rights>>;
 }
 
 /// One token as a server stores it.
@@ -47,6 +50,8 @@ pub struct StoredToken {
     pub name: Arc<str>,
     /// The hash of the secret part.
     pub hash: TokenHash,
+    /// What it may publish.
+    pub rights: Arc<Rights>,
 }
 
 impl fmt::Debug for StoredToken {
@@ -100,12 +105,15 @@ impl Authenticator for TokenList {
         check(self.0.iter().find(|token| Some(token.id) == id), login)
     }
 
-    fn is_valid(&self, identity: &Identity) -> bool {
-        self.0.iter().any(|token| token.id == identity.token)
+    fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
+        self.0.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
     }
 }
 
 /// Lets everyone in as one identity: for demos on loopback, and nothing else.
+///
+/// It may publish every domain, as there is nobody else whose domain that could be, but none of the reserved names:
+/// those are the operator's also where everyone is welcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowAll;
 
@@ -114,8 +122,8 @@ impl Authenticator for AllowAll {
         Some(Identity { token: TokenId([0; 8]), name: "anyone".into() })
     }
 
-    fn is_valid(&self, _identity: &Identity) -> bool {
-        true
+    fn rights(&self, _identity: &Identity) -> Option<Arc<Rights>> {
+        Some(Arc::new(Rights { any_domain: true, ..Rights::default() }))
     }
 }
 
@@ -128,7 +136,12 @@ mod tests {
     #[test]
     fn a_token_is_taken_in_the_form_that_fits_the_connection_and_in_no_other() {
         let token = Token::new([7; 32], None);
-        let list = TokenList(vec![StoredToken { id: token.id(), name: "ci".into(), hash: token.hash() }]);
+        let list = TokenList(vec![StoredToken {
+            id: token.id(),
+            name: "ci".into(),
+            hash: token.hash(),
+            rights: Arc::default(),
+        }]);
         let instance = InstanceId([1; 16]);
         let nonce = [3; 32];
         let bare = Credential::Token { id: token.id(), secret: token.secret().clone() };

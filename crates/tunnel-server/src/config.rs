@@ -14,6 +14,10 @@ pub struct Config {
     /// The port in public web addresses. `None` (the default): that of the first public listener. Set it when
     /// visitors come through something that forwards another port.
     pub public_port: Option<u16>,
+    /// The port in public `https://` and `tls://` addresses. `None` (the default): that of the first https listener.
+    pub public_https_port: Option<u16>,
+    /// Whether the web listeners send every request on to the https port. Default: no, they serve it.
+    pub redirect_https: bool,
     /// Where ports for TCP and UDP tunnels are opened. Default: all addresses.
     pub bind: IpAddr,
     /// The ports clients may ask for or be given. `None` (the default): no TCP tunnels.
@@ -22,6 +26,9 @@ pub struct Config {
     pub udp_ports: Option<RangeInclusive<u16>>,
     /// Networks whose `X-Forwarded-*` headers are believed and added to. Default: none, they are replaced.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks of load balancers whose connections to web ports and TCP tunnels must begin with a PROXY header (version
+    /// 1 or 2, within 10 s), which says who the visitor is. Default: none, and from others none is taken.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// How much of everything.
     pub limits: Limits,
     /// How long for everything.
@@ -68,6 +75,9 @@ pub struct Limits {
     /// Visitor connections, web and TCP, in all. Default 20,000. Keep it below the limit on open files by what
     /// control connections need, so that visitors can't lock clients out.
     pub connections: usize,
+    /// Visitor connections from one address (IPv6: from one /64). Default 1,000. Those of `trusted_proxies` and of
+    /// loopback aren't counted, and those of `proxy_protocol_from` as whose they say they are.
+    pub connections_per_address: usize,
 }
 
 /// How long a server waits.
@@ -80,6 +90,9 @@ pub struct Timeouts {
     pub heartbeat: Duration,
     /// For a sign of life of a client. Default 15 s; at least two heartbeats.
     pub dead_after: Duration,
+    /// How long a further lane is kept that is of no use. Default 60 s: a page's next request, or a download's next
+    /// part, finds it still there.
+    pub lane_idle: Duration,
     /// How long visitors wait for an absent client. Default 10 s; zero answers them at once.
     pub hold: Duration,
     /// How long the name of a lost client is kept for its owner. Default 60 s.
@@ -90,6 +103,8 @@ pub struct Timeouts {
     pub udp_idle: Duration,
     /// For a request's head, from its first byte. Default 15 s.
     pub head: Duration,
+    /// For a visitor's `ClientHello` and TLS handshake together. Default 10 s.
+    pub handshake: Duration,
     /// Between requests on a kept-alive connection. Default 75 s.
     pub idle: Duration,
     /// Without progress on a body, either way, because of the visitor. Default 60 s.
@@ -109,10 +124,13 @@ impl Config {
         Self {
             domain,
             public_port: None,
+            public_https_port: None,
+            redirect_https: false,
             bind: IpAddr::from([0, 0, 0, 0]),
             tcp_ports: None,
             udp_ports: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -149,6 +167,7 @@ impl Config {
             ("udp_flows_per_tunnel", limits.udp_flows_per_tunnel),
             ("udp_flows_per_address", limits.udp_flows_per_address),
             ("connections", limits.connections),
+            ("connections_per_address", limits.connections_per_address),
         ] {
             if value == 0 {
                 return Err(ConfigError(format!("the limit `{name}` must be at least 1")));
@@ -177,6 +196,7 @@ impl Default for Limits {
             udp_flows_per_address: 64,
             udp_answer_ratio: None,
             connections: 20_000,
+            connections_per_address: 1_000,
         }
     }
 }
@@ -187,11 +207,13 @@ impl Default for Timeouts {
             login: tunnel_protocol::limits::LOGIN_DEADLINE,
             heartbeat: tunnel_protocol::limits::HEARTBEAT_INTERVAL,
             dead_after: tunnel_protocol::limits::HEARTBEAT_DEADLINE,
+            lane_idle: Duration::from_secs(60),
             hold: Duration::from_secs(10),
             lease: Duration::from_secs(60),
             quarantine: Duration::from_secs(60),
             udp_idle: Duration::from_secs(60),
             head: Duration::from_secs(15),
+            handshake: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(60),
             grace: Duration::from_secs(30),

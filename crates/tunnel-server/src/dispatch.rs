@@ -1,16 +1,18 @@
 //! From an endpoint to a stream: the one way a visitor gets to a client.
 //!
-//! Waits for an absent client within the endpoint's bounds, picks the least loaded lane, opens a stream on it and
-//! writes the header. The answer to "is the upstream there" comes back on the stream itself
+//! Waits for an absent client within the endpoint's bounds, picks the least busy of several clients and its least
+//! loaded lane, opens a stream on it and writes the header. The answer to "is the upstream there" comes back on the stream itself
 //! ([`VisitorStream`](crate::stream::VisitorStream)).
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::io::AsyncWriteExt;
+use tunnel_io::Pace;
 use tunnel_protocol::{Code, RequestId, StreamHeader, StreamKind};
 
 use crate::{
-    endpoint::{Absent, Endpoint},
+    endpoint::{Absent, Endpoint, Serving, Target},
+    policy::{Denied, Policies},
     session::OpenStreamError,
     stream::{StreamRefused, VisitorStream},
 };
@@ -43,6 +45,12 @@ pub(crate) enum DispatchError {
     /// The tunnel, its session or the server carries as many visitors as it may.
     #[error("no room for another visitor")]
     Full,
+    /// The tunnel doesn't let the visitor in.
+    #[error(transparent)]
+    Denied(Denied),
+    /// Whoever serves the endpoint now has other policies than those the visitor was checked with.
+    #[error("the tunnel's policies changed while the visitor waited")]
+    PoliciesChanged,
     /// The lane or the session died while the stream was in use; nobody knows how far the exchange got.
     #[error("the connection to the client was lost")]
     LaneLost,
@@ -59,7 +67,10 @@ impl DispatchError {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Absent(Absent::Gone) => Code::TunnelNotFound,
-            Self::Absent(Absent::Away | Absent::Crowded) | Self::LaneLost => Code::TunnelAway,
+            Self::Absent(Absent::Away | Absent::Crowded) | Self::LaneLost | Self::PoliciesChanged => {
+                Code::TunnelAway
+            }
+            Self::Denied(denied) => denied.code(),
             Self::Full => Code::TooManyVisitors,
             Self::Refused(code) => *code,
             Self::Broken(_) => Code::UpstreamBroken,
@@ -69,8 +80,13 @@ impl DispatchError {
 
 /// Opens a stream to the upstream behind `endpoint`.
 ///
+/// `checked` are the policies the visitor was let in by: what [`Endpoint::known_policies`] gave before. While a visitor
+/// waits, a client with others may have come to serve the endpoint; it is never given a visitor that it didn't let
+/// in. With `None` nobody was asked: for tunnels and tests that have no policies to ask.
+///
 /// # Errors
-/// [`DispatchError`]; nothing was sent to the upstream then.
+/// [`DispatchError`]; nothing was sent to the upstream then. After [`DispatchError::PoliciesChanged`] the caller asks
+/// for the policies again, checks the visitor again, and calls again.
 ///
 /// # Cancel safety
 /// Cancel safe: a stream that was opened is reset.
@@ -78,30 +94,122 @@ pub(crate) async fn open(
     endpoint: &Arc<Endpoint>,
     kind: StreamKind,
     visit: Visit,
+    checked: Option<&Arc<Policies>>,
 ) -> Result<VisitorStream, DispatchError> {
-    // A session can die between being picked and carrying the stream. Then the endpoint is about to change its
-    // state, and asking again waits at it; twice is enough, since each time a session must have died just now.
-    for _ in 0..3 {
-        let target = endpoint.wait_for_target().await.map_err(DispatchError::Absent)?;
-        let opened = tokio::time::timeout(OPEN_PATIENCE, target.session.open_stream()).await;
-        let mut stream = match opened {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(OpenStreamError::Full)) | Err(_) => return Err(DispatchError::Full),
-            Ok(Err(OpenStreamError::Ended)) => {
-                endpoint.wait_until_not(&target).await;
-                continue;
-            }
-        };
-        let Visit { request, visitor, local } = visit;
-        let header =
-            StreamHeader { kind, tunnel: target.tunnel, request, visitor: Some(visitor), local: Some(local) };
-        if stream.write_all(&header.encode()).await.is_err() {
-            // That lane died; the session may have others.
-            continue;
+    let mut search = Search::new(endpoint, checked, None);
+    loop {
+        let serving = search.next().await?;
+        let pace = search.pace(&serving).filter(|_| kind != StreamKind::Udp);
+        match open_on(&serving, kind, visit, pace).await {
+            Ok(stream) => return Ok(stream.held_by(serving)),
+            Err(missed) => search.missed(&serving, missed)?,
         }
-        return Ok(VisitorStream::new(stream, READY_PATIENCE));
     }
-    Err(DispatchError::LaneLost)
+}
+
+/// The search for somebody to serve a visitor, who may turn out to be gone.
+///
+/// A session can die between being picked and carrying the stream. Then the endpoint is about to change its state,
+/// and asking again waits at it; three times is enough, since each time a session must have died just now.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    checked: Option<&'a Arc<Policies>>,
+    /// Who couldn't serve the visitor.
+    avoid: Option<Arc<Target>>,
+    /// Whether `avoid` is as good as gone.
+    is_over: bool,
+    tries: u8,
+}
+
+/// Why one target didn't take a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// It carries as many as it can.
+    Full,
+    /// Its session is over.
+    Ended,
+    /// The lane died; the session may have others.
+    LaneLost,
+}
+
+impl<'a> Search<'a> {
+    /// A search that takes `avoid` only if there is nobody else.
+    pub(crate) fn new(
+        endpoint: &'a Arc<Endpoint>,
+        checked: Option<&'a Arc<Policies>>,
+        avoid: Option<Arc<Target>>,
+    ) -> Self {
+        Self { endpoint, checked, avoid, is_over: false, tries: 3 }
+    }
+
+    /// Who shall serve the visitor.
+    ///
+    /// # Errors
+    /// As [`open`]'s.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Serving, DispatchError> {
+        if self.tries == 0 {
+            return Err(DispatchError::LaneLost);
+        }
+        self.tries -= 1;
+        if let Some(former) = &self.avoid
+            && self.is_over
+        {
+            self.endpoint.wait_until_not(former).await;
+        }
+        let serving = self.endpoint.serve(self.avoid.as_ref()).await.map_err(DispatchError::Absent)?;
+        if self.checked.is_some_and(|checked| !Arc::ptr_eq(checked, &serving.policies)) {
+            return Err(DispatchError::PoliciesChanged);
+        }
+        Ok(serving)
+    }
+
+    /// How fast the visitor's bytes may go.
+    pub(crate) fn pace(&self, serving: &Serving) -> Option<Arc<Pace>> {
+        self.endpoint.pace(&serving.policies)
+    }
+
+    /// Goes on after that one couldn't.
+    ///
+    /// # Errors
+    /// [`DispatchError::Full`] if it was full: where the least busy is full, all are.
+    pub(crate) fn missed(&mut self, serving: &Serving, missed: Missed) -> Result<(), DispatchError> {
+        if missed == Missed::Full {
+            return Err(DispatchError::Full);
+        }
+        self.is_over = missed == Missed::Ended;
+        self.avoid = Some(serving.target().clone());
+        Ok(())
+    }
+}
+
+/// Opens a stream to this target and no other, which keeps to `pace`.
+///
+/// # Errors
+/// [`Missed`]; nothing was sent to the upstream then.
+///
+/// # Cancel safety
+/// Cancel safe: a stream that was opened is reset.
+pub(crate) async fn open_on(
+    target: &Target,
+    kind: StreamKind,
+    visit: Visit,
+    pace: Option<Arc<Pace>>,
+) -> Result<VisitorStream, Missed> {
+    let opened = tokio::time::timeout(OPEN_PATIENCE, target.session.open_stream()).await;
+    let mut stream = match opened {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(OpenStreamError::Full)) | Err(_) => return Err(Missed::Full),
+        Ok(Err(OpenStreamError::Ended)) => return Err(Missed::Ended),
+    };
+    let Visit { request, visitor, local } = visit;
+    let header =
+        StreamHeader { kind, tunnel: target.tunnel, request, visitor: Some(visitor), local: Some(local) };
+    stream.write_all(&header.encode()).await.map_err(|_dead| Missed::LaneLost)?;
+    Ok(VisitorStream::new(stream, pace, READY_PATIENCE))
 }
 
 impl From<&io::Error> for DispatchError {

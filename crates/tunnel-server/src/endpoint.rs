@@ -2,19 +2,23 @@
 //!
 //! An endpoint outlives sessions. While its client is away it stays in the routes and visitors wait at it; a
 //! returning client is attached to the same endpoint, and they go on. Only the registry attaches and detaches.
+//!
+//! Several clients may serve one endpoint. Each visitor is given to the one that has the fewest just then.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
+use tunnel_io::Pace;
 use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
-use crate::{auth::Identity, http::pool::Pool, policy::Policies, session::Session};
+pub(crate) use crate::target::{Serving, Target};
+use crate::{auth::Identity, policy::Policies};
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -23,11 +27,15 @@ pub(crate) struct Endpoint {
     pub(crate) address: PublicAddress,
     /// Who holds it: visitors that waited through an absence are only ever given to this identity.
     pub(crate) owner: Identity,
-    /// Idle HTTP streams to the upstream, shared by all visitors of this tunnel and by no other tunnel.
-    pub(crate) pool: Pool,
     state: watch::Sender<State>,
+    /// Those of who serves it, or did last.
+    policies: Mutex<Arc<Policies>>,
+    /// Counts choices, so that clients that are equally busy take turns.
+    turns: AtomicUsize,
     visitors: Arc<AtomicUsize>,
     parked: Arc<AtomicUsize>,
+    /// How fast the bytes of all visitors may go, whoever serves them: it outlives reconnects.
+    pace: Arc<Pace>,
     limits: EndpointLimits,
 }
 
@@ -47,8 +55,8 @@ pub(crate) struct EndpointLimits {
 /// Who serves an endpoint now.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
-    /// This session's tunnel does.
-    Live(Target),
+    /// These do; there is at least one.
+    Live(Vec<Arc<Target>>),
     /// Nobody, but its client may return. Visitors wait until `until`, and each at most for the hold time.
     Away {
         /// When waiting is over for all of them.
@@ -56,19 +64,6 @@ pub(crate) enum State {
     },
     /// Nobody, for good: the endpoint is out of the routes.
     Gone,
-}
-
-/// The session and the tunnel in it that serve an endpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) session: Arc<Session>,
-    pub(crate) tunnel: TunnelId,
-    /// Where the client forwards to, for error pages.
-    pub(crate) upstream: Arc<str>,
-    /// Whether the client wants request reports.
-    pub(crate) report_requests: bool,
-    /// What becomes of visitors on their way to it.
-    pub(crate) policies: Arc<Policies>,
 }
 
 /// Counts one visitor of an endpoint while it lives.
@@ -85,31 +80,35 @@ impl Endpoint {
         Arc::new(Self {
             address,
             owner,
-            pool: Pool::default(),
+            policies: Mutex::new(policies_of(&state).unwrap_or_default()),
             state: watch::Sender::new(state),
+            turns: AtomicUsize::new(0),
             visitors: Arc::default(),
             parked: Arc::default(),
+            pace: Arc::new(Pace::new(0)),
             limits,
         })
     }
 
-    /// Who serves this endpoint now.
-    pub(crate) fn state(&self) -> State {
-        self.state.borrow().clone()
+    /// Whether a client serves this endpoint now.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Live(_))
     }
 
-    /// The session that serves this endpoint now, if any.
-    pub(crate) fn target(&self) -> Option<Target> {
-        match &*self.state.borrow() {
-            State::Live(target) => Some(target.clone()),
-            State::Away { .. } | State::Gone => None,
-        }
-    }
-
-    /// Tells everyone who serves this endpoint from now on. Idle streams to the former client are given up.
+    /// Tells everyone who serves this endpoint from now on. Idle streams to clients that no longer do are given up.
     pub(crate) fn set_state(&self, state: State) {
-        self.state.send_replace(state);
-        self.pool.clear();
+        let staying = match &state {
+            State::Live(targets) => targets.clone(),
+            State::Away { .. } | State::Gone => Vec::new(),
+        };
+        // First, so that nobody is served who finds the former ones.
+        if let Some(policies) = policies_of(&state) {
+            *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
+        }
+        if let State::Live(former) = self.state.send_replace(state) {
+            let stays = |target: &Arc<Target>| staying.iter().any(|other| Arc::ptr_eq(other, target));
+            former.iter().filter(|target| !stays(target)).for_each(|target| target.pool.close());
+        }
     }
 
     /// Takes one of the endpoint's visitor places, or `None` when they are all taken.
@@ -117,23 +116,36 @@ impl Endpoint {
         VisitorPermit::take(&self.visitors, self.limits.visitors)
     }
 
+    /// How fast the bytes of all visitors may go together, as these policies have it; `None` for any speed.
+    pub(crate) fn pace(&self, policies: &Policies) -> Option<Arc<Pace>> {
+        self.pace.set(policies.bandwidth.unwrap_or(0));
+        policies.bandwidth.map(|_| self.pace.clone())
+    }
+
+    /// Whether a datagram of so many bytes may pass now, to or from a client, at the pace of all others. Counts it.
+    pub(crate) fn lets_through(&self, bytes: usize, to_client: bool) -> bool {
+        let bucket = if to_client { &self.pace.written } else { &self.pace.read };
+        bucket.try_take(bytes)
+    }
+
     /// How many visitors there are now.
     pub(crate) fn visitors(&self) -> usize {
         self.visitors.load(Ordering::Relaxed)
     }
 
-    /// Waits for a client to serve this endpoint: at once when one does, at most for the hold time otherwise.
+    /// Gives a visitor to the client that has the fewest: at once when there is one, and else waits for one, at most
+    /// for the hold time. `avoid` has just failed the visitor, and gets it only if nobody else is there.
     ///
     /// # Errors
     /// [`Absent`] says why there is none.
     ///
     /// # Cancel safety
     /// Cancel safe: a cancelled wait gives its place up.
-    pub(crate) async fn wait_for_target(&self) -> Result<Target, Absent> {
+    pub(crate) async fn serve(&self, avoid: Option<&Arc<Target>>) -> Result<Serving, Absent> {
         // The common case takes no permit and no subscription.
-        let until = match self.state() {
-            State::Live(target) => return Ok(target),
-            State::Away { until } => until.min(Instant::now() + self.limits.hold),
+        let until = match &*self.state.borrow() {
+            State::Live(targets) => return Ok(self.least_busy(targets, avoid)),
+            State::Away { until } => (*until).min(Instant::now() + self.limits.hold),
             State::Gone => return Err(Absent::Gone),
         };
         let _place = VisitorPermit::take(&self.parked, self.limits.parked).ok_or(Absent::Crowded)?;
@@ -143,7 +155,7 @@ impl Endpoint {
         let arrival = state.wait_for(|state| !matches!(state, State::Away { .. }));
         match tokio::time::timeout_at(until, arrival).await {
             Ok(Ok(state)) => match &*state {
-                State::Live(target) => Ok(target.clone()),
+                State::Live(targets) => Ok(self.least_busy(targets, avoid)),
                 State::Away { .. } | State::Gone => Err(Absent::Gone),
             },
             Ok(Err(_closed)) => Err(Absent::Gone),
@@ -151,28 +163,69 @@ impl Endpoint {
         }
     }
 
-    /// Waits until somebody other than `target` serves this endpoint, or nobody does: for who found out first that
-    /// `target`'s session has ended. Bounded, since a session that ended is detached at once.
+    /// What visitors must pass now: the policies of who serves the endpoint, or did last, so that nobody is let in
+    /// to wait who wouldn't be served; none at all if a server that was restarted has never heard of them. All
+    /// members of a pool have the same, and so has a client that returns and wants the same: then this is the same
+    /// `Arc`, with all that it has counted.
+    pub(crate) fn known_policies(&self) -> Arc<Policies> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until somebody other than `target` can serve this endpoint, or nobody does: for who found out first
+    /// that `target`'s session has ended. Bounded, since a session that ended is detached at once.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn wait_until_not(&self, target: &Target) {
         let mut state = self.state.subscribe();
         let changed = state.wait_for(|state| match state {
-            State::Live(now) => now.session.id != target.session.id,
+            State::Live(now) => now.iter().any(|now| now.session.id != target.session.id && now.can_serve()),
             State::Away { .. } | State::Gone => true,
         });
         let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
     }
 
-    /// Passes a report on to the client if it wants them. Never waits: a report that finds no room is counted and
-    /// dropped.
-    pub(crate) fn report(&self, report: impl FnOnce(TunnelId) -> RequestReport) {
-        if let State::Live(target) = &*self.state.borrow()
-            && target.report_requests
-        {
-            target.session.report(ServerMessage::Request(report(target.tunnel)));
+    /// Passes a report on to the client that served the visitor, or to any if none did, if it wants them; the first
+    /// one with a hint in any case. Never waits: a report that finds no room is counted and dropped.
+    pub(crate) fn report(
+        &self,
+        served: Option<&Target>,
+        has_hint: bool,
+        report: impl FnOnce(TunnelId) -> RequestReport,
+    ) {
+        let pass_on = |target: &Target| {
+            let is_news = has_hint && !target.hinted.swap(true, Ordering::Relaxed);
+            if target.report_requests || is_news {
+                target.session.report(ServerMessage::Request(report(target.tunnel)));
+            }
+        };
+        match (served, &*self.state.borrow()) {
+            (Some(target), _) => pass_on(target),
+            (None, State::Live(targets)) => pass_on(&targets[0]),
+            (None, State::Away { .. } | State::Gone) => {}
         }
+    }
+
+    fn least_busy(&self, targets: &[Arc<Target>], avoid: Option<&Arc<Target>>) -> Serving {
+        if let [only] = targets {
+            return Serving::new(only);
+        }
+        // Of those with equally few the first is taken, and each time another one comes first.
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed) % targets.len();
+        let (later, sooner) = targets.split_at(turn);
+        let best = sooner.iter().chain(later).min_by_key(|target| {
+            let is_avoided = avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, target));
+            (is_avoided, !target.can_serve(), target.visitors.load(Ordering::Relaxed))
+        });
+        Serving::new(best.expect("invariant: a live endpoint has a target"))
+    }
+}
+
+/// All clients of an endpoint have the same.
+fn policies_of(state: &State) -> Option<Arc<Policies>> {
+    match state {
+        State::Live(targets) => targets.first().map(|target| target.policies.clone()),
+        State::Away { .. } | State::Gone => None,
     }
 }
 

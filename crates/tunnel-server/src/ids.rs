@@ -1,12 +1,17 @@
 //! Random ids and secrets, from the operating system's source.
 
+use std::cell::RefCell;
+
 use tunnel_protocol::{RequestId, Secret, SessionId};
+
+/// How many request ids are made at a time, for each thread.
+const IDS_AHEAD: usize = 64;
 
 /// `N` random bytes.
 ///
 /// The system's random source fails only where nothing of ours could work (no entropy at first boot, a sandbox
 /// without the system call); there is no safe way on from there.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("invariant: the operating system gives random bytes");
     bytes
@@ -16,8 +21,19 @@ pub(crate) fn session_id() -> SessionId {
     SessionId(u64::from_be_bytes(random()))
 }
 
+/// There is one for each request, so the system is asked for many at a time: they are no secrets.
 pub(crate) fn request_id() -> RequestId {
-    RequestId(u128::from_be_bytes(random()))
+    thread_local! {
+        static AHEAD: RefCell<Vec<RequestId>> = const { RefCell::new(Vec::new()) };
+    }
+    AHEAD.with_borrow_mut(|ahead| {
+        if ahead.is_empty() {
+            let bytes: [u8; 16 * IDS_AHEAD] = random();
+            let ids = bytes.as_chunks().0.iter().map(|id| RequestId(u128::from_be_bytes(*id)));
+            ahead.extend(ids);
+        }
+        ahead.pop().expect("invariant: it was filled just now")
+    })
 }
 
 pub(crate) fn secret() -> Secret<32> {

@@ -29,12 +29,14 @@ mod server;
 
 mod auth;
 mod control;
+mod rights;
 mod throttle;
 
 mod endpoint;
 mod registry;
 mod routes;
 mod session;
+mod target;
 
 mod dispatch;
 mod http;
@@ -45,6 +47,7 @@ mod stream;
 mod events;
 mod ids;
 mod metrics;
+mod places;
 mod shared;
 mod snapshot;
 
@@ -52,7 +55,8 @@ pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList,
 pub use config::{Config, ConfigError, Limits, Timeouts};
 pub use events::Event;
 pub use registry::SavedLease;
+pub use rights::Rights;
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
-pub use snapshot::{SessionInfo, Snapshot, TunnelInfo};
-pub use tunnel_router::{Hostname, HostnameError};
-pub use tunnel_transport::{ControlTls, Listener};
+pub use snapshot::{MemberInfo, SessionInfo, Snapshot, TunnelInfo};
+pub use tunnel_router::{HostPattern, Hostname, HostnameError, LabelPattern};
+pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};

@@ -19,7 +19,11 @@ pub(crate) struct Metrics {
     pub(crate) sessions: AtomicU64,
     /// Web requests answered, by us or by an upstream.
     pub(crate) requests: AtomicU64,
-    /// TCP visitors taken.
+    /// Visitors of the https port whose TLS came to nothing: strangers, and certificates that they don't trust.
+    pub(crate) tls_failures: AtomicU64,
+    /// Connections of load balancers that were closed for want of a PROXY header.
+    pub(crate) proxy_failures: AtomicU64,
+    /// TCP visitors taken, TLS passed through among them.
     pub(crate) tcp_visitors: AtomicU64,
     /// UDP flows begun.
     pub(crate) udp_flows: AtomicU64,

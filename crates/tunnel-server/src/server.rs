@@ -7,14 +7,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use tunnel_protocol::{Code, Refusal, ServerMessage};
 use tunnel_router::Hostname;
-use tunnel_transport::{ControlTls, Listener};
+use tunnel_transport::{ControlTls, Listener, WebTls};
 
 use crate::{
     auth::Authenticator,
     config::{Config, ConfigError},
     control::{self, Control, Sessions},
     events::Event,
-    ingress,
+    ingress::{self, https::Https},
     registry::{Registry, SavedLease},
     shared::Shared,
     snapshot::Snapshot,
@@ -31,6 +31,9 @@ pub enum StartError {
     /// Nobody was named who decides on logins.
     #[error("a server needs an authenticator")]
     NoAuthenticator,
+    /// Visitors are to be sent on to an https listener that isn't there.
+    #[error("`redirect_https` needs an https listener")]
+    NoHttps,
     /// A listener has no address.
     #[error("a listener can't be used")]
     Listener(#[from] io::Error),
@@ -41,6 +44,7 @@ pub struct ServerBuilder {
     config: Config,
     control: Vec<(Listener, ControlTls)>,
     web: Vec<Listener>,
+    https: Vec<(Listener, WebTls)>,
     authenticator: Option<Arc<dyn Authenticator>>,
     leases: Vec<SavedLease>,
 }
@@ -52,6 +56,7 @@ pub struct Server {
     control: Control,
     control_listeners: Vec<(Listener, ControlTls)>,
     web: Vec<Listener>,
+    https: Vec<(Listener, WebTls)>,
 }
 
 /// A way to watch and steer a running server; cheap to clone.
@@ -73,6 +78,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn web(mut self, listener: Listener) -> Self {
         self.web.push(listener);
+        self
+    }
+
+    /// Takes visitors with TLS on this listener: of web tunnels, whose TLS ends here, and of TLS tunnels, whose TLS
+    /// passes through. May be given several times; the first one's port and certificates decide on public addresses,
+    /// unless [`Config::public_https_port`] says otherwise. With an empty store, it serves TLS tunnels only.
+    #[must_use]
+    pub fn https(mut self, listener: Listener, tls: WebTls) -> Self {
+        self.https.push((listener, tls));
         self
     }
 
@@ -102,15 +116,23 @@ impl ServerBuilder {
             (None, Some(listener)) => listener.local_addr()?.port(),
             (None, None) => 80,
         };
+        let https = match self.https.first() {
+            Some((listener, tls)) => {
+                let port = self.config.public_https_port.unwrap_or(listener.local_addr()?.port());
+                Some(Arc::new(Https { port, certificates: tls.store().clone() }))
+            }
+            None if self.config.redirect_https => return Err(StartError::NoHttps),
+            None => None,
+        };
         let limits = &self.config.limits;
         let throttle = Throttle::new(limits.unauthenticated, limits.unauthenticated_per_address);
-        let shared = Shared::new(self.config);
+        let shared = Shared { https, ..Shared::new(self.config) };
         let registry = Registry::new(shared.clone(), web_port);
         registry.import(self.leases);
         let sessions = Arc::new(Sessions::default());
         let tasks = TaskTracker::new();
         let control = Control { shared, registry, authenticator, throttle, sessions, tasks };
-        Ok(Server { control, control_listeners: self.control, web: self.web })
+        Ok(Server { control, control_listeners: self.control, web: self.web, https: self.https })
     }
 }
 
@@ -127,6 +149,7 @@ impl Server {
             config,
             control: Vec::new(),
             web: Vec::new(),
+            https: Vec::new(),
             authenticator: None,
             leases: Vec::new(),
         }
@@ -148,7 +171,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping it ends everything at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { control, control_listeners, web } = self;
+        let Self { control, control_listeners, web, https } = self;
         // Whatever ends this future, by return or by drop, ends the tasks that hang off it.
         let stopping = control.shared.stopping.clone().drop_guard();
         let mut doors = JoinSet::new();
@@ -157,6 +180,9 @@ impl Server {
         }
         for listener in web {
             doors.spawn(ingress::http::serve(control.shared.clone(), listener));
+        }
+        for (listener, tls) in https {
+            doors.spawn(ingress::https::serve(control.shared.clone(), listener, tls));
         }
         doors.spawn(sweep(control.registry.clone()));
         shutdown.await;

@@ -3,12 +3,17 @@
 //! A session is shared by the tasks that drive it (`control`), by the endpoints it serves and by the snapshot. It
 //! ends once, for a reason; whoever holds it afterwards finds no lanes and gets errors at once.
 
+mod lanes;
+
+mod demand;
+mod keeper;
+
 use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Poll,
@@ -20,9 +25,11 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_mux::{Activity, OpenError, Opener, Vacancy};
+use tunnel_mux::{Activity, OpenError, Opener, Reservation};
 use tunnel_protocol::{InstanceId, Secret, ServerMessage, SessionId};
 
+pub(crate) use self::keeper::keep as keep_lanes;
+use self::{keeper::Path, lanes::Lanes};
 use crate::auth::Identity;
 
 /// One authenticated client.
@@ -40,27 +47,24 @@ pub(crate) struct Session {
     /// Cancelled when the session is to end or has ended.
     pub(crate) ended: CancellationToken,
     reason: Mutex<Option<String>>,
-    lanes: RwLock<Vec<Lane>>,
+    lanes: Lanes,
     lanes_changed: Notify,
     max_lanes: u32,
     wanted_lanes: AtomicU32,
     next_lane: AtomicU32,
+    /// Whether nobody looks at the lanes, because there is nothing to see.
+    asleep: AtomicBool,
+    used: Notify,
     messages: mpsc::Sender<ServerMessage>,
     dropped_reports: AtomicU64,
     rtt_micros: AtomicU64,
+    best_rtt_micros: AtomicU64,
     /// The number of the last heartbeat that was answered.
     answered: watch::Sender<u64>,
     /// When the client was last heard, in milliseconds since `epoch`.
     heard_ms: AtomicU64,
     epoch: Instant,
     leaving: AtomicBool,
-}
-
-#[derive(Clone, Debug)]
-struct Lane {
-    number: u32,
-    opener: Opener,
-    activity: Activity,
 }
 
 /// Why no stream could be opened.
@@ -111,14 +115,17 @@ impl Session {
             resume,
             ended,
             reason: Mutex::default(),
-            lanes: RwLock::default(),
+            lanes: Lanes::default(),
             lanes_changed: Notify::new(),
             max_lanes,
             wanted_lanes: AtomicU32::new(1),
             next_lane: AtomicU32::new(0),
+            asleep: AtomicBool::new(false),
+            used: Notify::new(),
             messages,
             dropped_reports: AtomicU64::new(0),
             rtt_micros: AtomicU64::new(0),
+            best_rtt_micros: AtomicU64::new(u64::MAX),
             answered: watch::Sender::new(0),
             heard_ms: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -141,41 +148,35 @@ impl Session {
 
     /// Adds a lane, unless the session has ended or has as many as it may.
     pub(crate) fn add_lane(self: &Arc<Self>, opener: Opener, activity: Activity) -> Option<LaneGuard> {
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        if self.ended.is_cancelled() || lanes.len() >= self.max_lanes as usize {
+        let number = self.next_lane.fetch_add(1, Ordering::Relaxed);
+        if self.ended.is_cancelled() || !self.lanes.add(number, opener, activity, self.max_lanes) {
             return None;
         }
-        let number = self.next_lane.fetch_add(1, Ordering::Relaxed);
-        lanes.push(Lane { number, opener, activity });
-        drop(lanes);
         self.lanes_changed.notify_waiters();
         Some(LaneGuard { session: self.clone(), number })
     }
 
     /// How many lanes there are.
     pub(crate) fn lanes(&self) -> usize {
-        self.lanes.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.lanes.len()
     }
 
-    fn open_lanes(&self) -> usize {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().filter(|lane| !lane.opener.is_closed()).count()
+    /// Whether a stream has a chance: the session lives, and so does one of its lanes.
+    pub(crate) fn is_reachable(&self) -> bool {
+        !self.ended.is_cancelled() && self.lanes.usable() > 0
     }
 
     /// How many streams are open on all lanes, the one that each lane keeps for itself included.
     pub(crate) fn streams(&self) -> usize {
-        self.lanes.read().unwrap_or_else(PoisonError::into_inner).iter().map(|lane| lane.opener.live()).sum()
+        self.lanes.streams()
     }
 
     /// Bytes received and sent on all present lanes, the multiplexer's frames included.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().fold((0, 0), |(read, written), lane| {
-            (read + lane.activity.bytes_read(), written + lane.activity.bytes_written())
-        })
+        self.lanes.bytes()
     }
 
-    /// Opens a stream on the lane with the fewest, waiting while all are full and the client may add one. The
+    /// Opens a stream on the lane with the least outstanding, waiting while all are full and the client may add one. The
     /// caller bounds the wait.
     ///
     /// # Cancel safety
@@ -188,19 +189,19 @@ impl Session {
             if self.ended.is_cancelled() {
                 return Err(OpenStreamError::Ended);
             }
-            match self.pick_lane() {
-                Some(opener) => match opener.open().await {
+            match self.reserve() {
+                Some(place) => match place.open().await {
                     Ok(stream) => return Ok(stream),
                     // Others were faster, or the lane died just now: look again, it is out of the list soon.
                     Err(OpenError::Full) => tokio::task::yield_now().await,
                     Err(_closed) => changed.await,
                 },
                 // A lane that has died is out of the list soon, and its place is free for another.
-                None if self.open_lanes() >= self.max_lanes as usize => return Err(OpenStreamError::Full),
+                None if self.lanes.usable() >= self.max_lanes as usize => return Err(OpenStreamError::Full),
                 None => {
-                    let mut vacancies = self.vacancies();
+                    let mut vacancies = self.lanes.vacancies();
                     // A place given back from here on resolves one of them; one before it is seen now.
-                    if self.pick_lane().is_none() {
+                    if !self.lanes.has_room() {
                         let vacated = poll_fn(|cx| {
                             let vacated =
                                 vacancies.iter_mut().any(|vacancy| Pin::new(vacancy).poll(cx).is_ready());
@@ -214,11 +215,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    fn vacancies(&self) -> Vec<Vacancy> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().map(|lane| lane.opener.vacancy()).collect()
     }
 
     /// Queues a message that must not be lost. A client that reads none of a whole queue of them is broken.
@@ -260,6 +256,7 @@ impl Session {
     pub(crate) fn pong(&self, seq: u64) {
         if let Some(rtt) = self.now_micros().checked_sub(seq) {
             self.rtt_micros.store(rtt.max(1), Ordering::Relaxed);
+            self.best_rtt_micros.fetch_min(rtt.max(1), Ordering::Relaxed);
             self.answered.send_replace(seq);
         }
     }
@@ -296,28 +293,28 @@ impl Session {
 
     /// How long there has been no sign of life.
     pub(crate) fn silent_for(&self) -> Duration {
-        self.epoch.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+        let by_message =
+            self.epoch.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)));
+        self.lanes.last_read().map_or(by_message, |at| by_message.min(at.elapsed()))
     }
 
     fn now_micros(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn pick_lane(&self) -> Option<Opener> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        let (mut live, mut capacity) = (0, 0);
-        for lane in lanes.iter() {
-            live += lane.opener.live();
-            capacity += lane.opener.capacity();
-        }
-        let count = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
-        // Another lane takes the client a few round trips: ask while there is still room.
+    fn reserve(&self) -> Option<Reservation> {
+        let (live, capacity) = self.lanes.load();
+        let count = u32::try_from(self.lanes.usable()).unwrap_or(u32::MAX);
+        // Another lane takes the client a few round trips: ask while there is still room, and don't wait for the
+        // next look. It can't be asked for again before it has been of no use for long.
         if live * 2 >= capacity && count < self.max_lanes {
             self.want_lanes(count + 1);
         }
-        let open = lanes.iter().filter(|lane| !lane.opener.is_closed());
-        let best = open.min_by_key(|lane| lane.opener.live())?;
-        (best.opener.live() < best.opener.capacity()).then(|| best.opener.clone())
+        let place = self.lanes.reserve();
+        if self.asleep.load(Ordering::SeqCst) {
+            self.used.notify_one();
+        }
+        place
     }
 
     fn want_lanes(&self, lanes: u32) {
@@ -325,13 +322,34 @@ impl Session {
             self.send(ServerMessage::WantLanes { lanes });
         }
     }
+
+    /// Waits until there is something to see on the lanes: a session nobody visits costs no timer.
+    async fn stir(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        if !self.lanes.is_at_rest() {
+            self.asleep.store(false, Ordering::SeqCst);
+            return;
+        }
+        self.used.notified().await;
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn path(&self) -> Path {
+        let best = self.best_rtt_micros.load(Ordering::Relaxed);
+        Path { rtt: self.rtt(), best: (best != u64::MAX).then(|| Duration::from_micros(best)) }
+    }
+}
+
+impl LaneGuard {
+    /// Notes that the client beats on this further lane, and so can be told apart from its visitors.
+    pub(crate) fn set_beats(&self) {
+        self.session.lanes.set_beats(self.number);
+    }
 }
 
 impl Drop for LaneGuard {
     fn drop(&mut self) {
-        let mut lanes = self.session.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|lane| lane.number != self.number);
-        drop(lanes);
+        self.session.lanes.remove(self.number);
         self.session.lanes_changed.notify_waiters();
     }
 }

@@ -8,7 +8,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, events::Events, metrics::Metrics, routes::Routes};
+use crate::{
+    config::Config, events::Events, ingress::https::Https, metrics::Metrics, places::Places, routes::Routes,
+};
+
+/// Answers compressed at once, in all. What comes beyond goes as it is, so the bound is one on memory: 90 MiB.
+const COMPRESSORS: usize = 256;
 
 /// Handed to every part of a server.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
+    /// The https port, if there is one.
+    pub(crate) https: Option<Arc<Https>>,
     /// Cancelled when the server is asked to stop: no new visitors, what is under way may finish.
     pub(crate) draining: CancellationToken,
     /// Cancelled when the grace is over: everything ends.
@@ -24,7 +31,9 @@ pub(crate) struct Shared {
     /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
     pub(crate) visitors: TaskTracker,
     /// Places for visitors' connections, on all listeners and ports together.
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) connections: Arc<Places>,
+    /// Places for answers that are being compressed, at about 350 KiB each.
+    pub(crate) compressors: Arc<Semaphore>,
     /// What visitors who don't read make us hold, on all lanes together.
     pub(crate) unread: tunnel_mux::Budget,
 }
@@ -33,12 +42,14 @@ impl Shared {
     /// What a server with these settings shares.
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS))),
+            connections: Places::new(&config),
+            compressors: Arc::new(Semaphore::new(COMPRESSORS)),
             unread: tunnel_mux::Budget::new(config.limits.unread_bytes),
             config: Arc::new(config),
             routes: Arc::new(Routes::default()),
             events: Events::new(),
             metrics: Arc::new(Metrics::default()),
+            https: None,
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
             visitors: TaskTracker::new(),

@@ -9,7 +9,7 @@ use std::{
 
 use tunnel_protocol::{SessionId, TunnelId};
 
-use crate::control::Control;
+use crate::{control::Control, registry::Member};
 
 /// A server at one moment.
 #[derive(Clone, Debug)]
@@ -37,6 +37,11 @@ pub struct Snapshot {
     pub udp_dropped: u64,
     /// Requests that were sent a second time.
     pub retries: u64,
+    /// Connections of load balancers that were closed for want of a PROXY header.
+    pub proxy_failures: u64,
+    /// Visitors of the https port whose TLS came to nothing, since the start: strangers, and programs that don't trust
+    /// the certificate they were shown.
+    pub tls_failures: u64,
     /// What was refused, by reason, since the start.
     pub refusals: BTreeMap<&'static str, u64>,
 }
@@ -79,9 +84,27 @@ pub struct TunnelInfo {
     pub owner: String,
     /// The owner's machine.
     pub machine: String,
-    /// The session that serves it and its id there; `None` while its client is away.
+    /// The session that serves it and its id there, of a pool the first; `None` while its client is away.
     pub serving: Option<(SessionId, TunnelId)>,
-    /// Visitors now.
+    /// All that serve it: one, or several that form a pool; nobody while its client is away.
+    pub members: Vec<MemberInfo>,
+    /// Visitors now, those included that wait for a client.
+    pub visitors: usize,
+}
+
+/// One client that serves a tunnel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MemberInfo {
+    /// The session.
+    pub session: SessionId,
+    /// The tunnel's id there.
+    pub tunnel: TunnelId,
+    /// The client's machine.
+    pub machine: String,
+    /// Where it forwards to, as it says.
+    pub upstream: String,
+    /// The visitors that were given to it, now.
     pub visitors: usize,
 }
 
@@ -106,12 +129,23 @@ impl Snapshot {
             }
         });
         let mut tunnels = Vec::new();
-        control.registry.for_each(|endpoint, machine, serving| {
+        control.registry.for_each(|endpoint, holder, members| {
+            let members: Vec<_> = members
+                .iter()
+                .map(|Member { holder, target, .. }| MemberInfo {
+                    session: target.session.id,
+                    tunnel: target.tunnel,
+                    machine: holder.machine.clone(),
+                    upstream: target.upstream.to_string(),
+                    visitors: target.visitors.load(Ordering::Relaxed),
+                })
+                .collect();
             tunnels.push(TunnelInfo {
                 url: endpoint.address.url().to_owned(),
                 owner: endpoint.owner.name.to_string(),
-                machine: machine.to_owned(),
-                serving,
+                machine: holder.machine.clone(),
+                serving: members.first().map(|first| (first.session, first.tunnel)),
+                members,
                 visitors: endpoint.visitors(),
             });
         });
@@ -127,6 +161,8 @@ impl Snapshot {
             udp_sent: metrics.udp_sent.load(Ordering::Relaxed),
             udp_dropped: metrics.udp_dropped.load(Ordering::Relaxed),
             retries: metrics.retries.load(Ordering::Relaxed),
+            proxy_failures: metrics.proxy_failures.load(Ordering::Relaxed),
+            tls_failures: metrics.tls_failures.load(Ordering::Relaxed),
             refusals: metrics.refusals(),
         }
     }

@@ -7,6 +7,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,14 +16,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
+use tunnel_io::{Pace, Paced};
 use tunnel_protocol::{Code, StreamReply};
+
+use crate::target::Serving;
 
 /// One visitor's way to the upstream.
 #[derive(Debug)]
 pub(crate) struct VisitorStream {
-    inner: tunnel_mux::Stream,
+    inner: Paced<tunnel_mux::Stream>,
     /// `None` once the upstream is ready.
     reply: Option<Box<Awaiting>>,
+    /// The visitor's place at the client, if the stream is what holds it.
+    _serving: Option<Serving>,
 }
 
 #[derive(Debug)]
@@ -40,18 +46,25 @@ struct Awaiting {
 pub(crate) struct StreamRefused(pub(crate) Code);
 
 impl VisitorStream {
-    /// A stream whose header was just written. The client has `patience` to become ready.
-    pub(crate) fn new(inner: tunnel_mux::Stream, patience: Duration) -> Self {
+    /// A stream whose header was just written, whose bytes from here on keep to `pace`. The client has `patience` to
+    /// become ready.
+    pub(crate) fn new(inner: tunnel_mux::Stream, pace: Option<Arc<Pace>>, patience: Duration) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
         Self {
-            inner,
+            inner: Paced::new(inner, pace),
             reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
+            _serving: None,
         }
+    }
+
+    /// Counts as one of the client's visitors as long as the stream is there.
+    pub(crate) fn held_by(self, serving: Serving) -> Self {
+        Self { _serving: Some(serving), ..self }
     }
 
     /// Tells the client that this exchange was cut off.
     pub(crate) fn reset(self) {
-        self.inner.reset();
+        self.inner.into_inner().reset();
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,7 +87,7 @@ impl VisitorStream {
                     // Byte by byte, so that nothing of the upstream's is taken: these reads are from memory.
                     let mut byte = [0; 1];
                     let mut buf = ReadBuf::new(&mut byte);
-                    let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, &mut buf) else {
+                    let Poll::Ready(read) = Pin::new(self.inner.get_mut()).poll_read(cx, &mut buf) else {
                         ready!(awaiting.deadline.as_mut().poll(cx));
                         return Poll::Ready(Err(io::Error::other(StreamRefused(Code::UpstreamTimeout))));
                     };

@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tunnel_client::{Builder, Client, Trust};
 use tunnel_protocol::Token;
 use tunnel_server::{
-    Authenticator, Config, ControlTls, Hostname, Identity, Listener, Login, SavedLease, Server, ServerHandle,
-    StoredToken, check, token_id,
+    Authenticator, CertStore, Config, ControlTls, Hostname, Identity, Listener, Login, Rights, SavedLease,
+    Server, ServerHandle, StoredToken, WebCertificate, WebTls, check, token_id,
 };
 use tunnel_transport::{ControlIdentity, Pin, acceptor, generate_self_signed};
 
@@ -23,6 +23,7 @@ pub struct Site {
     tokens: Tokens,
     control: Arc<TcpListener>,
     web: Arc<TcpListener>,
+    https: Option<(Arc<TcpListener>, WebTls)>,
     /// Settings for the next server; change them before [`Site::start`].
     pub config: Config,
 }
@@ -57,8 +58,20 @@ impl Site {
             tokens: Tokens::default(),
             control: Arc::new(TcpListener::bind("127.0.0.1:0")?),
             web: Arc::new(TcpListener::bind("127.0.0.1:0")?),
+            https: None,
             config,
         })
+    }
+
+    /// Gives the site an https port that shows these certificates; the store changes them.
+    ///
+    /// # Errors
+    /// No port on loopback could be opened.
+    pub fn open_https(&mut self, certificates: &[WebCertificate]) -> io::Result<CertStore> {
+        let store = CertStore::new(certificates);
+        let tls = WebTls::new(store.clone()).map_err(io::Error::other)?;
+        self.https = Some((Arc::new(TcpListener::bind("127.0.0.1:0")?), tls));
+        Ok(store)
     }
 
     /// Starts a server on the site's sockets. They stay open between servers, as under a supervisor that holds
@@ -68,13 +81,15 @@ impl Site {
     /// The sockets can't be used, or the settings don't fit together.
     pub fn start(&self, leases: Vec<SavedLease>) -> io::Result<TestServer> {
         let tls = ControlTls::Tls(acceptor(&self.identity).map_err(io::Error::other)?);
-        let server = Server::builder(self.config.clone())
+        let mut builder = Server::builder(self.config.clone())
             .control(Listener::from_std(self.control.try_clone()?)?, tls)
             .web(Listener::from_std(self.web.try_clone()?)?)
             .authenticator(self.tokens.clone())
-            .leases(leases)
-            .build()
-            .map_err(io::Error::other)?;
+            .leases(leases);
+        if let Some((listener, tls)) = &self.https {
+            builder = builder.https(Listener::from_std(listener.try_clone()?)?, tls.clone());
+        }
+        let server = builder.build().map_err(io::Error::other)?;
         let handle = server.handle();
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = server.run(async move {
@@ -93,9 +108,17 @@ impl Site {
         let mut random = [0; 32];
         getrandom::fill(&mut random).expect("invariant: the operating system gives random bytes");
         let token = Token::new(random, Some(*self.pin().as_bytes()));
-        let stored = StoredToken { id: token.id(), name: name.into(), hash: token.hash() };
+        let stored =
+            StoredToken { id: token.id(), name: name.into(), hash: token.hash(), rights: Arc::default() };
         self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).push(stored);
         token
+    }
+
+    /// Gives a token these rights, and no others.
+    pub fn allow(&self, token: &Token, rights: Rights) {
+        let rights = Arc::new(rights);
+        let mut tokens = self.tokens.0.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter_mut().filter(|kept| kept.id == token.id()).for_each(|kept| kept.rights = rights.clone());
     }
 
     /// Revokes a token.
@@ -121,6 +144,15 @@ impl Site {
     /// Where clients connect.
     pub fn control_address(&self) -> SocketAddr {
         self.control.local_addr().expect("invariant: a listening socket has an address")
+    }
+
+    /// Where visitors with TLS connect.
+    ///
+    /// # Panics
+    /// The site has no https port.
+    pub fn https_address(&self) -> SocketAddr {
+        let (listener, _) = self.https.as_ref().expect("the test opened the https port");
+        listener.local_addr().expect("invariant: a listening socket has an address")
     }
 
     /// Where web visitors connect.
@@ -153,7 +185,8 @@ impl Authenticator for Tokens {
         check(tokens.iter().find(|token| Some(token.id) == id), login)
     }
 
-    fn is_valid(&self, identity: &Identity) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|token| token.id == identity.token)
+    fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
     }
 }

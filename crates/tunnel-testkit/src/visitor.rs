@@ -1,18 +1,20 @@
-//! A web visitor made of a raw socket: it says exactly what a test tells it to, and reads answers strictly.
+//! A web visitor made of a raw socket, or one with TLS on it: it says exactly what a test tells it to, and reads
+//! answers strictly.
 
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
+use tunnel_transport::{UpstreamTls, UpstreamTlsStream, UpstreamTrust};
 
 use crate::upstream::{find_head_end, header};
 
 /// One connection of a visitor.
 #[derive(Debug)]
-pub struct Visitor {
-    stream: TcpStream,
+pub struct Visitor<S = TcpStream> {
+    stream: S,
     unread: Vec<u8>,
 }
 
@@ -47,13 +49,35 @@ impl Visitor {
         visitor.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await?;
         visitor.answer().await
     }
+}
+
+impl Visitor<UpstreamTlsStream<TcpStream>> {
+    /// Connects with TLS for `host`, whose certificate must be `trusted`, or issued by it (PEM).
+    ///
+    /// # Errors
+    /// The connection failed, or it is somebody else.
+    pub async fn connect_tls(address: SocketAddr, host: &str, trusted: &[u8]) -> io::Result<Self> {
+        let trust = UpstreamTrust::CaFile(trusted.to_vec());
+        let tls = UpstreamTls::new(&trust, &[b"http/1.1"]).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(tls.connect(host, stream).await.map_err(io::Error::other)?))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Visitor<S> {
+    /// A visitor on a connection that is there already.
+    pub fn over(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
 
     /// Sends raw bytes.
     ///
     /// # Errors
     /// The connection failed.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref()).await
+        self.stream.write_all(bytes.as_ref()).await?;
+        self.stream.flush().await
     }
 
     /// Reads one answer to a request that wasn't HEAD.
@@ -133,7 +157,7 @@ impl Visitor {
     }
 
     /// The socket itself.
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 

@@ -98,15 +98,9 @@ impl ControlIdentity {
     ///
     /// [`CertError`] when either is not PEM, is of a kind that cannot be used, or they are not of one pair.
     pub fn from_pem(cert_pem: &[u8], key_pem: &[u8]) -> Result<Self, CertError> {
-        let chain = read_certificates(cert_pem, "certificate")?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem)
-            .map_err(|error| CertError::Pem { what: "private key", source: error.into() })?;
-        let pin = Pin::of(&chain[0]).map_err(|error| CertError::Unusable(error.into()))?;
-        let certified =
-            CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => CertError::KeyMismatch,
-                other => CertError::Unusable(other.into()),
-            })?;
+        let certified = read_pair(cert_pem, key_pem)?;
+        let pin = certified.end_entity_cert().and_then(Pin::of);
+        let pin = pin.map_err(|error| CertError::Unusable(error.into()))?;
         Ok(Self { certified: Arc::new(certified), pin })
     }
 
@@ -124,6 +118,27 @@ impl fmt::Debug for ControlIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlIdentity").field("pin", &self.pin).finish_non_exhaustive()
     }
+}
+
+/// A certificate chain and its key, which belong together.
+pub(crate) fn read_pair(cert_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, CertError> {
+    let chain = read_certificates(cert_pem, "certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| {
+        if is_encrypted(key_pem) {
+            return CertError::EncryptedKey;
+        }
+        CertError::Pem { what: "private key", source: error.into() }
+    })?;
+    CertifiedKey::from_der(chain, key, &tls::provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => CertError::KeyMismatch,
+        other => CertError::Unusable(other.into()),
+    })
+}
+
+/// PKCS#8 (RFC 7468 §11), or the older form with a header (RFC 1421 §4.6.1.1).
+fn is_encrypted(key_pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(key_pem);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 /// All certificates in `pem`, at least one.

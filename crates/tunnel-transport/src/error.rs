@@ -188,6 +188,11 @@ pub enum CertError {
         /// "certificate" or "CA file".
         what: &'static str,
     },
+    /// The key is encrypted with a passphrase.
+    #[error(
+        "the private key is encrypted; decrypt it with `openssl pkey -in KEY -out NEWKEY`, readable by the server alone"
+    )]
+    EncryptedKey,
     /// The key belongs to another certificate.
     #[error("the private key does not belong to the certificate; check that both files are of the same pair")]
     KeyMismatch,

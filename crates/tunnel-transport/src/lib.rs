@@ -33,6 +33,7 @@ mod plaintext;
 mod tls;
 mod upstream_tls;
 mod verify;
+mod web_tls;
 
 mod listen;
 mod tcp;
@@ -48,6 +49,7 @@ pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
 pub use udp::{bind_datagrams, connect_datagrams};
 pub use upstream_tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsStream, UpstreamTrust};
+pub use web_tls::{CertStore, WebCertificate, WebStream, WebTls};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*, util::TryInitError};
+use tracing_subscriber::{filter::Targets, fmt, prelude::*, util::TryInitError};
 use tunnel_cli::Logging;
 
 /// Starts logging.
@@ -10,7 +10,7 @@ use tunnel_cli::Logging;
 /// # Errors
 /// A filter that can't be read, in words.
 pub(crate) fn start(logging: &Logging<'_>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(logging.filter).map_err(|error| {
+    let filter: Targets = logging.filter.parse().map_err(|error| {
         format!("--log {}: {error}; write for example `debug` or `tunnel_server=debug`", logging.filter)
     })?;
     let lines = fmt::layer().with_writer(stderr);

@@ -2,6 +2,7 @@
 
 mod limits;
 mod logging;
+mod memory;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         return fail(&message, 2);
     }
     limits::raise_open_files();
+    memory::keep_pages();
     let workers =
         std::thread::available_parallelism().map_or(WORKERS_AT_LEAST, usize::from).max(WORKERS_AT_LEAST);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();

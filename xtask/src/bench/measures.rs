@@ -1,6 +1,6 @@
 //! Every line of the page: what it is called, its unit, which way is better, and what it shall be.
 
-use super::systems::{RATHOLE, RATHOLE_NOISE, TUNNEL, TUNNEL_PLAIN};
+use super::systems::{DIRECT, RATHOLE, RATHOLE_NOISE, TUNNEL, TUNNEL_PLAIN};
 
 /// A group of measurements that share a running system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +63,16 @@ pub(super) const MEASURES: &[Measure] = &[
     line("visitor.client", "… client, KiB"),
     line("gone.both", "both, when they have left, MiB"),
     line("loaded.both", "both, after bulk on 8 streams, MiB"),
+    line("wan.first", "new visitor, first byte, p50, round trips"),
+    line("wan.page", "60 objects of 16 KiB over 6 connections, round trips"),
+    line("wan.down.1", "one download, MB/s"),
+    line("wan.down.4", "four downloads at once, MB/s"),
+    line("wan.lossy.first", "with 0.5 % loss: new visitor, first byte, p50, round trips"),
+    line("wan.lossy.page", "… 60 objects, round trips"),
+    line("wan.lossy.down.1", "… one download, MB/s"),
+    line("wan.lossy.down.4", "… four downloads at once, MB/s"),
+    line("wan.lossy.beside.p50", "… a small request beside a download, p50, round trips"),
+    line("wan.lossy.beside.p99", "… p99, round trips"),
 ];
 
 const fn line(key: &'static str, title: &'static str) -> Measure {
@@ -120,6 +130,17 @@ pub(super) const TARGETS: &[Target] = &[
     target("idle.both", "resident, idle", TUNNEL, System(RATHOLE), AtMost(1.0)),
     target("visitor.server", "KiB per idle visitor, server", TUNNEL, Figure(1.0), AtMost(8.0)),
     target("visitor.client", "KiB per idle visitor, client", TUNNEL, Figure(1.0), AtMost(8.0)),
+    target("wan.first", "first byte, round trips", TUNNEL, Figure(1.0), AtMost(1.03)),
+    target("wan.page", "60 objects, round trips", TUNNEL, Figure(1.0), AtMost(11.0)),
+    target("wan.down.1", "one download", TUNNEL, System(DIRECT), AtLeast(0.95)),
+    target("wan.lossy.down.4", "four downloads with loss", TUNNEL, System(DIRECT), AtLeast(0.95)),
+    target(
+        "wan.lossy.beside.p99",
+        "beside a download with loss, round trips",
+        TUNNEL,
+        Figure(1.0),
+        AtMost(2.0),
+    ),
 ];
 
 const fn target(

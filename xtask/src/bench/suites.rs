@@ -1,6 +1,5 @@
 //! The measurements themselves. Each suite starts its system anew, so that none inherits another's memory.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,6 +7,7 @@ use anyhow::{Context, Result};
 use super::keeper::Keeper;
 use super::load::{self, Moved, Served};
 use super::measures::{AT_ONCE, IDLE_VISITORS, KEPT_ALIVE, Suite};
+use super::place::Place;
 use super::samples::percentile;
 use super::systems::{Running, Service, System};
 
@@ -16,8 +16,10 @@ use super::systems::{Running, Service, System};
 pub(super) struct World<'k> {
     /// Keeps the processes.
     pub(super) keeper: &'k Keeper,
-    /// The service behind the tunnels.
-    pub(super) upstream: SocketAddr,
+    /// Where the two sides are.
+    pub(super) place: &'k Place,
+    /// The port of the service behind the tunnels.
+    pub(super) upstream: u16,
     /// Length of each measurement under load.
     pub(super) span: Duration,
 }
@@ -37,7 +39,7 @@ impl Suite {
     /// When the system doesn't start, breaks off, answers wrong or stays silent.
     pub(super) fn run(self, world: &World<'_>, system: &System) -> Result<Figures> {
         let service = if self == Self::Http { Service::Http } else { Service::Tcp };
-        let running = system.start(world.keeper, world.upstream, service)?;
+        let running = system.start(world.keeper, world.place, world.upstream, service)?;
         let measured = match self {
             Self::Tcp => tcp(world, &running),
             Self::Http => http(world, &running),
@@ -128,7 +130,7 @@ fn with_cpu<T>(running: &Running<'_>, work: impl FnOnce() -> Result<T>) -> Resul
     Ok((result, used))
 }
 
-fn micros(duration: Duration) -> f64 {
+pub(super) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 

@@ -7,11 +7,11 @@
 //! | `d` | milliseconds, 4 bytes, big endian | bytes for so long, and the end |
 //! | `u` | bytes, and the end | how many came, 8 bytes, big endian, and the end |
 //! | `e` | bytes | the same bytes |
-//! | `G` | the rest of an HTTP request without a body | 1 KiB of text; keep-alive unless the request says `close` |
+//! | `G` | the rest of an HTTP request without a body | 1 KiB of text, or 16 for `/object`; keep-alive unless the request says `close` |
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::keeper::Keeper;
+use super::place::Place;
 use super::process::Process;
 
 /// Bytes of one read or write of bulk.
@@ -27,6 +28,8 @@ const CHUNK: usize = 256 << 10;
 const MAX_HEAD: usize = 8 << 10;
 /// Length of an HTTP body: a small object, so that what is measured is the cost of the exchange.
 pub(super) const BODY: usize = 1 << 10;
+/// Length of an object of a page.
+pub(super) const OBJECT: usize = 16 << 10;
 /// Threads need little more than a chunk's address; the default of 2 MiB is address space for thousands of them.
 const STACK: usize = 128 << 10;
 
@@ -42,29 +45,37 @@ impl<'k> Upstream<'k> {
     ///
     /// # Errors
     /// When this very program can't be started again.
-    pub(super) fn start(keeper: &'k Keeper) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("bench-upstream").stdout(Stdio::piped());
+    pub(super) fn start(keeper: &'k Keeper, place: &Place) -> Result<Self> {
+        let mut command = place.at_home(&std::env::current_exe()?);
+        command.args(["bench-upstream", "--bind", &place.upstream_bind().to_string()]).stdout(Stdio::piped());
         let mut process = Process::start(keeper, &mut command)?;
         let output = process.child().stdout.take().context("invariant: stdout was piped")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        let address = line.trim().parse().context("the upstream did not say where it listens")?;
+        let address: SocketAddr = line.trim().parse().context("the upstream did not say where it listens")?;
         Ok(Self { _process: process, address })
     }
 
-    /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    /// Its port.
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
     }
+}
+
+/// Where the upstream listens.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// At a port of the system's choice.
+    #[arg(long)]
+    bind: IpAddr,
 }
 
 /// The upstream's own process: `cargo xtask bench-upstream`. Prints its address and serves until killed.
 ///
 /// # Errors
 /// When it can't listen.
-pub(crate) fn run() -> Result<bool> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let listener = TcpListener::bind((arguments.bind, 0))?;
     println!("{}", listener.local_addr()?);
     let crew = Arc::new(Crew { listener, waiting: AtomicUsize::new(0) });
     crew.wait_for_one();
@@ -143,8 +154,11 @@ fn echo(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 fn answer_http(stream: &mut TcpStream, first: u8) -> std::io::Result<()> {
-    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {BODY}\r\n\r\n");
-    answer.push_str(&"x".repeat(BODY));
+    let answer = |body: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body}\r\n\r\n");
+        head + &"x".repeat(body)
+    };
+    let (small, object) = (answer(BODY), answer(OBJECT));
     let mut head = [0; MAX_HEAD];
     head[0] = first;
     let mut filled = 1;
@@ -155,6 +169,7 @@ fn answer_http(stream: &mut TcpStream, first: u8) -> std::io::Result<()> {
                 n => filled += n,
             }
         }
+        let answer = if head.starts_with(b"GET /object ") { &object } else { &small };
         stream.write_all(answer.as_bytes())?;
         if says_close(&head[..filled]) {
             return Ok(());

@@ -175,7 +175,7 @@ pub(crate) const RESERVED: &[Reserved] = &[
         why: "only transport names rustls: one place decides what TLS means here",
     },
     Reserved {
-        names: &["http-body-util", "hyper", "hyper-util"],
+        names: &["h2", "http-body-util", "hyper", "hyper-util"],
         owners: &["tunnel-server", "tunnel-testkit", "tunnel-examples", "xtask"],
         why: "only server names hyper: one place parses and re-frames HTTP",
     },

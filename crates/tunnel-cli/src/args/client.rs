@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use tunnel_client::Upstream;
 use tunnel_transport::ServerAddress;
 
+use super::policies::{Policies, StreamPolicies, WebPolicies};
 use crate::{env::SystemProxy, resolve::values};
 
 /// `tunnel http`.
@@ -15,9 +16,13 @@ pub struct HttpArgs {
     #[arg(value_name = "UPSTREAM", value_parser = values::upstream)]
     pub upstream: Upstream,
 
-    /// The name below the server's domain [default: a random one, kept over restarts]
-    #[arg(long, value_name = "NAME")]
-    pub subdomain: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub name: WebName,
+
+    /// What the upstream speaks; gRPC needs h2c, or h2 over TLS
+    #[arg(long, value_enum, default_value_t, value_name = "PROTOCOL")]
+    pub upstream_protocol: Protocol,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -25,7 +30,31 @@ pub struct HttpArgs {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub policies: WebPolicies,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub connection: Connection,
+}
+
+/// What a web tunnel is called, and who else may be called that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct WebName {
+    /// The name below the server's domain [default: a random one, kept over restarts]
+    #[arg(long, value_name = "NAME")]
+    pub subdomain: Option<String>,
+
+    /// A host name of your own that leads to the server, or a wildcard: app.example.com, *.dev.example.com
+    #[arg(long, value_name = "HOST")]
+    pub domain: Option<String>,
+
+    /// Only this path and what is below it; other tunnels of this token may have the rest of the host
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
+
+    /// Share the name with other clients of this token; each visitor goes to the least busy
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub pool: bool,
 }
 
 /// `tunnel client`.
@@ -35,13 +64,21 @@ pub struct ClientArgs {
     #[arg(long, value_name = "UPSTREAM", value_parser = values::upstream)]
     pub local: Upstream,
 
-    /// The name below the server's domain [default: a random one, kept over restarts]
-    #[arg(long, value_name = "NAME")]
-    pub subdomain: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub name: WebName,
+
+    /// What the upstream speaks; gRPC needs h2c, or h2 over TLS
+    #[arg(long, value_enum, default_value_t, value_name = "PROTOCOL")]
+    pub upstream_protocol: Protocol,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub certificates: Certificates,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub policies: WebPolicies,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -59,9 +96,45 @@ pub struct TcpArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub remote_port: Option<u16>,
 
+    /// Share the port with other clients of this token; each visitor goes to the least busy
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub pool: bool,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub certificates: Certificates,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub policies: StreamPolicies,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub connection: Connection,
+}
+
+/// `tunnel tls`.
+#[derive(Debug, Args)]
+pub struct TlsArgs {
+    /// Where visitors' TLS connections go, as they come: PORT, HOST:PORT or unix:PATH
+    #[arg(value_name = "UPSTREAM")]
+    pub upstream: Upstream,
+
+    /// The name below the server's domain [default: a random one, kept over restarts]
+    #[arg(long, value_name = "NAME")]
+    pub subdomain: Option<String>,
+
+    /// A host name of your own that leads to the server, or a wildcard: db.example.com, *.dev.example.com
+    #[arg(long, value_name = "HOST")]
+    pub domain: Option<String>,
+
+    /// Share the name with other clients of this token; each visitor goes to the least busy
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub pool: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub policies: StreamPolicies,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -78,6 +151,14 @@ pub struct UdpArgs {
     /// The server's port that visitors send to [default: one the server chooses, kept over restarts]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub remote_port: Option<u16>,
+
+    /// Share the port with other clients of this token; each visitor goes to the least busy
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    pub pool: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub policies: Policies,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
@@ -201,6 +282,18 @@ pub enum Output {
     Text,
     /// For scripts: one JSON object a line.
     Json,
+}
+
+/// What a web upstream speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS.
+    H2c,
+    /// HTTP/2 over TLS.
+    H2,
 }
 
 /// A text that is in no log and no error message.

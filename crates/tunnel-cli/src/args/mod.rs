@@ -4,6 +4,7 @@
 //! counts; what the values mean together is `resolve`'s business.
 
 mod client;
+mod policies;
 mod server;
 
 use std::{ffi::OsString, fmt, io::Write};
@@ -11,10 +12,11 @@ use std::{ffi::OsString, fmt, io::Write};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 pub use client::{
-    Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Route, SecretText,
-    TcpArgs, UdpArgs,
+    Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
+    SecretText, TcpArgs, TlsArgs, UdpArgs, WebName,
 };
-pub use server::{Auth, DemoArgs, LogFormat, Ports, ServerArgs, TokenArgs, TokenCommand};
+pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
+pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
 
 use crate::env::{self, Environment, SystemProxy};
 
@@ -43,6 +45,8 @@ pub enum Command {
     Http(HttpArgs),
     /// Publish a local TCP service on a port of the server: `tunnel tcp 5432`
     Tcp(TcpArgs),
+    /// Publish a local TLS service under a host name; the TLS ends at the service: `tunnel tls 8443`
+    Tls(TlsArgs),
     /// Publish a local UDP service on a port of the server: `tunnel udp 27015`
     Udp(UdpArgs),
     /// The long form of `tunnel http`, with everything named
@@ -91,6 +95,16 @@ pub fn parse(
     if let Some(credentials) = invocation.command.credentials() {
         settle(credentials, innermost(&matches))?;
     }
+    if let Some(policies) = invocation.command.web_policies() {
+        let source = innermost(&matches).value_source("basic_auth");
+        policies.login_was_typed = source == Some(ValueSource::CommandLine);
+    }
+    if let Some((subdomain, domain)) = invocation.command.host() {
+        settle_host(subdomain, domain, innermost(&matches))?;
+    }
+    if let Command::Server(server) = &invocation.command {
+        pair_up(server)?;
+    }
     if let Some(route) = invocation.command.route() {
         let source = innermost(&matches).value_source("proxy");
         route.proxy_was_typed = source == Some(ValueSource::CommandLine);
@@ -126,6 +140,7 @@ impl Command {
         match self {
             Self::Http(args) => Some(&mut args.connection.credentials),
             Self::Tcp(args) => Some(&mut args.connection.credentials),
+            Self::Tls(args) => Some(&mut args.connection.credentials),
             Self::Udp(args) => Some(&mut args.connection.credentials),
             Self::Client(args) => Some(&mut args.connection.credentials),
             Self::Login(args) => Some(&mut args.credentials),
@@ -133,10 +148,29 @@ impl Command {
         }
     }
 
+    /// Subdomain and domain, of which only one can count.
+    fn host(&mut self) -> Option<(&mut Option<String>, &mut Option<String>)> {
+        match self {
+            Self::Http(args) => Some((&mut args.name.subdomain, &mut args.name.domain)),
+            Self::Client(args) => Some((&mut args.name.subdomain, &mut args.name.domain)),
+            Self::Tls(args) => Some((&mut args.subdomain, &mut args.domain)),
+            _ => None,
+        }
+    }
+
+    fn web_policies(&mut self) -> Option<&mut WebPolicies> {
+        match self {
+            Self::Http(args) => Some(&mut args.policies),
+            Self::Client(args) => Some(&mut args.policies),
+            _ => None,
+        }
+    }
+
     fn route(&mut self) -> Option<&mut Route> {
         match self {
             Self::Http(args) => Some(&mut args.connection.route),
             Self::Tcp(args) => Some(&mut args.connection.route),
+            Self::Tls(args) => Some(&mut args.connection.route),
             Self::Udp(args) => Some(&mut args.connection.route),
             Self::Client(args) => Some(&mut args.connection.route),
             Self::Login(args) => Some(&mut args.route),
@@ -163,6 +197,36 @@ fn settle(credentials: &mut Credentials, matches: &ArgMatches) -> Result<(), Usa
         }
         _ => Ok(()),
     }
+}
+
+/// A typed name counts before one of the environment; two of a kind contradict each other.
+fn settle_host(
+    subdomain: &mut Option<String>,
+    domain: &mut Option<String>,
+    matches: &ArgMatches,
+) -> Result<(), Usage> {
+    let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if subdomain.is_some() && domain.is_some() {
+        match (is_typed("subdomain"), is_typed("domain")) {
+            (true, false) => *domain = None,
+            (false, true) => *subdomain = None,
+            _ => {
+                return Err(Usage::new("`--subdomain` and `--domain` can't both be given; leave one out"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each certificate has its key.
+fn pair_up(server: &ServerArgs) -> Result<(), Usage> {
+    let (certificates, keys) = (server.cert.len(), server.key.len());
+    if certificates == keys {
+        return Ok(());
+    }
+    Err(Usage::new(format_args!(
+        "each `--cert` needs its `--key`, in the same order; there are {certificates} and {keys}"
+    )))
 }
 
 fn innermost(matches: &ArgMatches) -> &ArgMatches {

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
-use tunnel_server::Hostname;
+use tunnel_server::{HostPattern, Hostname, LabelPattern};
 
 use crate::resolve::values;
 
@@ -28,6 +28,24 @@ pub struct ServerArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub public_port: u16,
 
+    /// The port for visitors with TLS: of web tunnels, with --cert and --key, and of TLS tunnels; 0 lets the system
+    /// choose [default: none]
+    #[arg(long, value_name = "PORT")]
+    pub https_port: Option<u16>,
+
+    /// A certificate for the https port (PEM, whole chain), read again when it changes; may be given several times, each
+    /// with its --key: a visitor gets the one for its host, or else the first
+    #[arg(long, value_name = "FILE", value_delimiter = ',', requires_all = ["https_port", "key"])]
+    pub cert: Vec<PathBuf>,
+
+    /// The private key of the certificate at the same place in the row (PEM)
+    #[arg(long, value_name = "FILE", value_delimiter = ',', requires = "cert")]
+    pub key: Vec<PathBuf>,
+
+    /// Send visitors of the web port to the https port
+    #[arg(long, requires = "cert", value_parser = FalseyValueParser::new())]
+    pub redirect_https: bool,
+
     /// The address to listen on; `::` is every address, of IPv4 too
     #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     pub bind: IpAddr,
@@ -43,6 +61,10 @@ pub struct ServerArgs {
     /// After how long without a datagram either way a visitor of a UDP tunnel is forgotten
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s")]
     pub udp_idle: Duration,
+
+    /// How many bytes a visitor of a UDP tunnel may be sent for each that came from it [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub udp_answer_ratio: Option<u32>,
 
     /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root, else the user's data directory]
     #[arg(long, value_name = "DIR")]
@@ -84,13 +106,26 @@ pub struct ServerArgs {
     #[arg(long, value_name = "PORT")]
     pub public_url_port: Option<u16>,
 
+    /// The same for the port in https:// and tls:// addresses
+    #[arg(long, value_name = "PORT", requires = "https_port")]
+    pub https_url_port: Option<u16>,
+
     /// A network (CIDR) whose X-Forwarded-* headers are believed; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = values::network, value_delimiter = ',')]
     pub trusted_proxy: Vec<IpNet>,
 
+    /// A network (CIDR) of load balancers, whose connections must begin with a PROXY header (v1 or v2); may be given
+    /// several times
+    #[arg(long, value_name = "CIDR", value_parser = values::network, value_delimiter = ',')]
+    pub accept_proxy_protocol: Vec<IpNet>,
+
     /// Most visitors of one tunnel at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_visitors: Option<u32>,
+
+    /// Most connections of one visitor address (IPv6: of one /64) at a time, to all tunnels together [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_address: Option<u32>,
 }
 
 /// The ports of TCP or UDP tunnels; `None`: there are none.
@@ -136,14 +171,48 @@ pub enum TokenCommand {
     Create {
         /// What to call it: who or what will use it
         name: String,
+
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+        rights: RightsArgs,
     },
-    /// List the tokens: names, ids and dates
+    /// List the tokens: ids, dates, names and rights
     List,
+    /// Change which names a token may publish; a running server follows within two seconds
+    Edit {
+        /// What it is called
+        name: String,
+
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+        rights: RightsArgs,
+
+        /// Take the right to such subdomains away
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        remove_subdomain: Vec<LabelPattern>,
+
+        /// Take the right to a domain away
+        #[arg(long, value_name = "HOST", value_delimiter = ',')]
+        remove_domain: Vec<HostPattern>,
+    },
     /// End a token: its clients are disconnected within a second or two
     Revoke {
         /// What it was called
         name: String,
     },
+}
+
+/// Names that a token may publish.
+#[derive(Debug, Default, Args)]
+pub struct RightsArgs {
+    /// A subdomain it may have, or a pattern of them such as 'dev-*'; may be given several times. Without any it may
+    /// have all that aren't reserved; a reserved one such as `www` must be named
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub subdomain: Vec<LabelPattern>,
+
+    /// A domain of its own it may have, or a wildcard such as '*.dev.example.com'; may be given several times
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub domain: Vec<HostPattern>,
 }
 
 /// `tunnel demo`.

@@ -34,11 +34,14 @@ fn every_flag_of_the_server() {
     let args = server(
         "tunnel server --domain vps.example.com --control-port 1 --public-port 0 --bind 127.0.0.1 --tcp-ports 5-6 \
          --udp-ports none --udp-idle 5m --data-dir /d --hold 0s --lease 90s --grace 1m --log-format json --auth none --public-url-port 80 \
-         --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1,192.0.2.1 --max-visitors 5 --control-cert c --control-key k",
+         --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1,192.0.2.1 --max-visitors 5 --control-cert c --control-key k \
+         --https-port 8443 --cert a.crt --key a.key --cert b.crt --key b.key --redirect-https --https-url-port 443",
     );
     assert_eq!(args.trusted_proxy.len(), 3);
     assert_eq!((args.max_visitors, args.public_url_port), (Some(5), Some(80)));
     assert_eq!((args.log_format, args.auth), (LogFormat::Json, Auth::None));
+    assert_eq!((args.https_port, args.https_url_port), (Some(8443), Some(443)));
+    assert_eq!((args.cert.len(), args.key.len(), args.redirect_https), (2, 2, true));
 }
 
 #[test]
@@ -51,9 +54,17 @@ fn the_commands_people_type() {
         "tunnel http https://nas.lan --upstream-ca ca.pem",
         "tunnel http https://nas.lan:8443 --upstream-insecure --proxy socks5://u:p@proxy",
         "tunnel http src",
+        "tunnel http 3000 --basic-auth a:b --basic-auth c:d --basic-auth-file f --allow-cidr 10.0.0.0/8,::1 --compress",
+        "tunnel http 3000 --host-header rewrite --request-header X-A:b --request-header -X-C --response-header -Server",
+        "tunnel client --local 3000 --host-header shop.test:80 --rate-limit 100/s --bandwidth 10MB/s --expire 2h",
+        "tunnel tcp 22 --deny-cidr 192.0.2.1 --proxy-protocol v2 --rate-limit 5/m --bandwidth 1MiB/s --expire 1h",
+        "tunnel udp 53 --allow-cidr ::/0 --rate-limit 5/m --bandwidth 1MiB/s --expire 1h",
         "tunnel tcp unix:/run/db.sock --proxy none",
         "tunnel login vps:4444 --proxy http://proxy:3128",
         "tunnel udp 27015",
+        "tunnel tls 8443",
+        "tunnel tls localhost:8443 --subdomain secure --pool",
+        "tunnel tls unix:/run/db.sock --domain db.example.com",
         "tunnel udp localhost:53 --remote-port 27015 --output json",
         "tunnel client --server vps.example.com:4444 --local localhost:3000 --subdomain myapp",
         "tunnel token create laptop",
@@ -81,6 +92,15 @@ fn bad_usage_is_told_apart_from_help() {
         "tunnel http 3000 --server https://vps",
         "tunnel http 3000 --token a --token-file b",
         "tunnel tcp 22 --remote-port 0",
+        "tunnel tcp 22 --basic-auth a:b",
+        "tunnel tcp 22 --compress",
+        "tunnel udp 53 --proxy-protocol v1",
+        "tunnel http 3000 --host-header http://x",
+        "tunnel http 3000 --request-header Host:x",
+        "tunnel http 3000 --response-header X-A",
+        "tunnel http 3000 --rate-limit 0/s",
+        "tunnel http 3000 --bandwidth fast",
+        "tunnel http 3000 --allow-cidr vpn",
         "tunnel udp 53 --remote-port 0",
         "tunnel server --udp-ports 9-1",
         "tunnel server --udp-idle soon",
@@ -105,8 +125,36 @@ fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
     assert!(usage.contains("'http'"), "{usage}");
     let invocation = parse_line("tunnel http 3000 --token tnl_secret").unwrap();
     assert!(!format!("{invocation:?}").contains("tnl_secret"));
+    let invocation =
+        parse_line("tunnel http 3000 --basic-auth ann:hunter2 --request-header X-Key:hunter2").unwrap();
+    assert!(!format!("{invocation:?}").contains("hunter2"));
     let system = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:hunter2@proxy".into());
     let words = ["tunnel", "http", "3000", "--proxy", "http://u:hunter2@proxy"].map(Into::into);
     let invocation = parse(words, &system).unwrap();
     assert!(!format!("{invocation:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_tunnel_has_one_host() {
+    for (line, fits) in [
+        ("tunnel http 1 --domain x.test --path /api --pool", true),
+        ("tunnel client --local 1 --domain *.dev.test", true),
+        ("tunnel http 1 --subdomain x --domain x.test", false),
+        ("tunnel tls 1 --subdomain x --domain x.test", false),
+        ("tunnel tcp 1 --domain x.test", false),
+        ("tunnel udp 1 --pool", true),
+    ] {
+        assert_eq!(parse_line(line).is_ok(), fits, "{line}");
+    }
+}
+
+#[test]
+fn a_tokens_rights_are_read_strictly() {
+    let line = "tunnel token create ci --subdomain dev-*,www --domain app.example.com --domain *.dev.test";
+    let Command::Token(args) = parse_line(line).unwrap().command else { panic!() };
+    let TokenCommand::Create { rights, .. } = args.command else { panic!() };
+    assert_eq!((rights.subdomain.len(), rights.domain.len()), (2, 2));
+    for bad in ["--subdomain a.b", "--subdomain *a*", "--domain 127.0.0.1", "--domain *"] {
+        assert!(parse_line(&format!("tunnel token edit ci {bad}")).is_err(), "{bad}");
+    }
 }

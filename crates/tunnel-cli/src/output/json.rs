@@ -14,7 +14,8 @@
 //! | `lanes` | `lanes` | connections to the server now |
 //! | `notice` | `message` | the server says something |
 //! | `upstream-failed` | `tunnel`, `upstream`, `code`, `message` | a visitor came, and the upstream was not there |
-//! | `request` | `tunnel`, `request`, `visitor`, `method`, `path`, `status`, `duration_ms`, `dropped` | with `-v` |
+//! | `hint` | `tunnel`, `message` | why visitors see errors, and what helps; once |
+//! | `request` | `tunnel`, `request`, `visitor`, `method`, `path`, `status`, `duration_ms`, `dropped` | with `-v`; `hint` as well if there is one |
 //! | `rtt` | `rtt_ms` | with `-v`: a heartbeat came back |
 //! | `missed` | `count` | events came faster than they were read |
 //! | `closed` | `status`, `code`, `reason` | the last line; `status` is the exit status, `reason` null if it is 0 |
@@ -31,11 +32,13 @@ use super::{At, Subject};
 pub(crate) struct Json {
     subject: Subject,
     refused: bool,
+    /// The hint told last: each visitor causes it.
+    hint: Option<String>,
 }
 
 impl Json {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, refused: false }
+        Self { subject, refused: false, hint: None }
     }
 
     pub(super) fn tell(&mut self, event: &Event, at: At) -> Option<String> {
@@ -68,6 +71,10 @@ impl Json {
                 "upstream-failed",
                 json!({ "tunnel": tunnel, "upstream": upstream, "code": code, "message": message }),
             ),
+            Event::Hint { tunnel, message } if self.hint.as_ref() != Some(message) => {
+                self.hint = Some(message.clone());
+                ("hint", json!({ "tunnel": tunnel, "message": message }))
+            }
             Event::Request(report) if self.subject.verbose => ("request", json!(report)),
             Event::Rtt { rtt } if self.subject.verbose => {
                 ("rtt", json!({ "rtt_ms": rtt.as_secs_f64() * 1000.0 }))

@@ -22,13 +22,15 @@ pub(crate) struct Text {
     /// Since when there is no session.
     lost: Option<Duration>,
     upstream_failed: Option<Duration>,
+    /// The hint told last: each visitor causes it.
+    hint: Option<String>,
     /// Said after the address, which comes first.
     greeting: Option<String>,
 }
 
 impl Text {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, url: None, lost: None, upstream_failed: None, greeting: None }
+        Self { subject, url: None, lost: None, upstream_failed: None, hint: None, greeting: None }
     }
 
     pub(super) fn tell(&mut self, event: &Event, at: At) -> Vec<String> {
@@ -55,6 +57,10 @@ impl Text {
                 Some(line) => line,
                 None => return Vec::new(),
             },
+            Event::Hint { message, .. } if self.hint.as_ref() != Some(message) => {
+                self.hint = Some(message.clone());
+                format!("hint: {message}")
+            }
             Event::Missed { count } => format!("{count} events came too fast to be shown"),
             Event::Request(report) if self.subject.verbose => request(report, at),
             Event::Connected { server, account, .. } => {

@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tunnel_client::{Proxy, Token, Trust, Upstream, UpstreamTrust};
+use tunnel_client::{
+    Policies, PolicyError, Proxy, Token, Trust, Upstream, UpstreamError, UpstreamProtocol, UpstreamTrust,
+};
 use tunnel_protocol::token::ParseTokenError;
 use tunnel_transport::{ParseProxyError, ServerAddress};
 
 use crate::{
     args::{
-        Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Route, TcpArgs,
-        UdpArgs,
+        Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
+        TcpArgs, TlsArgs, UdpArgs, WebName,
     },
     resolve::proxy,
     state::{
@@ -41,6 +43,12 @@ pub enum ResolveError {
     /// The proxy is none; the text says where it was given.
     #[error("{0} can't be used: {1}; correct it, or use `--proxy none`")]
     Proxy(&'static str, ParseProxyError),
+    /// What becomes of visitors.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The upstream can't speak what it is said to speak.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -51,7 +59,10 @@ pub enum ResolveError {
 pub(crate) struct ClientPlan {
     pub(crate) target: Target,
     pub(crate) publish: Publish,
+    pub(crate) policies: Policies,
     pub(crate) upstream: Upstream,
+    /// What it speaks, if it is a web service.
+    pub(crate) protocol: UpstreamProtocol,
     pub(crate) output: Output,
     pub(crate) verbose: bool,
     pub(crate) grace: Duration,
@@ -75,11 +86,13 @@ pub(crate) struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Publish {
     /// A web name.
-    Http { subdomain: Option<String> },
+    Http(WebName),
     /// A port.
-    Tcp { remote_port: Option<u16> },
+    Tcp { remote_port: Option<u16>, pool: bool },
+    /// A name for TLS connections.
+    Tls { subdomain: Option<String>, domain: Option<String>, pool: bool },
     /// A port for datagrams.
-    Udp { remote_port: Option<u16> },
+    Udp { remote_port: Option<u16>, pool: bool },
 }
 
 /// All `tunnel login` needs.
@@ -94,28 +107,58 @@ pub(crate) struct LoginPlan {
 
 impl HttpArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        let upstream = self.certificates.apply(self.upstream)?;
-        plan(Publish::Http { subdomain: self.subdomain }, upstream, self.connection)
+        let protocol = UpstreamProtocol::from(self.upstream_protocol);
+        let upstream = self.certificates.apply(protocol.fit(self.upstream)?)?;
+        let mut warnings = Vec::new();
+        let policies = self.policies.resolve(&mut warnings)?;
+        let publish = Publish::Http(self.name);
+        Ok(ClientPlan { protocol, ..plan(publish, policies, upstream, self.connection, warnings)? })
     }
 }
 
 impl ClientArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        let upstream = self.certificates.apply(self.local)?;
-        plan(Publish::Http { subdomain: self.subdomain }, upstream, self.connection)
+        let protocol = UpstreamProtocol::from(self.upstream_protocol);
+        let upstream = self.certificates.apply(protocol.fit(self.local)?)?;
+        let mut warnings = Vec::new();
+        let policies = self.policies.resolve(&mut warnings)?;
+        let publish = Publish::Http(self.name);
+        Ok(ClientPlan { protocol, ..plan(publish, policies, upstream, self.connection, warnings)? })
     }
 }
 
 impl TcpArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
         let upstream = self.certificates.apply(self.upstream)?;
-        plan(Publish::Tcp { remote_port: self.remote_port }, upstream, self.connection)
+        let policies = self.policies.resolve()?;
+        plan(
+            Publish::Tcp { remote_port: self.remote_port, pool: self.pool },
+            policies,
+            upstream,
+            self.connection,
+            Vec::new(),
+        )
+    }
+}
+
+impl TlsArgs {
+    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+        let policies = self.policies.resolve()?;
+        let publish = Publish::Tls { subdomain: self.subdomain, domain: self.domain, pool: self.pool };
+        plan(publish, policies, self.upstream, self.connection, Vec::new())
     }
 }
 
 impl UdpArgs {
     pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
-        plan(Publish::Udp { remote_port: self.remote_port }, self.upstream, self.connection)
+        let policies = self.policies.resolve()?;
+        plan(
+            Publish::Udp { remote_port: self.remote_port, pool: self.pool },
+            policies,
+            self.upstream,
+            self.connection,
+            Vec::new(),
+        )
     }
 }
 
@@ -129,6 +172,16 @@ impl Certificates {
             (None, false) => return Ok(upstream),
         };
         Ok(upstream.clone().with_trust(trust).unwrap_or(upstream))
+    }
+}
+
+impl From<Protocol> for UpstreamProtocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::Http1,
+            Protocol::H2c => Self::H2c,
+            Protocol::H2 => Self::H2,
+        }
     }
 }
 
@@ -156,9 +209,14 @@ impl LoginArgs {
     }
 }
 
-fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<ClientPlan, ResolveError> {
+fn plan(
+    publish: Publish,
+    policies: Policies,
+    upstream: Upstream,
+    connection: Connection,
+    mut warnings: Vec<String>,
+) -> Result<ClientPlan, ResolveError> {
     let Connection { server, credentials, route, output, verbose, grace, state_dir } = connection;
-    let mut warnings = Vec::new();
     let state = match places::client_state(state_dir) {
         Ok(state) => Some(state),
         Err(error) => {
@@ -175,7 +233,8 @@ fn plan(publish: Publish, upstream: Upstream, connection: Connection) -> Result<
         );
     }
     let target = target(server, &credentials, &route, &logins, &mut warnings)?;
-    Ok(ClientPlan { target, publish, upstream, output, verbose, grace, state, warnings })
+    let protocol = UpstreamProtocol::default();
+    Ok(ClientPlan { target, publish, policies, upstream, protocol, output, verbose, grace, state, warnings })
 }
 
 /// Typed and environment first, then what is saved for that server; with no server named, the newest login's.

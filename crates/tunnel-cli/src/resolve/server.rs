@@ -6,7 +6,7 @@ use tunnel_server::Config;
 
 use crate::{
     args::{Auth, LogFormat, ServerArgs},
-    state::{files::FileError, places},
+    state::{certificates::CertFiles, files::FileError, places},
 };
 
 /// All a server is told before it runs.
@@ -17,6 +17,10 @@ pub(crate) struct ServerPlan {
     pub(crate) control: SocketAddr,
     /// Where web visitors are taken; the port may be 0.
     pub(crate) web: SocketAddr,
+    /// Where visitors with TLS are taken, if anywhere; the port may be 0.
+    pub(crate) https: Option<SocketAddr>,
+    /// What they are shown.
+    pub(crate) certificates: Vec<CertFiles>,
     pub(crate) tls: Tls,
     pub(crate) auth: Auth,
     pub(crate) data: PathBuf,
@@ -38,11 +42,15 @@ impl ServerArgs {
     pub(crate) fn resolve(self) -> Result<ServerPlan, FileError> {
         let mut config = Config::new(self.domain);
         config.public_port = self.public_url_port;
+        config.public_https_port = self.https_url_port;
+        config.redirect_https = self.redirect_https;
         config.bind = self.bind;
         config.tcp_ports = self.tcp_ports.0;
         config.udp_ports = self.udp_ports.0;
         config.timeouts.udp_idle = self.udp_idle;
         config.trusted_proxies = self.trusted_proxy;
+        config.proxy_protocol_from = self.accept_proxy_protocol;
+        config.limits.udp_answer_ratio = self.udp_answer_ratio;
         config.timeouts.hold = self.hold;
         config.timeouts.lease = self.lease;
         config.timeouts.grace = self.grace;
@@ -52,15 +60,21 @@ impl ServerArgs {
             // One tunnel's visitors must find room at the door.
             config.limits.connections = config.limits.connections.max(max);
         }
+        if let Some(max) = self.max_connections_per_address {
+            config.limits.connections_per_address = usize::try_from(max).unwrap_or(usize::MAX);
+        }
         let tls = match (self.plaintext, self.control_cert, self.control_key) {
             (true, ..) => Tls::Plaintext,
             (false, Some(certificate), Some(key)) => Tls::Files { certificate, key },
             (false, ..) => Tls::Own,
         };
+        let pairs = self.cert.into_iter().zip(self.key);
         Ok(ServerPlan {
             config,
             control: SocketAddr::new(self.bind, self.control_port),
             web: SocketAddr::new(self.bind, self.public_port),
+            https: self.https_port.map(|port| SocketAddr::new(self.bind, port)),
+            certificates: pairs.map(|(certificate, key)| CertFiles { certificate, key }).collect(),
             tls,
             auth: self.auth,
             data: places::server_data(self.data_dir)?,
@@ -89,7 +103,7 @@ mod tests {
     fn flags_become_a_config_that_is_valid() {
         let plan = plan(
             "--bind 127.0.0.1 --public-url-port 80 --hold 1s --lease 2s --grace 3s --max-visitors 30000 \
-             --udp-ports 5-6 --udp-idle 4s",
+             --udp-ports 5-6 --udp-idle 4s --max-connections-per-address 7",
         );
         plan.config.validate().unwrap();
         assert_eq!(
@@ -105,6 +119,7 @@ mod tests {
             (plan.config.limits.visitors_per_tunnel, plan.config.limits.connections),
             (30_000, 30_000)
         );
+        assert_eq!(plan.config.limits.connections_per_address, 7);
         assert_eq!((plan.config.public_port, plan.data), (Some(80), "/d".into()));
     }
 

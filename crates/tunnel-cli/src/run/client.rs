@@ -1,14 +1,15 @@
-//! `tunnel http`, `tunnel tcp`, `tunnel udp` and `tunnel client`: one tunnel, for as long as it is wanted.
+//! `tunnel http`, `tunnel tcp`, `tunnel tls`, `tunnel udp` and `tunnel client`: one tunnel, for as long as it is wanted.
 
 use std::{
     pin::Pin,
     time::{Duration, Instant, SystemTime},
 };
 
-use tunnel_client::{BindError, Client, Event, Events, PublicAddress, Tunnel, TunnelEnd};
+use tunnel_client::{BindError, Client, Code, Event, Events, PublicAddress, Tunnel, TunnelEnd};
 
 use super::{Failure, signals::Signals};
 use crate::{
+    args::WebName,
     output::{At, Console, Narrator, Subject},
     resolve::client::{ClientPlan, Publish, Target},
     state::{instance, names::Name, places},
@@ -22,7 +23,8 @@ pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failur
     }
     let mut name = open_name(&plan, console);
     let (upstream, held) = match plan.publish {
-        Publish::Http { .. } => (plan.upstream.url(), "name"),
+        Publish::Http(_) => (plan.upstream.url(), "name"),
+        Publish::Tls { .. } => (plan.upstream.to_string(), "name"),
         Publish::Tcp { .. } | Publish::Udp { .. } => (plan.upstream.to_string(), "port"),
     };
     let subject = Subject { upstream, held, verbose: plan.verbose };
@@ -107,6 +109,11 @@ pub(super) async fn follow(
                 match end {
                     // The client's own end says more.
                     TunnelEnd::Client(_) => {}
+                    // What was asked for has been done, and was not a failure: a service manager that restarts those
+                    // must not begin the time anew.
+                    TunnelEnd::Refused(refusal) if refusal.code == Code::Expired => {
+                        draining.get_or_insert_with(|| Box::pin(client.drain(grace)));
+                    }
                     end => break Err(Failure::Tunnel(end)),
                 }
             }
@@ -161,16 +168,19 @@ async fn next_if_ready(events: &mut Events) -> Option<Event> {
 /// Asks for the tunnel, by the `former` name if the server is to choose one.
 async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Result<Tunnel, BindError> {
     match &plan.publish {
-        Publish::Http { subdomain: Some(subdomain) } => {
-            client.http().subdomain(subdomain).forward(plan.upstream.clone()).await
+        Publish::Http(WebName { subdomain, domain, path, pool }) => {
+            let tunnel = client.http().upstream_protocol(plan.protocol).policies(plan.policies.clone());
+            let tunnel = match (subdomain, domain, former) {
+                (Some(subdomain), ..) => tunnel.subdomain(subdomain),
+                (None, Some(domain), _) => tunnel.domain(domain),
+                (None, None, Some(former)) => tunnel.preferred(former),
+                (None, None, None) => tunnel,
+            };
+            let tunnel = if let Some(path) = path { tunnel.path(path) } else { tunnel };
+            tunnel.pool(*pool).forward(plan.upstream.clone()).await
         }
-        Publish::Http { subdomain: None } => {
-            let tunnel = client.http();
-            let tunnel = if let Some(former) = former { tunnel.preferred(former) } else { tunnel };
-            tunnel.forward(plan.upstream.clone()).await
-        }
-        Publish::Tcp { remote_port } => {
-            let tunnel = client.tcp();
+        Publish::Tcp { remote_port, pool } => {
+            let tunnel = client.tcp().policies(plan.policies.clone()).pool(*pool);
             let tunnel = match (remote_port, former.and_then(|former| former.parse().ok())) {
                 (Some(port), _) => tunnel.remote_port(*port),
                 (None, Some(former)) => tunnel.preferred(former),
@@ -178,8 +188,18 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
             };
             tunnel.forward(plan.upstream.clone()).await
         }
-        Publish::Udp { remote_port } => {
-            let tunnel = client.udp();
+        Publish::Tls { subdomain, domain, pool } => {
+            let tunnel = client.tls().policies(plan.policies.clone()).pool(*pool);
+            let tunnel = match (subdomain, domain, former) {
+                (Some(subdomain), ..) => tunnel.subdomain(subdomain),
+                (None, Some(domain), _) => tunnel.domain(domain),
+                (None, None, Some(former)) => tunnel.preferred(former),
+                (None, None, None) => tunnel,
+            };
+            tunnel.forward(plan.upstream.clone()).await
+        }
+        Publish::Udp { remote_port, pool } => {
+            let tunnel = client.udp().policies(plan.policies.clone()).pool(*pool);
             let tunnel = match (remote_port, former.and_then(|former| former.parse().ok())) {
                 (Some(port), _) => tunnel.remote_port(*port),
                 (None, Some(former)) => tunnel.preferred(former),
@@ -192,14 +212,19 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
 
 /// The memory of the name, where the server is to choose one.
 fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
-    let kind = match plan.publish {
-        Publish::Http { subdomain: None } => "http",
-        Publish::Tcp { remote_port: None } => "tcp",
-        Publish::Udp { remote_port: None } => "udp",
+    let (kind, path, pool) = match &plan.publish {
+        Publish::Http(WebName { subdomain: None, domain: None, path, pool }) => {
+            ("http", path.as_deref(), *pool)
+        }
+        Publish::Tcp { remote_port: None, pool } => ("tcp", None, *pool),
+        Publish::Tls { subdomain: None, domain: None, pool } => ("tls", None, *pool),
+        Publish::Udp { remote_port: None, pool } => ("udp", None, *pool),
         _ => return None,
     };
+    // A name that is to be shared is not the one that this upstream has for itself, nor is that of another path.
+    let kind = [Some(kind), path, pool.then_some("pool")].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let (server, upstream) = (plan.target.server.to_string(), plan.upstream.to_string());
-    match Name::open(plan.state.as_deref()?, &server, kind, &upstream) {
+    match Name::open(plan.state.as_deref()?, &server, &kind, &upstream) {
         Ok(name) => Some(name),
         Err(error) => {
             console.warning(&format!("{error}; the name may change after a restart"));

@@ -136,7 +136,9 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::PortTaken | Code::PortNotAllowed => {
             Some("run again with another --remote-port, or with none for a free one")
         }
-        Code::TakenOver => Some("to run both, give each its own --subdomain or --remote-port"),
+        Code::TakenOver => {
+            Some("to run both, give each its own --subdomain or --remote-port, or both --pool")
+        }
         _ => None,
     }
 }

@@ -33,6 +33,7 @@ pub async fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Server(args) => server::run(args.resolve()?, console).await,
         Command::Http(args) => client::run(args.resolve()?, console).await,
         Command::Tcp(args) => client::run(args.resolve()?, console).await,
+        Command::Tls(args) => client::run(args.resolve()?, console).await,
         Command::Udp(args) => client::run(args.resolve()?, console).await,
         Command::Client(args) => client::run(args.resolve()?, console).await,
         Command::Login(args) => login::run(args.resolve()?, console).await,

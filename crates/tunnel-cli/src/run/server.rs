@@ -9,15 +9,26 @@ use std::{
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::warn;
-use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder};
+use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder, WebTls};
 use tunnel_transport::{ControlIdentity, acceptor};
 
-use super::{Failure, descriptors::visitor_places, signals::Signals, sockets::Sockets};
+use super::{
+    Failure,
+    descriptors::visitor_places,
+    signals::{Hangups, Signals},
+    sockets::Sockets,
+};
 use crate::{
     args::{Auth, LogFormat},
     output::Console,
     resolve::server::{ServerPlan, Tls},
-    state::{facts::Facts, identity, leases, live_tokens::LiveTokens, tokens::TokenFile},
+    state::{
+        certificates::Certificates,
+        facts::Facts,
+        identity, leases,
+        live_tokens::LiveTokens,
+        tokens::{Names, TokenFile},
+    },
 };
 
 /// The token made when there is none.
@@ -28,9 +39,10 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Serves until asked to stop, then drains.
 pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    refuse_to_be_open_to_all(&plan, [plan.control, plan.web])?;
+    refuse_to_be_open_to_all(&plan, [plan.control, plan.web].into_iter().chain(plan.https))?;
     let identity = identity(&plan)?;
-    let sockets = Sockets::open(plan.control, plan.web)?;
+    let certificates = Certificates::load(&plan.certificates)?;
+    let sockets = Sockets::open(plan.control, plan.web, plan.https)?;
     let addresses = addresses(&sockets)?;
     refuse_to_be_open_to_all(&plan, addresses.all())?;
 
@@ -43,23 +55,35 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
     for listener in sockets.web {
         builder = builder.web(listener);
     }
+    let web_tls = WebTls::new(certificates.store())?;
+    for listener in sockets.https {
+        builder = builder.https(listener, web_tls.clone());
+    }
     let tokens = TokenFile::new(&plan.data);
     let first_token = match plan.auth {
         Auth::Token if tokens.list()?.is_empty() => {
             let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| identity.pin());
-            Some(tokens.create(FIRST_TOKEN, pin, SystemTime::now())?)
+            Some(tokens.create(FIRST_TOKEN, &Names::default(), pin, SystemTime::now())?)
         }
         _ => None,
     };
     let server = with_authenticator(builder, &plan, tokens)?.leases(saved_leases(&plan)).build()?;
 
     let announcement = Announcement { plan: &plan, identity: &identity, addresses };
+    for warning in certificates.warnings() {
+        console.warning(&warning);
+    }
     announcement.print(console, first_token.map(|token| token.expose()).as_deref());
 
     let handle = server.handle();
     let mut keeping = JoinSet::new();
     let (events, data) = (handle.subscribe(), plan.data.clone());
     keeping.spawn(async move { leases::keep(&data, events, || handle.leases()).await });
+    let mut renewing = JoinSet::new();
+    if !plan.certificates.is_empty() {
+        let mut hangups = Hangups::listen()?;
+        renewing.spawn(certificates.keep(async move || hangups.next().await));
+    }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.run(async {
         // Dropped or sent, it means the same.
@@ -139,11 +163,12 @@ fn refuse_to_be_open_to_all(
 struct Addresses {
     control: Vec<SocketAddr>,
     web: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
 }
 
 impl Addresses {
     fn all(&self) -> impl Iterator<Item = SocketAddr> {
-        self.control.iter().chain(&self.web).copied()
+        self.control.iter().chain(&self.web).chain(&self.https).copied()
     }
 }
 
@@ -155,7 +180,7 @@ fn addresses(sockets: &Sockets) -> Result<Addresses, Failure> {
             .collect::<Result<_, _>>()
             .map_err(Failure::Inherit)
     };
-    Ok(Addresses { control: all(&sockets.control)?, web: all(&sockets.web)? })
+    Ok(Addresses { control: all(&sockets.control)?, web: all(&sockets.web)?, https: all(&sockets.https)? })
 }
 
 /// What the server says before it begins.
@@ -192,6 +217,10 @@ impl Announcement<'_> {
             console.line(&format!("clients: {address} ({how})"));
         }
         console.line(&format!("web: http://*.{domain}{}", self.web_port()));
+        if let Some(port) = self.https_port() {
+            let scheme = if self.plan.certificates.is_empty() { "tls" } else { "https" };
+            console.line(&format!("web: {scheme}://*.{domain}{port}"));
+        }
         let config = &self.plan.config;
         for (kind, ports) in [("tcp", &config.tcp_ports), ("udp", &config.udp_ports)] {
             if let Some(ports) = ports {
@@ -226,6 +255,7 @@ impl Announcement<'_> {
             "event": "listening",
             "control": self.addresses.control.first(),
             "web": self.addresses.web.first(),
+            "https": self.addresses.https.first(),
             "tcp_ports": config.tcp_ports.as_ref().map(range),
             "udp_ports": config.udp_ports.as_ref().map(range),
             "domain": self.plan.config.domain.as_str(),
@@ -242,6 +272,14 @@ impl Announcement<'_> {
     fn login(&self) -> String {
         let port = self.addresses.control.first().map_or(0, SocketAddr::port);
         format!("{}:{port}", self.plan.config.domain.as_str())
+    }
+
+    fn https_port(&self) -> Option<String> {
+        let listener = self.addresses.https.first()?.port();
+        Some(match self.plan.config.public_https_port.unwrap_or(listener) {
+            443 => String::new(),
+            port => format!(":{port}"),
+        })
     }
 
     fn web_port(&self) -> String {

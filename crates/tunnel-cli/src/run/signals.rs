@@ -61,6 +61,37 @@ impl Signals {
     }
 }
 
+/// Hangups, by which daemons are told to read their files again.
+#[derive(Debug)]
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Hangups {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { hangup: signal(SignalKind::hangup()).map_err(Failure::Signals)? })
+    }
+
+    /// The next one. Cancel safe.
+    pub(super) async fn next(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
+#[cfg(not(unix))]
+impl Hangups {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    pub(super) async fn next(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
 #[cfg(unix)]
 impl Signals {
     pub(super) fn listen() -> Result<Self, Failure> {

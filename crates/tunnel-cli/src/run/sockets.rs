@@ -13,42 +13,56 @@ use super::Failure;
 enum Role {
     Control,
     Web,
+    Https,
 }
 
-/// The sockets of a server: at least one of each.
+/// The sockets of a server: at least one for clients and one for the web.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) control: Vec<Listener>,
     pub(super) web: Vec<Listener>,
+    /// None, unless asked for.
+    pub(super) https: Vec<Listener>,
 }
 
 impl Sockets {
     /// Takes what was passed on, and opens what was not.
-    pub(super) fn open(control: SocketAddr, web: SocketAddr) -> Result<Self, Failure> {
-        let mut sockets = Self::inherit(control.port(), web.port()).map_err(Failure::Inherit)?;
+    pub(super) fn open(
+        control: SocketAddr,
+        web: SocketAddr,
+        https: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
+        let ports = (control.port(), web.port(), https.map(|https| https.port()));
+        let mut sockets = Self::inherit(ports).map_err(Failure::Inherit)?;
         if sockets.control.is_empty() {
             sockets.control.push(listen(control, "clients", "--control-port")?);
         }
         if sockets.web.is_empty() {
             sockets.web.push(listen(web, "web visitors", "--public-port")?);
         }
+        if let Some(https) = https
+            && sockets.https.is_empty()
+        {
+            sockets.https.push(listen(https, "visitors with TLS", "--https-port")?);
+        }
         Ok(sockets)
     }
 
-    fn inherit(control: u16, web: u16) -> io::Result<Self> {
+    fn inherit(wanted: Ports) -> io::Result<Self> {
         let mut passed = ListenFd::from_env();
         let mut listeners = Vec::new();
         for index in 0..passed.len() {
             listeners.extend(passed.take_tcp_listener(index)?);
         }
         let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
-        let roles = assign(&ports.collect::<io::Result<Vec<_>>>()?, control, web);
-        let mut sockets = Self { control: Vec::new(), web: Vec::new() };
+        let roles = assign(&ports.collect::<io::Result<Vec<_>>>()?, wanted);
+        let mut sockets = Self { control: Vec::new(), web: Vec::new(), https: Vec::new() };
         for (listener, role) in listeners.into_iter().zip(roles) {
             let listener = Listener::from_std(listener)?;
             match role {
                 Role::Control => sockets.control.push(listener),
                 Role::Web => sockets.web.push(listener),
+                Role::Https => sockets.https.push(listener),
             }
         }
         Ok(sockets)
@@ -59,19 +73,21 @@ fn listen(address: SocketAddr, whom: &'static str, flag: &'static str) -> Result
     Listener::bind(address).map_err(|source| Failure::Listen { address, whom, flag, source })
 }
 
-/// By the port where it is one of the two; the others in order, control first where it has none yet.
-fn assign(ports: &[u16], control: u16, web: u16) -> Vec<Role> {
+/// For clients, for the web, and for visitors with TLS if there are to be any.
+type Ports = (u16, u16, Option<u16>);
+
+/// By the port where it is one of those wanted; the others in order, control first where it has none yet.
+fn assign(ports: &[u16], (control, web, https): Ports) -> Vec<Role> {
     let by_port = |port: &u16| match *port {
         port if port == control => Some(Role::Control),
         port if port == web => Some(Role::Web),
+        port if Some(port) == https => Some(Role::Https),
         _ => None,
     };
     let mut has_control = ports.iter().any(|port| by_port(port) == Some(Role::Control));
     let mut role = |port: &u16| {
-        by_port(port).unwrap_or(if std::mem::replace(&mut has_control, true) {
-            Role::Web
-        } else {
-            Role::Control
+        by_port(port).unwrap_or_else(|| {
+            if std::mem::replace(&mut has_control, true) { Role::Web } else { Role::Control }
         })
     };
     ports.iter().map(&mut role).collect()
@@ -83,7 +99,7 @@ mod tests {
 
     #[test]
     fn passed_sockets_find_their_role() {
-        use Role::{Control, Web};
+        use Role::{Control, Https, Web};
         for (ports, expected) in [
             (&[][..], &[][..]),
             (&[4444, 8080], &[Control, Web]),
@@ -92,8 +108,10 @@ mod tests {
             (&[1, 2], &[Control, Web]),
             (&[80, 4444], &[Web, Control]),
             (&[1, 8080, 3], &[Control, Web, Web]),
+            (&[8080, 1], &[Web, Control]),
+            (&[8443, 8080, 1], &[Https, Web, Control]),
         ] {
-            assert_eq!(assign(ports, 4444, 8080), expected, "{ports:?}");
+            assert_eq!(assign(ports, (4444, 8080, Some(8443))), expected, "{ports:?}");
         }
     }
 
@@ -101,7 +119,7 @@ mod tests {
     async fn a_port_that_is_taken_is_named() {
         let taken = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = Sockets::open("127.0.0.1:0".parse().unwrap(), address).unwrap_err();
+        let failure = Sockets::open("127.0.0.1:0".parse().unwrap(), address, None).unwrap_err();
         let line = failure.line();
         assert!(line.contains(&address.to_string()) && line.contains("--public-port"), "{line}");
     }

@@ -145,6 +145,11 @@ pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
     }
 }
 
+/// The permissions by which everyone can read a file; `None` if not everyone can. A group may well be meant to.
+pub(crate) fn readable_by_all(path: &Path) -> Option<u32> {
+    open_to_others(path).filter(|mode| mode & 0o004 != 0)
+}
+
 /// Makes a directory that its owner alone may enter; one that exists stays as it is.
 pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();

@@ -119,13 +119,32 @@ mod tests {
     fn lease(subdomain: &str) -> SavedLease {
         SavedLease {
             subdomain: Some(subdomain.into()),
+            domain: None,
+            path: None,
+            tls: false,
             port: None,
             udp_port: None,
+            pool: false,
             token: TokenId([1; 8]),
             name: "ci".into(),
             instance: InstanceId([2; 16]),
             machine: "laptop".into(),
         }
+    }
+
+    #[tokio::test]
+    async fn all_kinds_of_leases_are_kept_and_those_of_older_servers_read() {
+        let home = tempfile::tempdir().unwrap();
+        let web = SavedLease { subdomain: None, domain: Some("*.dev.test".into()), ..lease("") };
+        let path = SavedLease { path: Some("/api".into()), pool: true, ..lease("a") };
+        let tls = SavedLease { tls: true, ..lease("a") };
+        let all = vec![lease("a"), web, path, tls];
+        write(home.path(), all.clone()).await;
+        assert_eq!(load(home.path()).unwrap(), all);
+        let older = r#"{"version":1,"leases":[{"subdomain":"a","token":"0101010101010101","name":"ci",
+            "instance":"02020202020202020202020202020202","machine":"laptop"}]}"#;
+        std::fs::write(home.path().join(FILE), older).unwrap();
+        assert_eq!(load(home.path()).unwrap(), [lease("a")]);
     }
 
     #[tokio::test]

@@ -1,16 +1,15 @@
 //! The token file as the running server sees it: in memory, and up to date without a restart.
 
 use std::{
-    fs,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tracing::{info, warn};
-use tunnel_server::{Authenticator, Identity, Login, StoredToken, check, token_id};
+use tunnel_server::{Authenticator, Identity, Login, Rights, StoredToken, check, token_id};
 
-use super::{files::FileError, tokens::TokenFile};
+use super::{files::FileError, stamp::Stamp, tokens::TokenFile};
 
 /// How old the memory may be when sessions are asked about; logins always look.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -31,14 +30,6 @@ struct Memory {
     tokens: Vec<StoredToken>,
     stamp: Option<Stamp>,
     looked: Instant,
-}
-
-/// What changes whenever the file is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
 }
 
 impl LiveTokens {
@@ -83,28 +74,20 @@ impl Authenticator for LiveTokens {
         check(memory.tokens.iter().find(|token| Some(token.id) == id), login)
     }
 
-    fn is_valid(&self, identity: &Identity) -> bool {
-        self.fresh(MAX_AGE).tokens.iter().any(|token| token.id == identity.token)
-    }
-}
-
-impl Stamp {
-    /// `None` if there is no file.
-    fn of(path: &std::path::Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Some(Self { modified: metadata.modified().ok(), length: metadata.len(), inode })
+    fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
+        let memory = self.fresh(MAX_AGE);
+        memory.tokens.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, time::SystemTime};
+
     use tunnel_protocol::{InstanceId, Token, login::Credential};
 
     use super::*;
+    use crate::state::tokens::Names;
 
     fn logs_in(live: &LiveTokens, token: &Token) -> Option<Identity> {
         let credential = Credential::Token { id: token.id(), secret: token.secret().clone() };
@@ -116,13 +99,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = TokenFile::new(home.path());
         let live = LiveTokens::open(file.clone()).unwrap();
-        let token = file.create("laptop", None, SystemTime::now()).unwrap();
+        let token = file.create("laptop", &Names::default(), None, SystemTime::now()).unwrap();
         let identity = logs_in(&live, &token).expect("a new token works at once");
         assert_eq!(&*identity.name, "laptop");
-        let other = file.create("ci", None, SystemTime::now()).unwrap();
+        let other = file.create("ci", &Names::default(), None, SystemTime::now()).unwrap();
         file.revoke("laptop").unwrap();
         assert!(logs_in(&live, &token).is_none(), "a revoked one doesn't");
-        assert!(!live.is_valid(&identity));
+        assert!(live.rights(&identity).is_none());
         assert!(logs_in(&live, &other).is_some());
     }
 
@@ -130,7 +113,7 @@ mod tests {
     fn a_damaged_file_changes_nothing_and_a_removed_one_ends_all() {
         let home = tempfile::tempdir().unwrap();
         let file = TokenFile::new(home.path());
-        let token = file.create("laptop", None, SystemTime::now()).unwrap();
+        let token = file.create("laptop", &Names::default(), None, SystemTime::now()).unwrap();
         let live = LiveTokens::open(file.clone()).unwrap();
         fs::write(file.path(), "{").unwrap();
         assert!(logs_in(&live, &token).is_some());

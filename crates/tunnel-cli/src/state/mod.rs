@@ -9,7 +9,9 @@
 
 pub(crate) mod files;
 pub(crate) mod places;
+pub(crate) mod stamp;
 
+pub(crate) mod certificates;
 pub(crate) mod facts;
 pub(crate) mod identity;
 pub(crate) mod leases;

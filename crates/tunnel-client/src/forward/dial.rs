@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
     net::{TcpStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
@@ -52,21 +54,25 @@ impl Failure {
     }
 }
 
-/// Connects to `upstream`, trying its addresses in turn, within `limit` in all.
+/// Connects to `upstream`, trying its addresses in turn, and says `introduction` first of all, TLS included; within
+/// `limit` in all.
 ///
 /// # Cancel safety
 /// Dropping the future gives the attempt up.
 pub(super) async fn dial(
     upstream: &Upstream,
     tls: Option<&UpstreamTls>,
+    introduction: Bytes,
     limit: Duration,
 ) -> Result<Connection, Failure> {
-    let attempt = Attempt { upstream, limit, deadline: Instant::now() + limit };
+    let attempt = Attempt { upstream, introduction, limit, deadline: Instant::now() + limit };
     match (&upstream.0, tls) {
-        (Place::Tcp(address), _) => Ok(Connection::Tcp(attempt.tcp(address).await?)),
+        (Place::Tcp(address), _) => {
+            Ok(Connection::Tcp(attempt.introduce(attempt.tcp(address).await?).await?))
+        }
         (Place::Tls(address, _), Some(tls)) => attempt.tls(address, tls).await,
         #[cfg(unix)]
-        (Place::Unix(path), _) => Ok(Connection::Unix(attempt.unix(path).await?)),
+        (Place::Unix(path), _) => Ok(Connection::Unix(attempt.introduce(attempt.unix(path).await?).await?)),
         // None of these becomes a target.
         _ => Err(attempt.unreachable(io::ErrorKind::Unsupported.into())),
     }
@@ -75,17 +81,30 @@ pub(super) async fn dial(
 /// One visitor's wish for a connection.
 struct Attempt<'a> {
     upstream: &'a Upstream,
+    introduction: Bytes,
     limit: Duration,
     deadline: Instant,
 }
 
 impl Attempt<'_> {
     async fn tls(&self, address: &Address, tls: &UpstreamTls) -> Result<Connection, Failure> {
-        let stream = self.tcp(address).await?;
+        let stream = self.introduce(self.tcp(address).await?).await?;
         match timeout_at(self.deadline, tls.connect(&address.host, stream)).await {
             Ok(Ok(stream)) => Ok(Connection::Tls(Box::new(stream))),
             Ok(Err(error)) => Err(Failure::Tls(self.upstream.clone(), error)),
             Err(_) => Err(Failure::TlsTimeout(self.upstream.clone(), self.limit)),
+        }
+    }
+
+    /// Says what is to be said first.
+    async fn introduce<S: AsyncWrite + Unpin>(&self, mut stream: S) -> Result<S, Failure> {
+        if self.introduction.is_empty() {
+            return Ok(stream);
+        }
+        match timeout_at(self.deadline, stream.write_all(&self.introduction)).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(error)) => Err(self.unreachable(error)),
+            Err(_) => Err(self.late()),
         }
     }
 

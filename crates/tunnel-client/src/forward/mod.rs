@@ -1,5 +1,6 @@
 //! Connecting visitors to upstreams: what people write, what is made of it once, and what each visitor gets of it.
 
+mod protocol;
 mod upstream;
 
 mod target;
@@ -12,9 +13,9 @@ pub(crate) mod udp;
 #[cfg(feature = "files")]
 pub(crate) mod files;
 
-pub use self::upstream::Upstream;
 pub(crate) use self::{
     connection::{Connection, Guarded, relay},
     dial::Failure,
     target::Target,
 };
+pub use self::{protocol::UpstreamProtocol, upstream::Upstream};

@@ -3,6 +3,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use tunnel_protocol::{
+    BindSpec, StreamHeader, bind as wire,
+    proxy::{self, ProxyVersion},
+};
 use tunnel_transport::{UpstreamTls, UpstreamTrust};
 
 use super::{
@@ -14,40 +18,63 @@ use super::{
 use crate::UpstreamError;
 
 /// What TLS upstreams are offered (ALPN): the server speaks this on web tunnels' streams.
-const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+const HTTP1: &[&[u8]] = &[b"http/1.1"];
+const HTTP2: &[&[u8]] = &[b"h2"];
 
 /// An upstream that visitors can be connected to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     upstream: Upstream,
     tls: Option<UpstreamTls>,
+    /// How it is told who visits.
+    proxy: Option<ProxyVersion>,
 }
 
 impl Target {
     /// Of any upstream but a directory, which isn't connected to.
     pub(crate) fn new(upstream: Upstream) -> Result<Self, UpstreamError> {
+        Self::with(upstream, HTTP1)
+    }
+
+    /// Of an upstream that visitors of this tunnel are connected to.
+    pub(crate) fn of(spec: &BindSpec, upstream: Upstream) -> Result<Self, UpstreamError> {
+        match spec {
+            BindSpec::Http(spec) if spec.upstream_protocol == wire::UpstreamProtocol::Http2 => {
+                Self::with(upstream, HTTP2)
+            }
+            _ => Self::new(upstream),
+        }
+    }
+
+    fn with(upstream: Upstream, protocols: &[&[u8]]) -> Result<Self, UpstreamError> {
         let tls = match &upstream.0 {
             Place::Tcp(_) | Place::Unix(_) => None,
             Place::Tls(address, trust) => {
                 let trust = trust.clone().unwrap_or_else(|| default_trust(address));
-                let tls = UpstreamTls::new(&trust, PROTOCOLS);
+                let tls = UpstreamTls::new(&trust, protocols);
                 Some(tls.map_err(|error| UpstreamError::Trust(error.to_string()))?)
             }
             Place::Directory(_) => return Err(UpstreamError::NotForTcp),
         };
-        Ok(Self { upstream, tls })
+        Ok(Self { upstream, tls, proxy: None })
+    }
+
+    /// The same, which is told who visits before anything else.
+    pub(crate) fn introducing(self, proxy: Option<ProxyVersion>) -> Self {
+        Self { proxy, ..self }
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
     }
 
-    /// Connects, TLS included, within `limit`.
+    /// Connects for this visitor, TLS included, within `limit`.
     ///
     /// # Cancel safety
     /// Dropping the future gives the attempt up.
-    pub(crate) async fn dial(&self, limit: Duration) -> Result<Connection, Failure> {
-        dial::dial(&self.upstream, self.tls.as_ref(), limit).await
+    pub(crate) async fn dial(&self, visit: &StreamHeader, limit: Duration) -> Result<Connection, Failure> {
+        let introduction = self.proxy.map(|version| proxy::write(version, visit.visitor, visit.local));
+        dial::dial(&self.upstream, self.tls.as_ref(), introduction.unwrap_or_default(), limit).await
     }
 }
 

@@ -82,6 +82,14 @@ impl Upstream {
         }
     }
 
+    /// The same place, reached by TCP where it would have been by TLS.
+    pub(crate) fn without_tls(self) -> Self {
+        match self.0 {
+            Place::Tls(address, _) => Self(Place::Tcp(address)),
+            place => Self(place),
+        }
+    }
+
     /// The directory, if it is one.
     pub fn as_directory(&self) -> Option<&Path> {
         match &self.0 {

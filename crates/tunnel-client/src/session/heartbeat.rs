@@ -1,8 +1,9 @@
 //! Whether the server is still there: decided outside the multiplexer, by someone who waits for nothing.
 //!
 //! A multiplexer may be stuck while its socket is fine, and a socket may look fine while nobody is behind it (NAT
-//! expiry, a pulled cable, a laptop that slept). So one task counts: the bytes read on the first lane, and the
-//! messages heard on the control stream. When either stands still for too long, the session is dead.
+//! expiry, a pulled cable, a laptop that slept). So one task looks at when bytes were last read on the lane, and counts
+//! the messages heard on the control stream. When either stands still for too long, the session is dead. It sleeps
+//! until that is due, so that a death is noticed on time, and never longer than a second, so that a sleep is.
 
 use std::{
     fmt,
@@ -12,7 +13,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, sleep_until},
 };
 
 use super::clock::{Moment, TICK};
@@ -51,8 +52,8 @@ impl Pace {
 pub(crate) struct Sample {
     /// When.
     pub(crate) at: Moment,
-    /// Bytes read from the first lane so far.
-    pub(crate) bytes: u64,
+    /// When bytes were last read from the lane, by the monotonic clock.
+    pub(crate) bytes_at: Duration,
     /// Control messages heard so far.
     pub(crate) messages: u64,
 }
@@ -97,8 +98,8 @@ pub(crate) struct Watchdog {
     bytes_at: Duration,
     messages_at: Duration,
     ping_at: Duration,
-    /// After a clock jump: until when, and what had been read by then.
-    probe: Option<(Duration, u64)>,
+    /// After a clock jump: since when, and until when at most.
+    probe: Option<(Duration, Duration)>,
 }
 
 impl Watchdog {
@@ -118,9 +119,8 @@ impl Watchdog {
         let Pace { beat, dead_after, probe, .. } = self.pace;
         let jumped = now.at.jumped(self.last.at, beat * 2);
         let clock = now.at.clock;
-        if now.bytes != self.last.bytes {
-            self.bytes_at = clock;
-        }
+        // A jump sets it to a time at which nothing was read.
+        self.bytes_at = self.bytes_at.max(now.bytes_at);
         if now.messages != self.last.messages {
             self.messages_at = clock;
         }
@@ -128,12 +128,12 @@ impl Watchdog {
         if jumped {
             // What was not heard meanwhile says nothing: nobody listened. Ask, and give it a moment.
             (self.bytes_at, self.messages_at) = (clock, clock);
-            self.probe = Some((clock + probe, now.bytes));
+            self.probe = Some((clock, clock + probe));
             self.ping_at = clock + beat;
             return Verdict::Ping;
         }
-        if let Some((until, bytes)) = self.probe {
-            if now.bytes != bytes {
+        if let Some((since, until)) = self.probe {
+            if now.bytes_at > since {
                 self.probe = None;
             } else if clock >= until {
                 return Verdict::Dead(Silence::Slept);
@@ -152,6 +152,15 @@ impl Watchdog {
             return Verdict::Ping;
         }
         Verdict::Alive
+    }
+
+    /// When the next look is due, by the monotonic clock.
+    pub(crate) fn next_look(&self) -> Duration {
+        let Pace { dead_after, .. } = self.pace;
+        let deaths = [self.bytes_at + dead_after, self.messages_at + dead_after * CONTROL_PATIENCE];
+        let probed = self.probe.map_or(Duration::MAX, |(_, until)| until);
+        let tick = self.last.at.clock + self.pace.tick();
+        deaths.into_iter().fold(tick.min(self.ping_at).min(probed), Duration::min)
     }
 }
 
@@ -182,10 +191,10 @@ impl Heard {
 
 /// Beats until the server is dead.
 ///
-/// `bytes` reads the lane's counter; `ping` must not wait; `rtt` is told each round trip.
+/// `last_read` tells when bytes were last read on the lane; `ping` must not wait; `rtt` is told each round trip.
 pub(crate) async fn run(
     pace: Pace,
-    bytes: impl Fn() -> u64,
+    last_read: impl Fn() -> Instant,
     heard: &Heard,
     mut pongs: mpsc::Receiver<u64>,
     ping: impl Fn(u64),
@@ -194,18 +203,16 @@ pub(crate) async fn run(
     let start = Instant::now();
     let sample = || Sample {
         at: Moment::now(start),
-        bytes: bytes(),
+        bytes_at: last_read().saturating_duration_since(start),
         messages: heard.messages.load(Ordering::Relaxed),
     };
     let mut watchdog = Watchdog::new(pace, sample());
-    let mut ticks = tokio::time::interval(pace.tick());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seq = 0;
     // One ping at a time is timed; a newer one replaces it.
     let mut timed: Option<(u64, Instant)> = None;
     loop {
         tokio::select! {
-            _ = ticks.tick() => match watchdog.look(sample()) {
+            () = sleep_until(start + watchdog.next_look()) => match watchdog.look(sample()) {
                 Verdict::Alive => {}
                 Verdict::Ping => {
                     seq += 1;
@@ -236,9 +243,10 @@ mod tests {
         Pace::new(5_000, 15_000, s(3))
     }
 
-    /// A sample at `clock` seconds, with the wall clock ahead by `slept`.
-    fn at(clock: u64, slept: u64, bytes: u64, messages: u64) -> Sample {
-        Sample { at: Moment { clock: s(clock), wall: s(1_000_000 + clock + slept) }, bytes, messages }
+    /// A sample at `clock` seconds, with the wall clock ahead by `slept` and the last byte at `bytes_at`.
+    fn at(clock: u64, slept: u64, bytes_at: u64, messages: u64) -> Sample {
+        let at = Moment { clock: s(clock), wall: s(1_000_000 + clock + slept) };
+        Sample { at, bytes_at: s(bytes_at), messages }
     }
 
     #[test]
@@ -246,7 +254,7 @@ mod tests {
         let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
         let mut pings = Vec::new();
         for t in 0..600 {
-            match dog.look(at(t, 0, t / 5, t / 5)) {
+            match dog.look(at(t, 0, t / 5 * 5, t / 5)) {
                 Verdict::Ping => pings.push(t),
                 Verdict::Alive => {}
                 dead @ Verdict::Dead(_) => panic!("{dead:?} at {t}"),
@@ -258,11 +266,35 @@ mod tests {
     #[test]
     fn silence_is_death_after_the_deadline_and_not_before() {
         let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
-        dog.look(at(1, 0, 9, 1));
+        dog.look(at(1, 0, 1, 1));
         for t in 2..16 {
-            assert!(!matches!(dog.look(at(t, 0, 9, 1)), Verdict::Dead(_)), "at {t}");
+            assert!(!matches!(dog.look(at(t, 0, 1, 1)), Verdict::Dead(_)), "at {t}");
         }
-        assert_eq!(dog.look(at(16, 0, 9, 1)), Verdict::Dead(Silence::NoBytes(s(15))));
+        assert_eq!(dog.look(at(16, 0, 1, 1)), Verdict::Dead(Silence::NoBytes(s(15))));
+    }
+
+    #[test]
+    fn a_death_is_noticed_on_time_wherever_the_last_byte_fell() {
+        for millis in (0..5_000).step_by(37) {
+            let last = Duration::from_millis(millis);
+            let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
+            let mut looks = 0;
+            let died = loop {
+                let clock = dog.next_look();
+                let sample = Sample {
+                    at: Moment { clock, wall: s(1_000_000) + clock },
+                    bytes_at: last.min(clock),
+                    messages: 0,
+                };
+                match dog.look(sample) {
+                    Verdict::Dead(Silence::NoBytes(silent)) => break (clock, silent),
+                    Verdict::Dead(other) => panic!("{other:?}"),
+                    Verdict::Alive | Verdict::Ping => looks += 1,
+                }
+                assert!(looks < 100, "it looks without pause");
+            };
+            assert_eq!(died, (last + s(15), s(15)));
+        }
     }
 
     #[test]
@@ -277,24 +309,25 @@ mod tests {
     #[test]
     fn a_jump_of_either_clock_asks_at_once_and_gives_three_seconds() {
         // A suspended laptop: the monotonic clock stood still. A stopped process: it went on.
-        for wake in [at(2, 600, 5, 5), at(602, 0, 5, 5)] {
+        for wake in [at(2, 600, 1, 5), at(602, 0, 1, 5)] {
             let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
-            dog.look(at(1, 0, 5, 5));
+            dog.look(at(1, 0, 1, 5));
             assert_eq!(dog.look(wake), Verdict::Ping, "asks at once, though the silence was long");
             let t0 = wake.at.clock.as_secs();
             let slept = wake.at.wall.as_secs() - 1_000_000 - t0;
-            assert_eq!(dog.look(at(t0 + 1, slept, 5, 5)), Verdict::Alive);
-            assert_eq!(dog.look(at(t0 + 2, slept, 5, 5)), Verdict::Alive);
-            assert_eq!(dog.look(at(t0 + 3, slept, 5, 5)), Verdict::Dead(Silence::Slept));
+            assert_eq!(dog.look(at(t0 + 1, slept, 1, 5)), Verdict::Alive);
+            assert_eq!(dog.look(at(t0 + 2, slept, 1, 5)), Verdict::Alive);
+            assert_eq!(dog.next_look(), s(t0 + 3));
+            assert_eq!(dog.look(at(t0 + 3, slept, 1, 5)), Verdict::Dead(Silence::Slept));
         }
     }
 
     #[test]
     fn an_answer_after_a_jump_saves_the_session() {
         let mut dog = Watchdog::new(pace(), at(0, 0, 0, 0));
-        assert_eq!(dog.look(at(1, 600, 5, 5)), Verdict::Ping);
+        assert_eq!(dog.look(at(1, 600, 0, 5)), Verdict::Ping);
         for t in 2..15 {
-            assert!(!matches!(dog.look(at(t, 600, 6, 6)), Verdict::Dead(_)), "at {t}");
+            assert!(!matches!(dog.look(at(t, 600, 2, 6)), Verdict::Dead(_)), "at {t}");
         }
     }
 

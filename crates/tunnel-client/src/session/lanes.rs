@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use tracing::{Instrument, debug};
 use tunnel_io::BoxedIo;
@@ -21,6 +25,7 @@ use tunnel_protocol::{Welcome, login::Attach};
 use super::{
     Gauge,
     backoff::Backoff,
+    dial_pace::DialPace,
     heartbeat::Pace,
     lane_beat,
     login::{Established, log_in},
@@ -33,6 +38,9 @@ use crate::{
 
 /// Connections being made at once: a server that wants many lanes should not see a burst of handshakes.
 const DIALS: usize = 4;
+/// How long what came on a lane may take to reach the upstream when the lane is gone: what is complete shall arrive,
+/// and an upstream that takes nothing holds nothing for long.
+const LINGER: Duration = Duration::from_secs(10);
 /// Streams a lane takes beyond what the server says it will open, so that the two counts may differ for a moment.
 const SPARE_STREAMS: usize = 64;
 
@@ -47,11 +55,20 @@ pub(crate) struct Lanes {
     count: Arc<AtomicU32>,
     /// Most lanes this session may have.
     max: u32,
-    drivers: JoinSet<(Order, String)>,
+    drivers: JoinSet<(Order, End)>,
     doormen: JoinSet<()>,
     dials: JoinSet<Result<Established, LoginError>>,
     backoff: Backoff,
     retry_at: Instant,
+    dial_pace: DialPace,
+}
+
+/// How a lane ended.
+#[derive(Debug)]
+struct End {
+    reason: String,
+    /// The server closed it between two frames.
+    in_order: bool,
 }
 
 /// Which lane.
@@ -77,6 +94,7 @@ impl Lanes {
             dials: JoinSet::new(),
             backoff: Backoff::default(),
             retry_at: Instant::now(),
+            dial_pace: DialPace::new(Instant::now()),
             shared,
         }
     }
@@ -95,7 +113,9 @@ impl Lanes {
     pub(crate) async fn run(mut self, mut wanted: watch::Receiver<u32>, changed: impl Fn()) -> String {
         loop {
             let missing = self.missing(*wanted.borrow_and_update());
-            if missing && Instant::now() >= self.retry_at && self.dials.len() < DIALS {
+            let (now, dial_at) = (Instant::now(), self.retry_at.max(self.dial_pace.ready_at()));
+            if missing && now >= dial_at && self.dials.len() < DIALS {
+                self.dial_pace.take(now);
                 let (shared, attach) = (Arc::clone(&self.shared), self.attach.clone());
                 self.dials.spawn(async move { log_in(&shared.settings, Some(attach)).await });
                 continue;
@@ -104,13 +124,16 @@ impl Lanes {
             tokio::select! {
                 Some(ended) = self.drivers.join_next() => match ended {
                     Ok((Order::Further, end)) => {
-                        debug!(%end, "a further lane ended");
+                        debug!(?end, "a further lane ended");
                         let lanes = self.count.fetch_sub(1, Ordering::Relaxed) - 1;
-                        self.put_off(None);
+                        // One that the server had no use for says nothing about the path.
+                        if !end.in_order || self.missing(*wanted.borrow()) {
+                            self.put_off(None);
+                        }
                         self.shared.emit(Event::LaneLost { lanes });
                         changed();
                     }
-                    Ok((Order::First, end)) => return end,
+                    Ok((Order::First, end)) => return end.reason,
                     Err(died) => return format!("the connection's task died: {died}"),
                 },
                 Some(_) = self.doormen.join_next() => {}
@@ -135,7 +158,7 @@ impl Lanes {
                     }
                 },
                 Ok(()) = wanted.changed() => {}
-                () = tokio::time::sleep_until(self.retry_at), if waiting => {}
+                () = tokio::time::sleep_until(dial_at), if waiting => {}
             }
         }
     }
@@ -166,8 +189,10 @@ impl Lanes {
                     let mut driving = JoinSet::new();
                     driving.spawn(driver);
                     let end = tokio::select! {
-                        Some(end) = driving.join_next() => end.map_or_else(|died| died.to_string(), ended),
-                        silence = beat => silence,
+                        Some(end) = driving.join_next() => {
+                            end.map_or_else(|died| End { reason: died.to_string(), in_order: false }, ended)
+                        }
+                        silence = beat => End { reason: silence, in_order: false },
                     };
                     (order, end)
                 })
@@ -179,14 +204,16 @@ impl Lanes {
     }
 }
 
-fn ended(end: Result<(), LaneError>) -> String {
+fn ended(end: Result<(), LaneError>) -> End {
     match end {
-        Ok(()) => "the server closed the connection".into(),
-        Err(error) => format!("the connection to the server was lost: {error}"),
+        Ok(()) => End { reason: "the server closed the connection".into(), in_order: true },
+        Err(error) => {
+            End { reason: format!("the connection to the server was lost: {error}"), in_order: false }
+        }
     }
 }
 
-/// Takes the streams the server opens until the lane is gone, and what is left of them with it.
+/// Takes the streams the server opens until the lane is gone. What came before is still delivered, for a while.
 async fn admit(mut incoming: Incoming, shared: Arc<Shared>, gauge: Arc<Gauge>) {
     let mut visitors = JoinSet::new();
     loop {
@@ -195,9 +222,11 @@ async fn admit(mut incoming: Incoming, shared: Arc<Shared>, gauge: Arc<Gauge>) {
                 Some(stream) => {
                     visitors.spawn(visitor::serve(stream, Arc::clone(&shared), Arc::clone(&gauge)));
                 }
-                None => return,
+                None => break,
             },
             Some(_) = visitors.join_next() => {}
         }
     }
+    let delivered = async { while visitors.join_next().await.is_some() {} };
+    let _ = timeout(LINGER, delivered).await;
 }

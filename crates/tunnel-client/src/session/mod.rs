@@ -13,11 +13,13 @@ mod backoff;
 mod binds;
 mod clock;
 mod control;
+mod dial_pace;
 mod heartbeat;
 mod in_flight;
 mod lane_beat;
 mod lanes;
 mod login;
+mod sleep;
 mod visitor;
 
 use std::{
@@ -30,7 +32,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::debug;
-use tunnel_protocol::{ClientMessage, ServerMessage};
+use tunnel_protocol::{ClientMessage, ServerMessage, control::RequestReport};
 
 pub(crate) use self::in_flight::{Gauge, InFlight};
 use self::{
@@ -153,7 +155,7 @@ pub(crate) async fn run(
                 ServerMessage::WantLanes { lanes } => {
                     wanted_lanes.send_replace(lanes);
                 }
-                ServerMessage::Request(request) => shared.emit(Event::Request(request)),
+                ServerMessage::Request(report) => tell_request(&shared, report),
                 ServerMessage::Notice { message } => shared.emit(Event::Notice { message }),
                 other => reporter.tell(Report::Message(other)).await,
             }
@@ -166,7 +168,7 @@ pub(crate) async fn run(
         shared.set_rtt(rtt);
         shared.emit(Event::Rtt { rtt });
     };
-    let heart = heartbeat::run(pace, || activity.bytes_read(), &heard, pongs, ping, rtt);
+    let heart = heartbeat::run(pace, || activity.last_read(), &heard, pongs, ping, rtt);
     let lanes = lanes.run(lanes_wanted, || recount.notify_one());
     let recounted = async {
         loop {
@@ -209,4 +211,14 @@ async fn finish(outbox: &mpsc::Sender<ClientMessage>, gauge: &Gauge, drained: &N
     }
     let _ = outbox.send(ClientMessage::Ping { seq: LAST_PING }).await;
     let _ = timeout(FLUSH_DEADLINE, flushed.notified()).await;
+}
+
+/// A report with a hint comes also when none were asked for.
+fn tell_request(shared: &Shared, report: RequestReport) {
+    if let Some(message) = report.hint.clone() {
+        shared.emit(Event::Hint { tunnel: report.tunnel, message });
+    }
+    if shared.settings.report_requests {
+        shared.emit(Event::Request(report));
+    }
 }

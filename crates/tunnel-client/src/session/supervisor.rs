@@ -24,8 +24,9 @@ use super::{
     backoff::Backoff,
     binds::{Binds, SETTLE},
     channels,
-    clock::{Moment, TICK},
+    clock::TICK,
     login::{Established, log_in},
+    sleep::SleepWatch,
 };
 use crate::{
     ClientError, Event, LoginError, Phase,
@@ -44,9 +45,6 @@ const REPORTS: usize = 64;
 const SOON: Duration = Duration::from_millis(100);
 /// An attempt that failed for good, though the client was online before, is repeated at the slowest pace.
 const SLOWEST: u32 = 8;
-
-/// A gap between two looks at the clocks that means the machine slept; looks are a second apart while offline.
-const SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the client ends, and tells everybody.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -73,9 +71,7 @@ struct Supervisor {
     attempt_at: Instant,
     /// Since when there has been no session that lasted.
     unstable_since: Instant,
-    /// Both clocks when they were last looked at, if the client was offline then.
-    seen: Option<Moment>,
-    start: Instant,
+    sleep: SleepWatch,
     /// From the last welcome: how long names are held.
     held: Option<Duration>,
     draining: Option<Instant>,
@@ -117,8 +113,7 @@ impl Supervisor {
             backoff: Backoff::default(),
             attempt_at: start,
             unstable_since: start,
-            seen: None,
-            start,
+            sleep: SleepWatch::new(start),
             held: None,
             draining: None,
             last_failure: String::new(),
@@ -196,10 +191,7 @@ impl Supervisor {
 
     /// If this machine slept while it was offline: what it waits for is over, or may never come.
     fn wake_up(&mut self) {
-        let now = Moment::now(self.start);
-        let before = std::mem::replace(&mut self.seen, self.current.is_none().then_some(now));
-        let slept = self.current.is_none() && before.is_some_and(|before| now.jumped(before, SLEEP));
-        if slept && self.draining.is_none() {
+        if self.sleep.slept(self.current.is_none()) && self.draining.is_none() {
             debug!("this machine was asleep");
             self.attempts = JoinSet::new();
             self.backoff.reset();

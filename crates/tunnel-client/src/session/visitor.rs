@@ -68,7 +68,7 @@ async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Optio
         return refuse(stream, Code::NoSuchTunnel).await;
     }
     match &entry.handler {
-        Handler::Forward(target) => match connect(target, &entry, shared).await {
+        Handler::Forward(target) => match connect(target, &header, &entry, shared).await {
             Ok(upstream) => {
                 let upstream = forward::Guarded::new(upstream);
                 reply(&mut stream, StreamReply::Ready).await?;
@@ -103,8 +103,13 @@ async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Optio
     }
 }
 
-async fn connect(target: &Target, entry: &Entry, shared: &Shared) -> Result<forward::Connection, Code> {
-    target.dial(shared.settings.timeouts.upstream).await.map_err(|failure| {
+async fn connect(
+    target: &Target,
+    header: &StreamHeader,
+    entry: &Entry,
+    shared: &Shared,
+) -> Result<forward::Connection, Code> {
+    target.dial(header, shared.settings.timeouts.upstream).await.map_err(|failure| {
         tell(&failure, entry, shared);
         failure.code()
     })

@@ -1,6 +1,7 @@
 //! Tunnels as their owner sees them: handles that outlive any one session, and give the name back when dropped.
 
 mod spec;
+mod tls;
 mod udp;
 
 mod conn;
@@ -23,6 +24,7 @@ pub use self::{
     conn::Conn,
     listener::Listener,
     spec::{HttpTunnel, TcpTunnel},
+    tls::TlsTunnel,
     udp::UdpTunnel,
 };
 use crate::{BindError, TunnelEnd};
@@ -120,7 +122,7 @@ impl Tunnel {
     }
 
     /// Waits until the tunnel is online for the first time.
-    async fn online(self) -> Result<Self, BindError> {
+    async fn online(mut self) -> Result<Self, BindError> {
         let mut state = self.watch();
         // The entry holds the sender, so waiting can't fail.
         let _ = state.wait_for(|state| !matches!(state, TunnelState::Binding)).await;
@@ -131,6 +133,8 @@ impl Tunnel {
                 TunnelEnd::Closed => BindError::Ended(None),
             });
         }
+        let expiry = self.registration.end_when_expired();
+        expiry.into_iter().for_each(|expiry| drop(self.serving.spawn(expiry)));
         Ok(self)
     }
 }

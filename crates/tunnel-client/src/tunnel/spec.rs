@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tunnel_protocol::{
-    BindSpec, Code, Policy, Refusal,
-    bind::{HttpSpec, PortSpec},
+    BindSpec, Code, Refusal,
+    bind::{HttpSpec, PortSpec, TlsSpec},
     limits::LABEL_MAX,
 };
 
@@ -14,8 +14,8 @@ use super::{
     table::{Handler, Table},
 };
 use crate::{
-    BindError, UpstreamError,
-    forward::{Target, Upstream},
+    BindError, Policies, UpstreamError,
+    forward::{Target, Upstream, UpstreamProtocol},
 };
 
 /// A web tunnel to be; made by [`Client::http`](crate::Client::http).
@@ -24,6 +24,7 @@ use crate::{
 pub struct HttpTunnel {
     wish: Wish,
     spec: HttpSpec,
+    protocol: UpstreamProtocol,
 }
 
 /// A TCP tunnel to be; made by [`Client::tcp`](crate::Client::tcp).
@@ -36,7 +37,8 @@ pub struct TcpTunnel {
 
 impl HttpTunnel {
     pub(crate) fn new(table: Arc<Table>, backlog: usize) -> Self {
-        Self { wish: Wish::new(table, backlog), spec: HttpSpec::default() }
+        let protocol = UpstreamProtocol::default();
+        Self { wish: Wish::new(table, backlog), spec: HttpSpec::default(), protocol }
     }
 
     /// The name below the server's domain. Default: the server chooses a random one.
@@ -45,9 +47,43 @@ impl HttpTunnel {
         self
     }
 
+    /// A whole host name of your own that leads to the server, or a wildcard: `app.example.com`, `*.dev.example.com`.
+    /// The token needs a right to it.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.spec.host.domain = Some(domain.into());
+        self
+    }
+
+    /// Only requests for this path and what is below it: `/api`. Default: all. Tunnels of one token may share a host
+    /// by paths; the longest that fits wins. The upstream gets paths as they are.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.spec.path = Some(path.into());
+        self
+    }
+
+    /// Whether other clients with the same token may serve the name as well, each with the same path, policies and
+    /// upstream protocol. Each visitor goes to the one that has the fewest. Default: no.
+    pub fn pool(mut self, pool: bool) -> Self {
+        self.spec.pool = pool;
+        self
+    }
+
     /// With no `subdomain`: a random name that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, subdomain: impl Into<String>) -> Self {
         self.spec.host.preferred = Some(subdomain.into());
+        self
+    }
+
+    /// What becomes of its visitors. Replaces what was said before.
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.wish.policies = policies;
+        self
+    }
+
+    /// What the upstream speaks. Default: HTTP/1.1. Visitors may speak any version with either.
+    pub fn upstream_protocol(mut self, protocol: UpstreamProtocol) -> Self {
+        self.protocol = protocol;
+        self.spec.upstream_protocol = protocol.on_the_wire();
         self
     }
 
@@ -67,12 +103,13 @@ impl HttpTunnel {
         U: TryInto<Upstream>,
         U::Error: Into<UpstreamError>,
     {
+        let upstream = self.protocol.fit(upstream.try_into().map_err(Into::into)?)?;
         let (wish, spec) = self.into_parts();
-        wish.forward(spec, upstream.try_into().map_err(Into::into)?).await
+        wish.forward(spec, upstream).await
     }
 
-    /// Publishes it, and hands visitors' streams out, on which they speak HTTP/1.1. Waits like
-    /// [`HttpTunnel::forward`].
+    /// Publishes it, and hands visitors' streams out, on which they speak HTTP/1.1, or HTTP/2 if that was said to be
+    /// the protocol. Waits like [`HttpTunnel::forward`].
     ///
     /// # Errors
     /// [`BindError`]; nothing stays published then.
@@ -100,9 +137,22 @@ impl TcpTunnel {
         self
     }
 
+    /// Whether other clients with the same token may serve the port as well, each with the same policies. Each visitor
+    /// goes to the one that has the fewest. Default: no.
+    pub fn pool(mut self, pool: bool) -> Self {
+        self.spec.pool = pool;
+        self
+    }
+
     /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, port: u16) -> Self {
         self.spec.preferred = Some(port);
+        self
+    }
+
+    /// What becomes of its visitors. Replaces what was said before.
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.wish.policies = policies;
         self
     }
 
@@ -141,50 +191,72 @@ impl TcpTunnel {
 }
 
 /// What all kinds of tunnels to be have in common.
-struct Wish {
+pub(super) struct Wish {
     table: Arc<Table>,
     backlog: usize,
-    policies: Vec<Policy>,
+    pub(super) policies: Policies,
 }
 
 impl Wish {
-    fn new(table: Arc<Table>, backlog: usize) -> Self {
-        Self { table, backlog, policies: Vec::new() }
+    pub(super) fn new(table: Arc<Table>, backlog: usize) -> Self {
+        Self { table, backlog, policies: Policies::new() }
     }
 
-    async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
+    pub(super) async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
         check(&spec)?;
+        let policies = self.policies.for_tunnel(&spec, Some(&upstream), self.table.token());
         #[cfg(feature = "files")]
         if let (BindSpec::Http(_), Some(directory)) = (&spec, upstream.as_directory()) {
+            refuse_proxy_protocol(&self.policies)?;
             let (queue, visitors) = mpsc::channel(self.backlog);
             let serving = crate::forward::files::serve(directory, visitors)
                 .map_err(|error| UpstreamError::Directory(directory.to_owned(), error.kind()))?;
             let tunnel =
-                Tunnel::new(self.table.add(spec, self.policies, Handler::Listen(queue, Some(upstream)))?);
+                Tunnel::new(self.table.add(spec, policies, Handler::Listen(queue, Some(upstream)))?);
             return tunnel.served_by(serving).online().await;
         }
-        Tunnel::new(self.table.add(spec, self.policies, Handler::Forward(Target::new(upstream)?))?)
-            .online()
-            .await
+        let target = Target::of(&spec, upstream)?.introducing(self.policies.writes_proxy_protocol());
+        Tunnel::new(self.table.add(spec, policies, Handler::Forward(target))?).online().await
     }
 
-    async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
+    pub(super) async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
         check(&spec)?;
+        refuse_proxy_protocol(&self.policies)?;
+        let policies = self.policies.for_tunnel(&spec, None, self.table.token());
         let (queue, waiting) = mpsc::channel(self.backlog);
         let tunnel =
-            Tunnel::new(self.table.add(spec, self.policies, Handler::Listen(queue, None))?).online().await?;
+            Tunnel::new(self.table.add(spec, policies, Handler::Listen(queue, None))?).online().await?;
         Ok(Listener::new(tunnel, waiting))
+    }
+}
+
+/// Longer than any domain or path that a server takes.
+const NAME_MAX: usize = 256;
+
+/// Where there is no connection to an upstream, there is nobody to tell who visits; and who asked for it relies on it.
+pub(super) fn refuse_proxy_protocol(policies: &Policies) -> Result<(), UpstreamError> {
+    match policies.writes_proxy_protocol() {
+        Some(_) => Err(UpstreamError::NoProxyProtocol),
+        None => Ok(()),
     }
 }
 
 /// The server judges names; but it is not sent what no control frame may hold.
 fn check(spec: &BindSpec) -> Result<(), BindError> {
     let host = match spec {
-        BindSpec::Http(HttpSpec { host, .. }) => host,
+        BindSpec::Http(HttpSpec { host, .. }) | BindSpec::Tls(TlsSpec { host, .. }) => host,
         _ => return Ok(()),
     };
     if [&host.subdomain, &host.preferred].into_iter().flatten().any(|name| name.len() > LABEL_MAX) {
         let message = format!("a subdomain has at most {LABEL_MAX} characters; choose a shorter one");
+        return Err(BindError::Refused(Refusal::permanent(Code::NameInvalid, message)));
+    }
+    let path = match spec {
+        BindSpec::Http(HttpSpec { path, .. }) => path.as_deref(),
+        _ => None,
+    };
+    if host.domain.as_deref().into_iter().chain(path).any(|name| name.len() > NAME_MAX) {
+        let message = format!("a domain or path has at most {NAME_MAX} characters; choose a shorter one");
         return Err(BindError::Refused(Refusal::permanent(Code::NameInvalid, message)));
     }
     Ok(())

@@ -6,12 +6,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, sleep_until},
+};
 use tunnel_protocol::{
-    BindSpec, ClientMessage, Policy, TunnelId,
+    BindSpec, ClientMessage, Code, Policy, Refusal, Token, TokenHash, TunnelId,
     bind::{HttpSpec, PublicAddress, TlsSpec},
 };
 
@@ -21,9 +25,14 @@ use crate::{
     forward::{Target, Upstream},
 };
 
+/// How long the server's own word on a tunnel's end is waited for.
+const SERVER_FIRST: Duration = Duration::from_secs(3);
+
 /// All tunnels of a client.
 pub(crate) struct Table {
     max: usize,
+    /// Who owns them, as logins are told by.
+    token: Option<TokenHash>,
     inner: Mutex<Inner>,
     /// Rung after every change of what is wanted.
     changed: Notify,
@@ -43,6 +52,8 @@ pub(crate) struct Entry {
     pub(crate) handler: Handler,
     spec: BindSpec,
     policies: Vec<Policy>,
+    /// When its time is over, known once it was first online.
+    expires: OnceLock<Instant>,
     state: watch::Sender<TunnelState>,
     end: Mutex<Option<TunnelEnd>>,
 }
@@ -61,7 +72,17 @@ impl Table {
     /// An empty table with room for `max` tunnels.
     pub(crate) fn new(max: usize) -> Self {
         let inner = Inner { next: 1, entries: BTreeMap::new(), ended: None };
-        Self { max, inner: Mutex::new(inner), changed: Notify::new() }
+        Self { max, token: None, inner: Mutex::new(inner), changed: Notify::new() }
+    }
+
+    /// The same, with the owner's token.
+    pub(crate) fn of(self, token: Option<&Token>) -> Self {
+        Self { token: token.map(Token::hash), ..self }
+    }
+
+    /// Whose they are.
+    pub(crate) fn token(&self) -> Option<&TokenHash> {
+        self.token.as_ref()
     }
 
     /// Wants one more tunnel, for as long as the registration lives.
@@ -81,7 +102,8 @@ impl Table {
         let id = TunnelId(inner.next);
         inner.next += 1;
         let state = watch::Sender::new(TunnelState::Binding);
-        let entry = Arc::new(Entry { id, handler, spec, policies, state, end: Mutex::new(None) });
+        let (expires, end) = (OnceLock::new(), Mutex::new(None));
+        let entry = Arc::new(Entry { id, handler, spec, policies, expires, state, end });
         inner.entries.insert(id, Arc::clone(&entry));
         drop(inner);
         self.changed.notify_one();
@@ -134,7 +156,13 @@ impl Table {
 impl Entry {
     /// What to ask the server for: with the address it gave last time as preference.
     pub(crate) fn wish(&self, report_requests: bool) -> ClientMessage {
-        let policies = self.policies.clone();
+        let mut policies = self.policies.clone();
+        for policy in &mut policies {
+            if let (Policy::Expire { left_ms }, Some(at)) = (policy, self.expires()) {
+                let left = at.saturating_duration_since(Instant::now());
+                *left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            }
+        }
         ClientMessage::Bind {
             tunnel: self.id,
             spec: self.spec(),
@@ -185,8 +213,20 @@ impl Entry {
         self.state.subscribe()
     }
 
-    /// Visitors can come.
+    /// When its time is over; `None` if it has no end, or none that is known yet.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.expires.get().copied()
+    }
+
+    /// Visitors can come. The first time, its time begins.
     pub(crate) fn online(&self, address: PublicAddress) {
+        let lifetime = self.policies.iter().find_map(|policy| match policy {
+            Policy::Expire { left_ms } => Some(Duration::from_millis(*left_ms)),
+            _ => None,
+        });
+        if let Some(lifetime) = lifetime {
+            self.expires.get_or_init(|| Instant::now() + lifetime);
+        }
         self.change(TunnelState::Online(address));
     }
 
@@ -225,6 +265,18 @@ impl Entry {
 pub(crate) struct Registration {
     table: Arc<Table>,
     pub(crate) entry: Arc<Entry>,
+}
+
+impl Registration {
+    /// Ends the tunnel when its time is over and no server has said so: the client may be away, or the server not care.
+    pub(crate) fn end_when_expired(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        let (at, table, id) = (self.entry.expires()? + SERVER_FIRST, self.table.clone(), self.entry.id);
+        Some(async move {
+            sleep_until(at).await;
+            let refusal = Refusal::permanent(Code::Expired, "the time set for it with `--expire` is over");
+            table.end(id, TunnelEnd::Refused(refusal));
+        })
+    }
 }
 
 impl Drop for Registration {
@@ -292,6 +344,35 @@ mod tests {
         let two = table.add(chosen.clone(), Vec::new(), forward()).unwrap();
         two.entry.online(address("mine"));
         assert_eq!(two.entry.spec(), chosen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_runs_from_the_first_time_online_and_through_reconnects() {
+        let table = Arc::new(Table::new(9));
+        let expire = vec![Policy::Compress, Policy::Expire { left_ms: 60_000 }];
+        let one = table.add(random(), expire, forward()).unwrap();
+        let left = || match one.entry.wish(false) {
+            ClientMessage::Bind { policies, .. } => match policies[..] {
+                [Policy::Compress, Policy::Expire { left_ms }] => left_ms,
+                _ => panic!("{policies:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(left(), 60_000, "it was never online");
+        one.entry.online(address("red-fox"));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        one.entry.away();
+        assert_eq!(left(), 40_000);
+        one.entry.online(address("red-fox"));
+        tokio::time::advance(Duration::from_secs(39)).await;
+        assert_eq!(left(), 1_000);
+        // No server says so, but it is over all the same.
+        one.end_when_expired().unwrap().await;
+        assert!(
+            matches!(one.entry.ended().await, TunnelEnd::Refused(refusal) if refusal.code == Code::Expired)
+        );
+        assert_eq!(left(), 0);
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tunnel_protocol::{BindSpec, Policy, bind::PortSpec};
+use tunnel_protocol::{BindSpec, bind::PortSpec};
 
 use super::{
     Tunnel,
+    spec::refuse_proxy_protocol,
     table::{Handler, Table},
 };
 use crate::{
-    BindError, UpstreamError,
+    BindError, Policies, UpstreamError,
     forward::{Upstream, udp},
 };
 
@@ -18,12 +19,12 @@ use crate::{
 pub struct UdpTunnel {
     table: Arc<Table>,
     spec: PortSpec,
-    policies: Vec<Policy>,
+    policies: Policies,
 }
 
 impl UdpTunnel {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, spec: PortSpec::default(), policies: Vec::new() }
+        Self { table, spec: PortSpec::default(), policies: Policies::new() }
     }
 
     /// The server's port that visitors send to. Default: the server chooses one.
@@ -32,9 +33,22 @@ impl UdpTunnel {
         self
     }
 
+    /// Whether other clients with the same token may serve the port as well, each with the same policies. Each flow
+    /// goes to the one that has the fewest, and stays there. Default: no.
+    pub fn pool(mut self, pool: bool) -> Self {
+        self.spec.pool = pool;
+        self
+    }
+
     /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, port: u16) -> Self {
         self.spec.preferred = Some(port);
+        self
+    }
+
+    /// What becomes of its visitors. Replaces what was said before.
+    pub fn policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
         self
     }
 
@@ -59,8 +73,10 @@ impl UdpTunnel {
         if !udp::is_possible(&upstream) {
             return Err(UpstreamError::NotForUdp.into());
         }
-        let (spec, handler) = (BindSpec::Udp(self.spec), Handler::Datagrams(upstream));
-        Tunnel::new(self.table.add(spec, self.policies, handler)?).online().await
+        refuse_proxy_protocol(&self.policies)?;
+        let spec = BindSpec::Udp(self.spec);
+        let policies = self.policies.for_tunnel(&spec, Some(&upstream), self.table.token());
+        Tunnel::new(self.table.add(spec, policies, Handler::Datagrams(upstream))?).online().await
     }
 }
 

@@ -48,7 +48,8 @@ async fn silence_for_fifteen_seconds_is_death() {
     let start = Instant::now();
     let login = server.login().await;
     let detected = start.elapsed();
-    assert!((15..=16).contains(&detected.as_secs()), "{detected:?}");
+    // Timers have a grain of a millisecond.
+    assert!((15_000..=15_002).contains(&detected.as_millis()), "{detected:?}");
     let reason = event(&mut events, |event| match event {
         Event::Reconnecting { reason, held, .. } => Some((reason, held)),
         _ => None,

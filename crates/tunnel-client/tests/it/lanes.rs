@@ -1,5 +1,6 @@
 //! More connections for one session.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel_client::{Code, Event, Limits, Refusal};
 use tunnel_protocol::{Secret, ServerMessage, SessionId};
 
@@ -68,6 +69,64 @@ async fn a_lane_refused_for_good_is_not_asked_for_again() {
     let minute = std::time::Duration::from_secs(60);
     let _ = tokio::time::timeout(minute, session.hear()).await;
     assert_eq!(server.dials(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_the_server_has_no_use_for_goes_in_good_order_and_is_not_replaced() {
+    let (mut server, client, mut session) = connected().await;
+    let mut events = client.events();
+    session.say(ServerMessage::WantLanes { lanes: 2 }).await;
+    let second = further(&mut server).await;
+    event(&mut events, |event| matches!(event, Event::LaneAdded { lanes: 2 }).then_some(())).await;
+    session.say(ServerMessage::WantLanes { lanes: 1 }).await;
+    session.say(ServerMessage::Notice { message: "heard".into() }).await;
+    event(&mut events, |event| matches!(event, Event::Notice { .. }).then_some(())).await;
+    second.opener.close();
+    event(&mut events, |event| matches!(event, Event::LaneLost { lanes: 1 }).then_some(())).await;
+    let minute = std::time::Duration::from_secs(60);
+    let _ = tokio::time::timeout(minute, session.hear()).await;
+    assert_eq!(server.dials(), 2);
+
+    session.say(ServerMessage::WantLanes { lanes: 2 }).await;
+    let _again = further(&mut server).await;
+}
+
+#[tokio::test]
+async fn what_came_whole_on_a_lane_reaches_the_upstream_though_the_lane_is_gone() {
+    let (mut server, client, mut session) = connected().await;
+    let mut events = client.events();
+    let (listener, id) = tokio::join!(client.tcp().listen(), session.grant("4000"));
+    let mut listener = listener.unwrap();
+    session.say(ServerMessage::WantLanes { lanes: 2 }).await;
+    let second = further(&mut server).await;
+    let mut visit = second.visit(id).await;
+    visit.ready().await;
+    visit.stream.write_all(b"all of it").await.unwrap();
+    visit.stream.shutdown().await.unwrap();
+    let mut upload = soon(listener.accept()).await.unwrap();
+    second.opener.close();
+    event(&mut events, |event| matches!(event, Event::LaneLost { .. }).then_some(())).await;
+    let mut arrived = Vec::new();
+    soon(upload.read_to_end(&mut arrived)).await.unwrap();
+    assert_eq!(arrived, b"all of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_what_it_asks_for_gets_few_handshakes() {
+    let (mut server, _client, mut session) = connected().await;
+    session.say(ServerMessage::WantLanes { lanes: 2 }).await;
+    let churn = async {
+        loop {
+            further(&mut server).await.opener.close();
+        }
+    };
+    let minute = std::time::Duration::from_secs(60);
+    tokio::select! {
+        () = churn => {}
+        message = session.hear() => panic!("the client should have nothing to say: {message:?}"),
+        () = tokio::time::sleep(minute) => {} // sleep: the clock is paused, this is what moves it
+    }
+    assert!(server.dials() <= 1 + 16 + 12, "{} dials in a minute", server.dials());
 }
 
 async fn further(server: &mut Server) -> Session {

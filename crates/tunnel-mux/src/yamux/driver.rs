@@ -3,11 +3,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Sleep, sleep};
 use yamux::{Connection, ConnectionError, FrameDecodeError};
 
 use super::requests::Request;
@@ -17,6 +19,10 @@ use crate::{LaneError, OpenError};
 
 /// The last stream id that is given out; yamux ends the session when it runs out of them.
 const LAST_ID: u32 = u32::MAX - 4;
+
+/// How long a lane may take to end in good order: a round trip on any path, and time to send what waits. A peer that
+/// doesn't read, or doesn't hang up, isn't waited for any longer.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The future behind a [`Driver`](crate::Driver).
 pub(super) struct Engine<T: AsyncRead + AsyncWrite + Unpin> {
@@ -30,6 +36,8 @@ struct Running<T: AsyncRead + AsyncWrite + Unpin> {
     wire: SharedWire<T>,
     shared: Arc<Shared>,
     accept: mpsc::Sender<Stream>,
+    /// Runs once the lane is to end.
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
@@ -39,7 +47,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
         shared: Arc<Shared>,
         accept: mpsc::Sender<Stream>,
     ) -> Self {
-        let running = Running { connection, wire, shared: Arc::clone(&shared), accept };
+        let running = Running { connection, wire, shared: Arc::clone(&shared), accept, farewell: None };
         Self { running: Some(running), shared }
     }
 
@@ -81,6 +89,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Drop for Engine<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
         self.shared.requests.register(cx.waker());
+        if self.shared.requests.is_ending() {
+            return self.poll_end(cx);
+        }
         loop {
             while let Poll::Ready(inbound) = self.connection.poll_next_inbound(cx) {
                 match inbound {
@@ -107,6 +118,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Ends the lane in good order.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
+        let patience = self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        if patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.connection.poll_close(cx)).map_err(|error| self.name(error))?;
+        // A socket closed over unread bytes is reset, and the peer may lose what it was sent.
+        self.wire.lock().poll_drain(cx).map(Ok)
     }
 
     fn accept(&mut self, inner: yamux::Stream) -> Result<(), LaneError> {

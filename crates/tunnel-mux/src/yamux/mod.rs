@@ -34,7 +34,7 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let config = config.clamped();
-    let activity = Activity::default();
+    let activity = Activity::new();
     let shared =
         Arc::new(Shared::new(config.max_streams, config.held_limit(), config.receive_budget.clone()));
     if let Some(budget) = &config.receive_budget {

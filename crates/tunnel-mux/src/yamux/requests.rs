@@ -2,6 +2,7 @@
 //! budget: each request holds its permit, and a cancelled one takes it back at once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -18,6 +19,7 @@ pub(super) type Answer = Result<Stream, OpenError>;
 pub(crate) struct Requests {
     queue: Mutex<Queue>,
     driver: AtomicWaker,
+    ending: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,18 @@ impl Requests {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
+    }
+
+    /// Has the driver end the lane in good order.
+    pub(crate) fn end(&self) {
+        self.close();
+        self.ending.store(true, Ordering::Release);
+        self.driver.wake();
+    }
+
+    /// Whether the driver is to end the lane.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// The driver's waker, for the next push. To be called before [`Requests::pop`].

@@ -11,5 +11,6 @@ mod lost;
 mod receive;
 mod saturation;
 mod turns;
+mod watched;
 
 mod hostile;

@@ -2,19 +2,22 @@
 
 use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
+use tokio::time::Instant;
 use tracing::info;
 use tunnel_protocol::{
     BindSpec, Code, Policy, Refusal, ServerMessage, TunnelId,
-    bind::{HostSpec, HttpSpec, PortSpec},
+    bind::{HostSpec, HttpSpec, PortSpec, TlsSpec, UpstreamProtocol},
 };
-use tunnel_router::Label;
+use tunnel_router::PathPrefix;
 
-use super::Control;
+use super::{Control, host::Asker};
 use crate::{
     config::Config,
     ids,
     policy::Policies,
     registry::{Claim, ClaimError, Lease, Name},
+    rights::Rights,
+    routes::Part,
     session::Session,
 };
 
@@ -49,21 +52,32 @@ impl<'a> Binds<'a> {
         let Wish { spec, policies, upstream, report_requests } = wish;
         let bound = self.check(tunnel).and_then(|()| {
             let policies = Arc::new(Policies::compile(policies, &spec)?);
+            let expires = policies.expire.map(|left| Instant::now() + left);
+            if policies.expire.is_some_and(|left| left.is_zero()) {
+                return Err(expired());
+            }
+            let (pool, protocol) = sharing(&spec);
             let claim = Claim {
                 session: self.session.clone(),
                 tunnel,
+                pool,
+                protocol,
                 upstream: upstream.chars().filter(|c| !c.is_control()).take(256).collect::<String>().into(),
                 report_requests,
                 policies,
             };
-            self.publish(&spec, &claim)
+            self.publish(&spec, &claim).map(|lease| lease.until(expires))
         });
         match bound {
             Ok(lease) => {
                 let address = lease.endpoint().address.clone();
                 info!(%tunnel, url = address.url(), "tunnel online");
                 self.leases.insert(tunnel, lease);
+                let remark = self.control.shared.why_plain(&address);
                 self.session.send(ServerMessage::Bound { tunnel, address });
+                if let Some(message) = remark {
+                    self.session.send(ServerMessage::Notice { message });
+                }
             }
             Err(refusal) => {
                 info!(%tunnel, code = %refusal.code, message = %refusal.message, "tunnel refused");
@@ -80,10 +94,43 @@ impl<'a> Binds<'a> {
         }
     }
 
+    /// When the next tunnel is over, if one has a time set.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.leases.values().filter_map(Lease::expires).min()
+    }
+
+    /// Takes down the tunnels whose time is over. Their visitors are told at once that there is nothing here.
+    pub(super) fn expire(&mut self) {
+        let now = Instant::now();
+        let is_over = |lease: &Lease| lease.expires().is_some_and(|expires| expires <= now);
+        for (tunnel, lease) in self.leases.extract_if(|_, lease| is_over(lease)) {
+            info!(%tunnel, url = lease.endpoint().address.url(), "tunnel expired");
+            lease.forfeit();
+            self.session.send(ServerMessage::Unbound { tunnel, refusal: expired() });
+        }
+    }
+
     /// Takes all tunnels down in good order.
     pub(super) fn release_all(&mut self) {
         for (_, lease) in self.leases.drain() {
             lease.release();
+        }
+    }
+
+    /// Takes down what the token may not publish any more.
+    pub(super) fn review(&mut self, rights: &Rights) {
+        let Self { control, session, leases } = self;
+        let asker = Asker { identity: &session.identity, rights, domain: &control.shared.config.domain };
+        let refused: Vec<_> = leases
+            .iter()
+            .filter_map(|(tunnel, lease)| Some((*tunnel, asker.check(lease.name().host()?).err()?)))
+            .collect();
+        for (tunnel, refusal) in refused {
+            info!(%tunnel, code = %refusal.code, message = %refusal.message, "tunnel taken down");
+            if let Some(lease) = leases.remove(&tunnel) {
+                lease.forfeit();
+            }
+            session.send(ServerMessage::Unbound { tunnel, refusal });
         }
     }
 
@@ -104,24 +151,48 @@ impl<'a> Binds<'a> {
 
     fn publish(&self, spec: &BindSpec, claim: &Claim) -> Result<Lease, Refusal> {
         match spec {
-            BindSpec::Http(HttpSpec { host: HostSpec { subdomain: Some(wanted), .. }, .. }) => {
-                self.claim(&Name::Http(self.label(wanted)?), claim)
+            BindSpec::Http(HttpSpec { upstream_protocol: UpstreamProtocol::Unknown, .. }) => Err(unknown()),
+            BindSpec::Http(HttpSpec { host, path, .. }) => {
+                let path = path.as_deref().map_or(Ok(PathPrefix::root()), |path| {
+                    PathPrefix::parse(path).map_err(|error| {
+                        let path: String = path.chars().filter(|c| !c.is_control()).take(80).collect();
+                        Refusal::permanent(Code::NameInvalid, format!("`{path}` can't be served: {error}"))
+                    })
+                })?;
+                self.claim_host(host, &Part::Http(path), claim)
             }
-            BindSpec::Http(HttpSpec { host: HostSpec { subdomain: None, preferred, .. }, .. }) => {
-                let preferred = preferred.as_deref().and_then(|label| self.label(label).ok());
-                self.claim_any(preferred.map(Name::Http), || random_label().map(Name::Http), claim)
+            BindSpec::Tls(TlsSpec { host, .. }) if self.control.shared.https.is_some() => {
+                self.claim_host(host, &Part::Tls, claim)
             }
+            BindSpec::Tls(_) => Err(Refusal::permanent(
+                Code::NotSupported,
+                "this server takes no TLS visitors; its operator can with `--https-port 443`",
+            )),
             BindSpec::Tcp(PortSpec { port, preferred, .. }) => {
                 self.claim_port(&TCP, *port, *preferred, claim)
             }
             BindSpec::Udp(PortSpec { port, preferred, .. }) => {
                 self.claim_port(&UDP, *port, *preferred, claim)
             }
-            _ => Err(Refusal::permanent(
-                Code::NotSupported,
-                "this server doesn't know that kind of tunnel: upgrade the server",
-            )),
+            _ => Err(unknown()),
         }
+    }
+
+    /// Claims the part of the host that was asked for, or of the one it had before, or of any.
+    fn claim_host(&self, spec: &HostSpec, part: &Part, claim: &Claim) -> Result<Lease, Refusal> {
+        let identity = &self.session.identity;
+        let rights = self.control.authenticator.rights(identity);
+        let rights = rights.ok_or_else(|| Refusal::permanent(Code::Revoked, "the token was revoked"))?;
+        let asker = Asker { identity, rights: &rights, domain: &self.control.shared.config.domain };
+        let name = |host| Name::Host(host, part.clone());
+        if let Some(host) = asker.wanted(spec)? {
+            return self.claim(&name(host), claim);
+        }
+        let random = || asker.random();
+        if rights.is_restricted() && random().is_none() {
+            return Err(asker.no_choice());
+        }
+        self.claim_any(asker.preferred(spec).map(name), || random().map(name), claim)
     }
 
     /// Claims the `wanted` port, or else the `preferred` one, or else any.
@@ -186,20 +257,6 @@ impl<'a> Binds<'a> {
         Err(last
             .unwrap_or_else(|| Refusal::passing(Code::LimitReached, "no free name or port was found", 5_000)))
     }
-
-    fn label(&self, wanted: &str) -> Result<Label, Refusal> {
-        let domain = self.control.shared.config.domain.as_str();
-        let label = Label::parse(wanted).map_err(|error| {
-            let wanted: String = wanted.chars().filter(|c| !c.is_control()).take(80).collect();
-            Refusal::permanent(Code::NameInvalid, format!("`{wanted}` can't be a subdomain: {error}"))
-        })?;
-        if label.is_reserved() {
-            let message =
-                format!("`{}.{domain}` is reserved for the operator; choose another name", label.as_str());
-            return Err(Refusal::permanent(Code::NameReserved, message));
-        }
-        Ok(label)
-    }
 }
 
 /// A kind of port.
@@ -215,8 +272,21 @@ const TCP: Ports =
 const UDP: Ports =
     Ports { what: "UDP", flag: "--udp-ports", offered: |config| config.udp_ports.as_ref(), name: Name::Udp };
 
-/// A readable random name such as `brave-otter-42`: about 2²⁶ of them, so that they can't be listed by guessing.
-fn random_label() -> Option<Label> {
-    let name = petname::petname(2, "-")?;
-    Label::parse(&format!("{name}-{}", ids::below(90) + 10)).ok().filter(|label| !label.is_reserved())
+/// Whether other clients may serve the name as well, and what they must all have in common besides policies.
+fn sharing(spec: &BindSpec) -> (bool, UpstreamProtocol) {
+    match spec {
+        BindSpec::Http(HttpSpec { pool, upstream_protocol, .. }) => (*pool, *upstream_protocol),
+        BindSpec::Tls(TlsSpec { pool, .. })
+        | BindSpec::Tcp(PortSpec { pool, .. })
+        | BindSpec::Udp(PortSpec { pool, .. }) => (*pool, UpstreamProtocol::default()),
+        _ => (false, UpstreamProtocol::default()),
+    }
+}
+
+fn expired() -> Refusal {
+    Refusal::permanent(Code::Expired, "the time set for it with `--expire` is over")
+}
+
+fn unknown() -> Refusal {
+    Refusal::permanent(Code::NotSupported, "this server doesn't know that kind of tunnel: upgrade the server")
 }

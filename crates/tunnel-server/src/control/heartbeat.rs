@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, sleep_until};
 use tunnel_mux::Activity;
 
 use crate::session::Session;
@@ -29,30 +29,20 @@ impl Heartbeat {
 
     /// Pings the client until nothing has come from it for too long; says then for how long.
     ///
-    /// Any byte on the lane counts as life: on a slow link heartbeats queue behind bulk, and that is no death.
+    /// Any byte on the lane counts as life: on a slow link heartbeats queue behind bulk, and that is no death. It
+    /// sleeps until the next ping or the death, whichever comes first, so that a death is noticed when it is due.
     pub(super) async fn watch(self) -> Duration {
-        // Looked at more often than pinged, so that a death is noticed within a second of its time.
-        let mut ticks = tokio::time::interval(self.interval.min(LOOK));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.activity.bytes_read();
-        let mut heard = Instant::now();
-        let mut last_tick = Instant::now();
         let mut next_ping = Instant::now();
+        let mut due = next_ping;
+        // What was not heard while this machine slept says nothing of the client.
+        let mut listening_since = next_ping;
         loop {
-            ticks.tick().await;
+            sleep_until(due).await;
             let now = Instant::now();
-            // A tick that comes far too late means that we slept, not the client: give it time to be heard.
-            if now - last_tick > self.interval * 2 {
-                heard = now;
+            if now - due > self.interval * 2 {
+                listening_since = now;
             }
-            last_tick = now;
-            let read = self.activity.bytes_read();
-            if read != seen {
-                seen = read;
-                heard = now;
-                self.session.set_heard();
-            }
-            let silence = now - heard;
+            let silence = now - self.activity.last_read().max(listening_since);
             if silence >= self.dead_after {
                 return silence;
             }
@@ -60,9 +50,7 @@ impl Heartbeat {
                 next_ping = now + self.interval;
                 self.session.ping();
             }
+            due = next_ping.min(now + (self.dead_after - silence));
         }
     }
 }
-
-/// How often a session's counters are looked at, at least.
-const LOOK: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! A further lane of a session: a multiplexer, a heartbeat of its own, and nothing else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::sleep_until};
 use tokio_util::{compat::TokioAsyncReadCompatExt, task::AbortOnDropHandle};
 use tracing::{debug, info};
 use tunnel_io::BoxedIo;
@@ -10,13 +10,13 @@ use tunnel_mux::Lane;
 use tunnel_protocol::{ClientMessage, ServerMessage, frame, limits::CONTROL_FRAME_MAX};
 
 use super::{Control, messages::Messages};
-use crate::session::Session;
+use crate::session::{LaneGuard, Session};
 
 /// Drives a lane until it or its session ends.
 pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) {
     let config = mux_config(control);
     let Lane { opener, incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
-    let Some(_guard) = session.add_lane(opener, activity.clone()) else {
+    let Some(guard) = session.add_lane(opener, activity.clone()) else {
         debug!(session.id = %session.id, "no room for this lane");
         return;
     };
@@ -24,7 +24,7 @@ pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) 
     let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));
     let reason = tokio::select! {
         ended = driver => format!("{ended:?}"),
-        reason = beat(control, incoming, &activity) => reason,
+        reason = beat(control, incoming, &activity, &guard) => reason,
         () = session.ended.cancelled() => "its session ended".to_owned(),
     };
     debug!(session.id = %session.id, %reason, "lane ended");
@@ -36,8 +36,10 @@ async fn beat(
     control: &Control,
     mut incoming: tunnel_mux::Incoming,
     activity: &tunnel_mux::Activity,
+    guard: &LaneGuard,
 ) -> String {
     let Some(stream) = incoming.accept().await else { return std::future::pending().await };
+    guard.set_beats();
     let others = super::session::refuse_streams(incoming);
     tokio::select! {
         reason = answer(control, stream, activity) => reason,
@@ -45,15 +47,20 @@ async fn beat(
     }
 }
 
-/// Answers the heartbeats on a lane's own stream until they stay away.
+/// Answers the heartbeats on a lane's own stream, until for too long no byte has come on the lane.
 async fn answer(control: &Control, stream: tunnel_mux::Stream, activity: &tunnel_mux::Activity) -> String {
     let (read, mut write) = tokio::io::split(stream);
     let mut messages = Messages::new(read);
     let dead_after = control.shared.config.timeouts.dead_after;
-    let mut seen = activity.bytes_read();
     loop {
-        match tokio::time::timeout(dead_after, messages.next()).await {
-            Ok(Ok(Some(ClientMessage::Ping { seq }))) => {
+        let message = tokio::select! {
+            message = messages.next() => message,
+            silence = silence(activity, dead_after) => {
+                return format!("no heartbeat for {} s", silence.as_secs_f32());
+            }
+        };
+        match message {
+            Ok(Some(ClientMessage::Ping { seq })) => {
                 let Ok(pong) = frame::encode(&ServerMessage::Pong { seq }, CONTROL_FRAME_MAX) else {
                     continue;
                 };
@@ -62,14 +69,20 @@ async fn answer(control: &Control, stream: tunnel_mux::Stream, activity: &tunnel
                     Ok(Err(_)) | Err(_) => return "its heartbeat stream broke".to_owned(),
                 }
             }
-            Ok(Ok(Some(_))) => {}
-            Ok(Ok(None) | Err(_)) => return "its heartbeat stream ended".to_owned(),
-            Err(_elapsed) if activity.bytes_read() == seen => {
-                return format!("no heartbeat for {} s", dead_after.as_secs());
-            }
-            Err(_elapsed) => {}
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return "its heartbeat stream ended".to_owned(),
         }
-        seen = activity.bytes_read();
+    }
+}
+
+/// Waits until nothing has come on a lane for `limit`; how long it is then.
+async fn silence(activity: &tunnel_mux::Activity, limit: Duration) -> Duration {
+    loop {
+        let heard = activity.last_read();
+        if heard.elapsed() >= limit {
+            return heard.elapsed();
+        }
+        sleep_until(heard + limit).await;
     }
 }
 

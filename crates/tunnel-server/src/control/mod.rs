@@ -9,10 +9,12 @@
 mod accept;
 mod bind;
 mod heartbeat;
+mod host;
 mod lane;
 mod login;
 mod messages;
 mod session;
+mod standing;
 
 use std::{
     collections::HashMap,

@@ -5,12 +5,15 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::MissedTickBehavior;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::{compat::TokioAsyncReadCompatExt, task::AbortOnDropHandle};
 use tracing::{Instrument, info, info_span};
 use tunnel_io::BoxedIo;
 use tunnel_mux::{Incoming, Lane};
-use tunnel_protocol::{ClientMessage, Code, Refusal, ServerMessage};
+use tunnel_protocol::{ClientMessage, ServerMessage};
 
 use super::{
     Control,
@@ -19,8 +22,14 @@ use super::{
     lane,
     login::NewSession,
     messages::{self, Messages},
+    standing,
 };
-use crate::{events::Event, metrics::Metrics, session::Session};
+use crate::{
+    events::Event,
+    metrics::Metrics,
+    rights::Rights,
+    session::{Session, keep_lanes},
+};
 
 /// How long a client that logged in may take to open its control stream.
 const CONTROL_STREAM_DEADLINE: Duration = Duration::from_secs(10);
@@ -72,19 +81,21 @@ async fn drive(
     };
     let Some(_lane) = session.add_lane(opener, activity.clone()) else { return "ended at once".to_owned() };
     let (read, write) = tokio::io::split(stream);
+    let rights = watch::Sender::new(None);
     let timeouts = &control.shared.config.timeouts;
     let heartbeat = Heartbeat::new(timeouts.heartbeat, timeouts.dead_after, session.clone(), activity);
     tokio::select! {
-        reason = listen(control, session, Messages::new(read)) => reason,
+        reason = listen(control, session, Messages::new(read), rights.subscribe()) => reason,
         written = messages::write_all(write, outbox) => format!("the control stream broke: {written:?}"),
         silence = heartbeat.watch() => format!("no heartbeat for {} s", silence.as_secs()),
+        never = keep_lanes(session, timeouts.lane_idle) => match never {},
         ended = driver => match ended {
             Ok(Ok(())) => "the client closed the connection".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_panic) => "the multiplexer failed".to_owned(),
         },
         () = refuse_streams(incoming) => "the connection was lost".to_owned(),
-        () = revoked(control, session) => "the token was revoked".to_owned(),
+        () = standing::watch(control, session, &rights) => "the token was revoked".to_owned(),
         () = session.ended.cancelled() => "the server ended it".to_owned(),
     }
 }
@@ -94,10 +105,24 @@ async fn listen(
     control: &Control,
     session: &Arc<Session>,
     mut messages: Messages<tunnel_mux::Stream>,
+    mut rights: watch::Receiver<Option<Arc<Rights>>>,
 ) -> String {
     let mut binds = Binds::new(control, session);
     loop {
-        match messages.next().await {
+        let expiry = binds.next_expiry();
+        let message = tokio::select! {
+            message = messages.next() => message,
+            () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
+                binds.expire();
+                continue;
+            }
+            Ok(()) = rights.changed() => {
+                let rights = rights.borrow_and_update().clone();
+                rights.iter().for_each(|rights| binds.review(rights));
+                continue;
+            }
+        };
+        match message {
             Ok(Some(message)) => {
                 session.set_heard();
                 match message {
@@ -129,22 +154,5 @@ async fn listen(
 pub(super) async fn refuse_streams(mut incoming: Incoming) {
     while let Some(stream) = incoming.accept().await {
         drop(stream);
-    }
-}
-
-/// Ends when the session's token is no longer valid. The client hears of it first.
-async fn revoked(control: &Control, session: &Session) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if !control.authenticator.is_valid(&session.identity) {
-            let refusal = Refusal::permanent(Code::Revoked, "the token was revoked");
-            let told = session.tell(ServerMessage::GoAway { refusal });
-            // A client that doesn't listen is out as well.
-            let _ = tokio::time::timeout(Duration::from_millis(500), told).await;
-            control.registry.revoke(session.identity.token);
-            return;
-        }
     }
 }

@@ -6,47 +6,61 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
-use super::{gate::Turn, link::Link, upload::Receipt};
-use crate::endpoint::{Endpoint, VisitorPermit};
+use super::{
+    body::{BodyError, Inbound},
+    compress::Squeeze,
+    gate::Turn,
+    http2::io::StreamIo,
+    link::Link,
+    upload::Receipt,
+};
+use crate::endpoint::{Serving, VisitorPermit};
 
 /// An answer's body.
 #[derive(Debug)]
 pub(super) struct Answer(Kind);
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are an upstream's, and none is kept for long")]
 #[derive(Debug)]
 enum Kind {
     Page(Full<Bytes>),
     Upstream {
-        body: Incoming,
+        body: Inbound,
         exchange: Exchange,
         /// Whether the visitor knows the end of the body from the end of the connection only.
         ends_by_close: bool,
-        turn: Turn,
+        /// On HTTP/1.
+        turn: Option<Turn>,
         _permit: VisitorPermit,
     },
+    /// An upstream's, made smaller.
+    Compressed {
+        answer: Box<Answer>,
+        squeeze: Box<Squeeze>,
+    },
+    /// The stream it is an answer on carries on as plain bytes, and goes there.
+    Switch(Option<oneshot::Sender<StreamIo>>),
 }
 
 /// One request and its answer on a [`Link`]. Dropped before its end, it resets the stream.
 #[derive(Debug)]
 pub(super) struct Exchange {
     link: Option<Link>,
-    endpoint: Arc<Endpoint>,
     receipt: Receipt,
     can_reuse: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(link: Link, endpoint: Arc<Endpoint>, receipt: Receipt) -> Self {
-        Self { link: Some(link), endpoint, receipt, can_reuse: false }
+    pub(super) fn new(link: Link, receipt: Receipt) -> Self {
+        Self { link: Some(link), receipt, can_reuse: false }
     }
 
     /// The link, until the exchange is over.
@@ -68,9 +82,9 @@ impl Exchange {
         std::mem::take(&mut self.receipt)
     }
 
-    /// The stream now belongs to whoever upgraded it.
-    pub(super) fn release(mut self) {
-        self.link = None;
+    /// The stream now belongs to whoever upgraded it, and so does the visitor's place at the client.
+    pub(super) fn release(mut self) -> Option<Serving> {
+        self.link.take().map(|link| link.serving)
     }
 
     /// The answer is whole.
@@ -80,7 +94,7 @@ impl Exchange {
             // The upstream didn't want the rest of the request.
             link.cut();
         } else if self.can_reuse {
-            self.endpoint.pool.put(link);
+            link.put_back();
         }
     }
 }
@@ -104,12 +118,31 @@ impl Answer {
         Self::page(Bytes::new())
     }
 
+    /// An answer after which its HTTP/2 stream is a stream of bytes, and who waits for it.
+    pub(super) fn switch() -> (Self, oneshot::Receiver<StreamIo>) {
+        let (switch, switched) = oneshot::channel();
+        (Self(Kind::Switch(Some(switch))), switched)
+    }
+
+    /// Who waits for the stream, if this is such an answer.
+    pub(super) fn take_switch(&mut self) -> Option<oneshot::Sender<StreamIo>> {
+        match &mut self.0 {
+            Kind::Switch(switch) => switch.take(),
+            Kind::Page(_) | Kind::Upstream { .. } | Kind::Compressed { .. } => None,
+        }
+    }
+
+    /// The same answer, made smaller.
+    pub(super) fn compressed(self, squeeze: Squeeze) -> Self {
+        Self(Kind::Compressed { answer: Box::new(self), squeeze: Box::new(squeeze) })
+    }
+
     /// An upstream's answer.
     pub(super) fn upstream(
-        body: Incoming,
+        body: Inbound,
         exchange: Exchange,
         ends_by_close: bool,
-        (turn, permit): (Turn, VisitorPermit),
+        (turn, permit): (Option<Turn>, VisitorPermit),
     ) -> Self {
         Self(Kind::Upstream { body, exchange, ends_by_close, turn, _permit: permit })
     }
@@ -117,14 +150,16 @@ impl Answer {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (body, exchange, ends_by_close, turn) = match &mut self.get_mut().0 {
             Kind::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Compressed { answer, squeeze } => return squeeze.poll_frame(Pin::new(&mut **answer), cx),
+            Kind::Switch(_) => return Poll::Ready(None),
             Kind::Upstream { body, exchange, ends_by_close, turn, .. } => {
                 (body, exchange, ends_by_close, turn)
             }
@@ -133,7 +168,7 @@ impl Body for Answer {
         match &frame {
             Some(Ok(frame)) if frame.is_data() && !body.is_end_stream() => {}
             Some(Ok(_)) | None => exchange.finish(),
-            Some(Err(_)) if *ends_by_close => turn.cut(),
+            Some(Err(_)) if *ends_by_close => turn.iter().for_each(Turn::cut),
             // hyper leaves out the end of the body and closes.
             Some(Err(_)) => {}
         }
@@ -143,6 +178,8 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Page(page) => page.is_end_stream(),
+            Kind::Compressed { squeeze, .. } => squeeze.is_end_stream(),
+            Kind::Switch(_) => true,
             Kind::Upstream { body, .. } => body.is_end_stream(),
         }
     }
@@ -150,6 +187,8 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Page(page) => page.size_hint(),
+            Kind::Compressed { .. } => SizeHint::default(),
+            Kind::Switch(_) => SizeHint::with_exact(0),
             Kind::Upstream { body, .. } => body.size_hint(),
         }
     }

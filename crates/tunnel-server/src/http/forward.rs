@@ -6,30 +6,39 @@
 use std::{io, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
-use hyper::body::Incoming;
 use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Version;
 
 use super::{
-    Desk,
+    Desk, admit,
     answer::{Answer, Exchange},
+    body::Inbound,
+    devserver,
     gate::{Facts, Turn},
     headers::{self, Asker},
+    http2::{
+        Early,
+        upstream::{AskError, Unanswered},
+    },
     link::Link,
     pool,
     respond::Failure,
-    upgrade,
+    upgrade::{self, Challenge},
     upload::{Receipt, Upload},
 };
 use crate::{
-    dispatch::DispatchError,
+    dispatch::{DispatchError, Search},
     endpoint::{Endpoint, Target, VisitorPermit},
     metrics::Metrics,
+    policy::{Policies, Public},
 };
 
 /// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
 /// theirs after 5 s, and one that closes just now would take the request with it.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// How often a request is checked anew because other policies came while it waited.
+const CHANGES: u32 = 3;
 
 /// A request as the upstream is to get it, its body apart.
 #[derive(Debug)]
@@ -38,8 +47,25 @@ struct Outgoing {
     uri: Uri,
     headers: HeaderMap,
     expects_continue: bool,
+    /// Hears what the upstream says before its answer. HTTP/1 visitors can't be told.
+    early: Option<Early>,
+    /// It opens a WebSocket, by the means of HTTP/1.1.
+    is_websocket: bool,
     /// Sending it twice does what sending it once does.
     is_repeatable: bool,
+}
+
+/// One request's way through an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Passage {
+    /// The policies it was let in by; it is sent to nobody who has others.
+    pub(super) checked: Option<Arc<Policies>>,
+    /// What the upstream's own name in the answer is translated to.
+    public: Option<Public>,
+    /// What its owner should know about it.
+    pub(super) hint: Option<String>,
+    /// Who served it, once somebody did.
+    pub(super) served: Option<Arc<Target>>,
 }
 
 /// Why there is no answer.
@@ -48,7 +74,7 @@ enum Fault {
     /// The visitor broke its request off.
     Visitor(Code),
     /// The upstream's answer can't be read.
-    Malformed(hyper::Error),
+    Malformed(String),
     Dispatch(DispatchError),
 }
 
@@ -60,8 +86,17 @@ struct Failed {
     /// On a stream that had served before.
     is_reused: bool,
     receipt: Receipt,
-    /// Who served the endpoint.
-    target: Option<Target>,
+    /// Who served the visitor.
+    target: Option<Arc<Target>>,
+}
+
+/// How one attempt is to be made.
+#[derive(Debug)]
+struct Attempt {
+    id: RequestId,
+    may_reuse: bool,
+    /// Who just failed, or let go of, the visitor.
+    avoid: Option<Arc<Target>>,
 }
 
 /// Forwards a request and returns the upstream's answer, as soon as its head is there.
@@ -76,30 +111,48 @@ pub(super) async fn forward(
     endpoint: &Arc<Endpoint>,
     facts: &Facts,
     id: RequestId,
-    mut request: Request<Incoming>,
-    (turn, permit): (Turn, VisitorPermit),
+    mut request: Request<Inbound>,
+    (turn, permit): (Option<Turn>, VisitorPermit),
+    passage: &mut Passage,
 ) -> Result<Response<Answer>, Failure> {
     let on_upgrade = facts.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
+    let visitor = desk.visitor_of(&head.headers);
+    // A CONNECT on HTTP/2 has no key to be answered: the upstream is given one of ours.
+    let challenge = (head.version == HttpVersion::HTTP_2 && facts.upgrade.is_some()).then(Challenge::new);
     let mut outgoing = Outgoing {
         method: head.method,
         uri: origin_form(&head.uri),
         headers: head.headers,
         expects_continue: facts.expects_continue,
+        is_websocket: facts.upgrade.as_deref().is_some_and(upgrade::is_websocket),
+        early: head.extensions.get().cloned(),
         is_repeatable: facts.method.is_idempotent() && !facts.has_body(),
     };
-    let asker = Asker { visitor: desk.visitor.ip(), is_trusted: desk.is_trusted, request: id };
+    let asker = Asker {
+        visitor: desk.visitor.ip(),
+        https_port: desk.door.secure.as_ref().map(|secure| secure.port),
+        is_trusted: desk.is_trusted,
+        request: id,
+    };
     headers::to_upstream(&mut outgoing.headers, facts, asker);
+    challenge.iter().for_each(|challenge| challenge.put(&mut outgoing.headers));
     let mut body = facts.has_body().then_some(body);
-    let upstream = || endpoint.target().map(|target| target.upstream);
-
-    let (mut may_reuse, mut may_repeat) = (true, true);
+    let mut how = Attempt { id, may_reuse: true, avoid: None };
+    let (mut may_repeat, mut changes) = (true, 0);
     let (mut response, exchange) = loop {
-        let failed = match attempt(desk, endpoint, &outgoing, &mut body, id, may_reuse).await {
+        let failed = match attempt(desk, endpoint, &outgoing, &mut body, &how, passage).await {
             Ok(answered) => break answered,
             Err(failed) => failed,
         };
         let Failed { fault, is_unsent, is_reused, receipt, target } = failed;
+        if matches!(fault, Fault::Dispatch(DispatchError::PoliciesChanged)) && changes < CHANGES {
+            changes += 1;
+            let policies = endpoint.known_policies();
+            admit::check(&policies, visitor, &outgoing.headers)?;
+            passage.checked = Some(policies);
+            continue;
+        }
         let is_late =
             matches!(fault, Fault::Dispatch(DispatchError::Refused(Code::Draining | Code::NoSuchTunnel)));
         // A stream that fails at once after it was idle had been closed already.
@@ -113,30 +166,90 @@ pub(super) async fn forward(
         let is_harmless =
             is_complete && (never_arrived || (outgoing.is_repeatable && (is_lost || was_stale)));
         if is_harmless && is_reused && !is_late && !is_lost {
-            may_reuse = false;
+            how.may_reuse = false;
             continue;
         }
         if !is_harmless || !may_repeat {
-            return Err(Failure::from(fault).through(upstream()));
+            return Err(Failure::from(fault).through(passage.upstream()));
         }
-        (may_reuse, may_repeat) = (false, false);
+        may_repeat = false;
+        how = Attempt { id, may_reuse: false, avoid: target };
         Metrics::count(&desk.shared.metrics.retries);
-        if let Some(target) = target.filter(|_| is_late) {
-            endpoint.wait_until_not(&target).await;
+        if let Some(target) = how.avoid.as_ref().filter(|_| is_late) {
+            endpoint.wait_until_not(target).await;
         }
     };
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let switched = on_upgrade.zip(facts.upgrade.as_deref()).and_then(|(visitor, asked)| {
-            upgrade::switch(&desk.shared, asked, visitor, &mut response, exchange, (turn, permit))
+        let visitor = match (turn, challenge) {
+            (Some(turn), _) => on_upgrade.map(|visitor| upgrade::Visitor::Http1(visitor, turn)),
+            (None, challenge) => challenge.map(upgrade::Visitor::Http2),
+        };
+        let switched = visitor.zip(facts.upgrade.as_deref()).and_then(|(visitor, asked)| {
+            upgrade::switch(desk, asked, visitor, &mut response, exchange, permit)
+        });
+        let switched = switched.map(|mut switched| {
+            passage.to_visitor(switched.headers_mut());
+            switched
         });
         return switched.ok_or_else(|| {
             Failure::new(Code::UpstreamMalformed)
                 .because("it changed the protocol unasked")
-                .through(upstream())
+                .through(passage.upstream())
         });
     }
-    accept(response, exchange, facts, (turn, permit)).map_err(|failure| failure.through(upstream()))
+    if challenge.is_some() && response.status().is_success() {
+        // To the visitor that would be a yes (RFC 8441 §5).
+        return Err(Failure::new(Code::UpstreamMalformed)
+            .because("it answered a WebSocket's opening with something else")
+            .through(passage.upstream()));
+    }
+    if passage.checked.as_ref().is_none_or(|policies| policies.host.is_none()) {
+        response = passage.look_at(response, &outgoing.uri, facts).await?;
+    }
+    let accepted = accept(response, exchange, facts, (turn, permit));
+    let mut accepted = accepted.map_err(|failure| failure.through(passage.upstream()))?;
+    passage.to_visitor(accepted.headers_mut());
+    Ok(accepted)
+}
+
+impl Passage {
+    fn upstream(&self) -> Option<Arc<str>> {
+        self.served.as_ref().map(|target| target.upstream.clone())
+    }
+
+    /// The answer, unless it is one that only means that the upstream doesn't know the public host.
+    async fn look_at(
+        &mut self,
+        response: Response<Inbound>,
+        uri: &Uri,
+        facts: &Facts,
+    ) -> Result<Response<Inbound>, Failure> {
+        let status = response.status();
+        match devserver::recognise(response, uri).await {
+            Ok(Err(response)) => Ok(response),
+            Ok(Ok(server)) => {
+                self.hint = Some(server.hint(facts.host.as_str()));
+                let failure = Failure::new(Code::UpstreamHostRefused).because(server.words());
+                // Some say it with a status of success.
+                let failure = if status.is_success() { failure } else { failure.with_status(status) };
+                Err(failure.through(self.upstream()))
+            }
+            Err(error) => {
+                Err(Failure::new(Code::UpstreamBroken).because(error.to_string()).through(self.upstream()))
+            }
+        }
+    }
+
+    fn prepare(&mut self, headers: &mut HeaderMap) {
+        self.public = self.checked.as_ref().and_then(|policies| admit::to_upstream(policies, headers));
+    }
+
+    fn to_visitor(&self, headers: &mut HeaderMap) {
+        if let Some(policies) = &self.checked {
+            admit::to_visitor(policies, self.public.as_ref(), headers);
+        }
+    }
 }
 
 /// Sends the request once and waits for the head of the answer.
@@ -144,45 +257,45 @@ async fn attempt(
     desk: &Desk,
     endpoint: &Arc<Endpoint>,
     outgoing: &Outgoing,
-    body: &mut Option<Incoming>,
-    id: RequestId,
-    may_reuse: bool,
-) -> Result<(Response<Incoming>, Exchange), Failed> {
-    let target = endpoint.target();
+    body: &mut Option<Inbound>,
+    how: &Attempt,
+    passage: &mut Passage,
+) -> Result<(Response<Inbound>, Exchange), Failed> {
     let idle = if outgoing.is_repeatable { pool::IDLE } else { FRESH };
-    let pooled = if may_reuse { endpoint.pool.take(idle) } else { None };
-    let is_reused = pooled.is_some();
-    let link = match pooled {
-        Some(link) => link,
-        None => Link::open(&desk.shared, endpoint, desk.visit(id)).await.map_err(|error| Failed {
-            // Nobody was there to take it: waiting was the endpoint's business, and is over.
-            fault: match error {
-                DispatchError::LaneLost => {
-                    Fault::Dispatch(DispatchError::Absent(crate::endpoint::Absent::Away))
-                }
-                error => Fault::Dispatch(error),
-            },
-            is_unsent: false,
-            is_reused: false,
-            receipt: Receipt::default(),
-            target: None,
-        })?,
-    };
+    let search = Search::new(endpoint, passage.checked.as_ref(), how.avoid.clone());
+    let link = Link::get(&desk.shared, search, desk.visit(how.id), how.may_reuse.then_some(idle));
+    let link = link.await.map_err(|error| Failed {
+        // Nobody was there to take it: waiting was the endpoint's business, and is over.
+        fault: match error {
+            DispatchError::LaneLost => Fault::Dispatch(DispatchError::Absent(crate::endpoint::Absent::Away)),
+            error => Fault::Dispatch(error),
+        },
+        is_unsent: false,
+        is_reused: false,
+        receipt: Receipt::default(),
+        target: None,
+    })?;
+    let (is_reused, target) = (link.is_reused, link.serving.target().clone());
+    passage.served = Some(target.clone());
+    if outgoing.is_websocket && !link.can_upgrade() {
+        link.put_back();
+        let fault = Fault::Malformed("it speaks HTTP/2, in which the server opens no WebSockets".into());
+        let receipt = Receipt::default();
+        return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, target: Some(target) });
+    }
     let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue);
-    let request = outgoing.request(upload, &receipt);
-    let mut exchange = Exchange::new(link, endpoint.clone(), receipt);
+    let (mut request, early) = (outgoing.request(upload), outgoing.early(&receipt));
+    passage.prepare(request.headers_mut());
+    let mut exchange = Exchange::new(link, receipt);
     let link = exchange.link().expect("invariant: the exchange has just begun");
-    match link.sender.try_send_request(request).await {
+    match link.ask(request, early).await {
         Ok(response) => {
             exchange.receipt().set_answered();
             Ok((response, exchange))
         }
-        Err(mut error) => {
-            let unsent = error.take_message();
-            let fault = Fault::new(error.into_error(), exchange.receipt());
-            let is_unsent = unsent.is_some();
-            // Dropped with its link, the body comes back if nothing of it was taken.
-            drop(unsent);
+        Err(Unanswered { error, is_unsent }) => {
+            let fault = Fault::new(error, exchange.receipt());
+            let target = Some(target);
             Err(Failed { fault, is_unsent, is_reused, receipt: exchange.give_up(), target })
         }
     }
@@ -190,16 +303,16 @@ async fn attempt(
 
 /// Makes the visitor's answer of the upstream's.
 fn accept(
-    response: Response<Incoming>,
+    response: Response<Inbound>,
     mut exchange: Exchange,
     facts: &Facts,
-    turn: (Turn, VisitorPermit),
+    turn: (Option<Turn>, VisitorPermit),
 ) -> Result<Response<Answer>, Failure> {
     let (mut head, body) = response.into_parts();
     if let Err(error) = headers::to_visitor(&mut head.headers) {
         return Err(Failure::new(Code::UpstreamMalformed).because(error.to_string()));
     }
-    if head.version == HttpVersion::HTTP_11 {
+    if head.version >= HttpVersion::HTTP_11 {
         exchange.allow_reuse();
     }
     head.version = HttpVersion::HTTP_11;
@@ -208,20 +321,30 @@ fn accept(
 }
 
 impl Outgoing {
-    fn request(&self, upload: Upload, receipt: &Receipt) -> Request<Upload> {
+    fn request(&self, upload: Upload) -> Request<Upload> {
         let mut request = Request::new(upload);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        if self.expects_continue {
-            let on_continue = receipt.on_continue();
-            hyper::ext::on_informational(&mut request, move |response| {
-                if response.status() == StatusCode::CONTINUE {
-                    on_continue();
-                }
-            });
-        }
         request
+    }
+
+    /// What becomes of what the upstream says before its answer, if anybody waits for that.
+    fn early(&self, receipt: &Receipt) -> Option<impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static> {
+        if !self.expects_continue && self.early.is_none() {
+            return None;
+        }
+        let (on_continue, early) = (receipt.on_continue(), self.early.clone());
+        Some(move |status, headers: &HeaderMap| match (status, &early) {
+            (StatusCode::CONTINUE, _) => on_continue(),
+            (StatusCode::EARLY_HINTS, Some(early)) => {
+                let mut headers = headers.clone();
+                if headers::to_visitor(&mut headers).is_ok() {
+                    early.say(status, headers);
+                }
+            }
+            _ => {}
+        })
     }
 }
 
@@ -231,13 +354,23 @@ fn origin_form(uri: &Uri) -> Uri {
 }
 
 impl Fault {
-    fn new(error: hyper::Error, receipt: &Receipt) -> Self {
+    fn new(error: AskError, receipt: &Receipt) -> Self {
         if let Some(code) = receipt.failure() {
             return Self::Visitor(code);
         }
-        if error.is_parse() {
-            return Self::Malformed(error);
-        }
+        let error = match error {
+            AskError::Http1(error) if error.is_parse() => return Self::Malformed(error.to_string()),
+            AskError::Http1(error) => error,
+            AskError::Http2(error) if error.is_library() => return Self::Malformed(error.to_string()),
+            AskError::Http2(error) => {
+                return Self::Dispatch(DispatchError::Broken(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    error,
+                )));
+            }
+            AskError::NotHttp2 => return Self::Malformed(error.to_string()),
+            AskError::Dispatch(error) => return Self::Dispatch(error),
+        };
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
             if let Some(cause) = cause.downcast_ref::<io::Error>() {
@@ -253,7 +386,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Visitor(code) => Self::new(code),
-            Fault::Malformed(error) => Self::new(Code::UpstreamMalformed).because(error.to_string()),
+            Fault::Malformed(error) => Self::new(Code::UpstreamMalformed).because(error),
             Fault::Dispatch(error) => Self::from(error),
         }
     }

@@ -21,8 +21,9 @@ use super::gate::Facts;
 pub(super) const TUNNEL_ERROR: HeaderName = HeaderName::from_static("tunnel-error");
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -71,6 +72,8 @@ const END_TO_END: [&str; 21] = [
 pub(super) struct Asker {
     /// The visitor's address.
     pub(super) visitor: IpAddr,
+    /// The port it found us at, if it came over TLS.
+    pub(super) https_port: Option<u16>,
     /// Whether it is a proxy whose word on its own visitors is taken.
     pub(super) is_trusted: bool,
     /// What we call the request.
@@ -169,7 +172,7 @@ fn is_end_to_end(name: &str) -> bool {
 
 /// Tells the upstream who its visitor is, in the visitor's stead.
 fn identify(headers: &mut HeaderMap, asker: Asker) {
-    let Asker { visitor, is_trusted, request } = asker;
+    let Asker { visitor, https_port, is_trusted, request } = asker;
     // CGI and its heirs turn hyphens into underscores, so a field with underscores is the same to many upstreams.
     let claims: Vec<HeaderName> = headers
         .keys()
@@ -193,7 +196,13 @@ fn identify(headers: &mut HeaderMap, asker: Asker) {
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    // What a proxy said of the port is not to be mixed with what we say of the protocol.
+    let said = headers.contains_key(X_FORWARDED_PROTO);
+    if let Some(port) = https_port.filter(|_| !said) {
+        headers.entry(X_FORWARDED_PORT).or_insert(port.into());
+    }
+    let proto = if https_port.is_some() { "https" } else { "http" };
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
     if let Ok(request) = HeaderValue::from_str(&request.to_string()) {
         headers.entry(X_REQUEST_ID).or_insert(request);
     }

@@ -1,12 +1,14 @@
-//! One stream to an upstream, with HTTP/1.1 spoken on it.
+//! One stream to an upstream, with HTTP/1.1 or HTTP/2 spoken on it.
 
 use std::{
     io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use ::http::{HeaderMap, Request, Response, StatusCode};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -14,63 +16,173 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tunnel_protocol::StreamKind;
+use tunnel_protocol::{Code, StreamKind, bind::UpstreamProtocol};
 
-use super::{BUFFER, pool, upload::Upload};
+use super::{
+    BUFFER,
+    body::Inbound,
+    http2::upstream::{AskError, Asking, Unanswered},
+    pool,
+    upload::Upload,
+};
 use crate::{
-    dispatch::{self, DispatchError, Visit},
-    endpoint::Endpoint,
+    dispatch::{self, DispatchError, Search, Visit},
+    endpoint::{Serving, Target},
     shared::Shared,
     stream::VisitorStream,
 };
 
-/// A stream to an upstream, for one exchange at a time.
+/// A stream to an upstream, for one exchange at a time, and the visitor's place at the client meanwhile.
 ///
 /// Dropping it lets the stream end in good order once nothing is under way; [`Link::cut`] resets it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(super) sender: SendRequest<Upload>,
-    /// The pool's generation when the stream was opened: streams to a former client are not kept.
-    pub(super) generation: u64,
+    sender: Sender,
+    pub(super) serving: Serving,
+    /// Whether it has served an exchange before.
+    pub(super) is_reused: bool,
     cut: CancellationToken,
+    refusal: Arc<OnceLock<Code>>,
+}
+
+/// What is spoken.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Http1(SendRequest<Upload>),
+    Http2(Asking),
+}
+
+/// A stream between two exchanges, as the pool keeps it.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) sender: Sender,
+    cut: CancellationToken,
+    refusal: Arc<OnceLock<Code>>,
 }
 
 impl Link {
-    /// Opens a stream to the upstream behind `endpoint`.
+    /// A stream to whoever is to serve the visitor: one that was idle for less than `reuse`, or else a new one.
     ///
     /// # Errors
     /// Those of [`dispatch::open`]; nothing was sent then.
-    pub(super) async fn open(
+    pub(super) async fn get(
         shared: &Shared,
-        endpoint: &Arc<Endpoint>,
+        mut search: Search<'_>,
         visit: Visit,
+        reuse: Option<Duration>,
     ) -> Result<Self, DispatchError> {
-        // Read first: if the client changes while the stream is being opened, the stream is not kept.
-        let generation = endpoint.pool.generation();
-        let stream = dispatch::open(endpoint, StreamKind::Http, visit).await?;
+        loop {
+            let serving = search.next().await?;
+            let reuse = reuse.filter(|_| !serving.policies.separate_streams);
+            if let Some(Idle { sender, cut, refusal }) = reuse.and_then(|most| serving.pool.take(most)) {
+                return Ok(Self { sender, serving, is_reused: true, cut, refusal });
+            }
+            let pace = search.pace(&serving);
+            match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
+                Ok(stream) => return Self::begin(shared, stream, serving).await,
+                Err(missed) => search.missed(&serving, missed)?,
+            }
+        }
+    }
+
+    async fn begin(shared: &Shared, stream: VisitorStream, serving: Serving) -> Result<Self, DispatchError> {
         let cut = shared.stopping.child_token();
-        let io = TokioIo::new(UpstreamIo { stream, cut: cut.clone(), is_read: false });
+        let refusal = Arc::new(OnceLock::new());
+        let io = UpstreamIo { stream, cut: cut.clone(), is_read: false, refusal: refusal.clone() };
+        let target = serving.target().clone();
+        if target.protocol == UpstreamProtocol::Http2 {
+            let asking = Asking::begin(shared, io, cut.clone(), target).await;
+            let asking = asking.map_err(|error| DispatchError::Broken(io::Error::other(error)))?;
+            return Ok(Self { sender: Sender::Http2(asking), serving, is_reused: false, cut, refusal });
+        }
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
-            .handshake(io)
+            .handshake(TokioIo::new(io))
             .await
             .map_err(|error| DispatchError::Broken(io::Error::other(error)))?;
-        shared.visitors.spawn(drive(connection, cut.clone(), shared.draining.clone(), endpoint.clone()));
-        Ok(Self { sender, generation, cut })
+        shared.visitors.spawn(drive(connection, cut.clone(), shared.draining.clone(), target));
+        Ok(Self { sender: Sender::Http1(sender), serving, is_reused: false, cut, refusal })
+    }
+
+    /// Sends a request and waits for the head of its answer. `early` hears what comes before that, if anybody is to.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the exchange up; the link is to be [`cut`](Self::cut) then.
+    pub(super) async fn ask(
+        &mut self,
+        mut request: Request<Upload>,
+        early: Option<impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static>,
+    ) -> Result<Response<Inbound>, Unanswered> {
+        match &mut self.sender {
+            Sender::Http1(sender) => {
+                if let Some(early) = early {
+                    hyper::ext::on_informational(&mut request, move |said| {
+                        early(said.status(), said.headers());
+                    });
+                }
+                let answered = sender.try_send_request(request).await;
+                answered.map(|response| response.map(Inbound::from)).map_err(|mut error| {
+                    // Said before the request was on its way, hyper doesn't pass it on.
+                    if let Some(code) = self.refusal.get() {
+                        let error = AskError::Dispatch(DispatchError::Refused(*code));
+                        return Unanswered { error, is_unsent: false };
+                    }
+                    // Dropped with its link, the body comes back if nothing of it was taken.
+                    let is_unsent = error.take_message().is_some();
+                    Unanswered { error: AskError::Http1(error.into_error()), is_unsent }
+                })
+            }
+            Sender::Http2(asking) => {
+                let early =
+                    |status, headers: &HeaderMap| early.iter().for_each(|early| early(status, headers));
+                asking.ask(request, early).await
+            }
+        }
+    }
+
+    /// Whether an exchange on it may end by becoming a stream of bytes.
+    pub(super) fn can_upgrade(&self) -> bool {
+        matches!(self.sender, Sender::Http1(_))
     }
 
     /// Resets the stream: what was under way on it is not whole, and neither side may take it for that.
     pub(super) fn cut(&self) {
         self.cut.cancel();
     }
+
+    /// Keeps the stream for another exchange.
+    pub(super) fn put_back(self) {
+        let Self { sender, serving, cut, refusal, .. } = self;
+        // What the client said of the visitor at the stream's begin is true of that visitor only.
+        if !serving.policies.separate_streams {
+            serving.pool.put(Idle { sender, cut, refusal });
+        }
+    }
 }
 
-/// Moves the bytes of one link until it ends, and looks after its tunnel's idle ones meanwhile.
+impl Sender {
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(asking) => asking.is_closed(),
+        }
+    }
+
+    /// Whether it may be asked at once.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(asking) => !asking.is_closed(),
+        }
+    }
+}
+
+/// Moves the bytes of one link until it ends, and looks after its client's idle ones meanwhile.
 async fn drive(
     connection: http1::Connection<TokioIo<UpstreamIo>, Upload>,
     cut: CancellationToken,
     draining: CancellationToken,
-    endpoint: Arc<Endpoint>,
+    target: Arc<Target>,
 ) {
     let mut connection = pin!(connection.with_upgrades());
     let (mut cut, mut drained) = (pin!(cut.cancelled()), pin!(draining.cancelled()));
@@ -83,9 +195,9 @@ async fn drive(
             _ended = &mut connection => return,
             () = &mut drained, if !is_drained => {
                 is_drained = true;
-                endpoint.pool.close();
+                target.pool.close();
             }
-            () = sleep(pool::IDLE) => endpoint.pool.sweep(),
+            () = sleep(pool::IDLE) => target.pool.sweep(),
         }
     }
 }
@@ -99,11 +211,13 @@ async fn drive(
 /// refusal, that came before its reset. So what can't be written is dropped until reading has come to the end,
 /// which tells all there is to tell.
 #[derive(Debug)]
-struct UpstreamIo {
+pub(super) struct UpstreamIo {
     stream: VisitorStream,
     cut: CancellationToken,
     /// Reading has come to the end, or failed.
     is_read: bool,
+    /// What the client said instead of connecting the stream.
+    refusal: Arc<OnceLock<Code>>,
 }
 
 impl AsyncRead for UpstreamIo {
@@ -115,6 +229,11 @@ impl AsyncRead for UpstreamIo {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         self.is_read |= read.is_err() || buf.filled().len() == before;
+        if let Err(error) = &read
+            && let DispatchError::Refused(code) = DispatchError::from(error)
+        {
+            self.refusal.get_or_init(|| code);
+        }
         Poll::Ready(read)
     }
 }

@@ -9,7 +9,11 @@
 //!                                   └─► respond (whatever went wrong, in one place)
 //! ```
 
+mod admit;
+mod body;
+mod door;
 mod gate;
+mod http2;
 
 mod forward;
 mod headers;
@@ -17,29 +21,48 @@ mod link;
 pub(crate) mod pool;
 
 mod answer;
+mod compress;
+mod devserver;
 mod upload;
 
 mod upgrade;
 
+mod grpc;
 mod pages;
 mod respond;
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
 
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION};
+use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, debug_span};
+use tunnel_io::peek_until;
 use tunnel_protocol::{Code, RequestId, control::RequestReport};
 
-pub(crate) use self::gate::Socket;
 use self::{
     answer::Answer,
-    gate::{Facts, Gate, Patience, Turn, Verdict},
+    body::Inbound,
+    compress::Wish,
+    forward::Passage,
+    gate::{Facts, Gate, Patience, Refusal, Turn, Verdict},
+    http2::PREFACE,
     respond::{Asked, Failure},
 };
-use crate::{dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, shared::Shared};
+pub(crate) use self::{
+    door::{Door, Secure},
+    gate::Socket,
+};
+use crate::{
+    dispatch::Visit,
+    endpoint::{Endpoint, Target},
+    ids,
+    metrics::Metrics,
+    places::Place,
+    shared::Shared,
+};
 
 /// The most hyper buffers each way for one connection, in bytes: above the largest head the gate lets in.
 const BUFFER: usize = 64 * 1024;
@@ -51,10 +74,50 @@ const REPORTED_PATH: usize = 512;
 ///
 /// # Cancel safety
 /// Dropping it closes the connection and resets the exchange in flight.
-pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr, local: SocketAddr) {
-    let (gate, turns) = Gate::new(io, Patience::from(&shared.config.timeouts));
+pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr, door: Door, place: Place) {
     let is_trusted = shared.config.trusted_proxies.iter().any(|network| network.contains(&visitor.ip()));
-    let desk = Arc::new(Desk { shared: shared.clone(), visitor, local, is_trusted });
+    let agreed = door.secure.as_ref().map(|secure| secure.is_h2);
+    let place = Arc::new(place);
+    let desk = Arc::new(Desk { shared, visitor, door, is_trusted, place });
+    match agreed {
+        Some(true) => http2::serve(desk, io).await,
+        Some(false) => serve_http1(desk, io, Bytes::new(), Instant::now()).await,
+        None => serve_either(desk, io).await,
+    }
+}
+
+/// Finds out from the first bytes which version the visitor speaks. Browsers speak the newer one only after they
+/// agreed on it in TLS; programs that know both sides don't ask (RFC 9113 §3.3).
+async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
+    let since = Instant::now();
+    let is_preface = |bytes: &[u8]| {
+        let length = bytes.len().min(PREFACE.len());
+        // Its first three bytes begin no method that is in use.
+        (bytes[..length] != PREFACE[..length] || length == PREFACE.len())
+            .then(|| length == PREFACE.len() && bytes[..length] == *PREFACE)
+    };
+    let peeked = tokio::select! {
+        biased;
+        () = desk.shared.stopping.cancelled() => return,
+        () = desk.shared.draining.cancelled() => return,
+        peeked = timeout(desk.shared.config.timeouts.head, peek_until(io, BUFFER, is_preface)) => peeked,
+    };
+    match peeked {
+        Ok(Ok((true, io))) => http2::serve(desk, io).await,
+        Ok(Ok((false, io))) => {
+            let (io, said) = io.into_inner();
+            serve_http1(desk, io, said, since).await;
+        }
+        // It said nothing, or not enough to answer.
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+/// Serves a connection that began with `said`, some time ago.
+async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Instant) {
+    let shared = desk.shared.clone();
+    let visitor = desk.visitor;
+    let (gate, turns) = Gate::new(io, said, Patience::from(&shared.config.timeouts), since);
     let service = {
         let turns = turns.clone();
         // Boxed, so that a connection at rest doesn't hold the room for an exchange.
@@ -90,15 +153,17 @@ pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr,
 struct Desk {
     shared: Shared,
     visitor: SocketAddr,
-    /// Which of our addresses it connected to.
-    local: SocketAddr,
+    /// Where it came in.
+    door: Door,
     /// Whether its word on whom it forwards for is taken.
     is_trusted: bool,
+    /// Its place among all connections, which an upgrade takes along.
+    place: Arc<Place>,
 }
 
 impl Desk {
     fn visit(&self, request: RequestId) -> Visit {
-        Visit { request, visitor: self.visitor, local: self.local }
+        Visit { request, visitor: self.visitor, local: self.door.local }
     }
 
     async fn answer(
@@ -108,35 +173,49 @@ impl Desk {
     ) -> Result<Response<Answer>, Infallible> {
         let id = ids::request_id();
         let span = debug_span!("visitor", %id, addr = %self.visitor);
-        Ok(self.answer_one(id, request, admitted).instrument(span).await)
+        let (verdict, turn) = match admitted {
+            Some((verdict, turn)) => (verdict, Some(turn)),
+            // hyper found a request where the gate let none in. That is a bug, and nothing to be lenient about.
+            None => (Err(Refusal { code: Code::Internal, error: None }), None),
+        };
+        let request = request.map(Inbound::from);
+        Ok(self.answer_one(id, request, verdict, turn).instrument(span).await)
     }
 
+    /// Answers a request, whatever version of HTTP it came by. On HTTP/1 the turn goes with it.
     async fn answer_one(
         &self,
         id: RequestId,
-        request: Request<Incoming>,
-        admitted: Option<(Verdict, Turn)>,
+        request: Request<Inbound>,
+        verdict: Verdict,
+        turn: Option<Turn>,
     ) -> Response<Answer> {
         let started = Instant::now();
         Metrics::count(&self.shared.metrics.requests);
         let method = request.method().clone();
         let path = path(&request);
         let asked = Asked::new(id, &request);
-        let (endpoint, outcome) = match admitted {
-            Some((Ok(facts), turn)) => {
-                let endpoint = self.shared.routes.lookup(&facts.host);
+        let wish = Wish::of(&method, request.version(), request.headers());
+        let mut passage = Passage::default();
+        let (endpoint, outcome) = match verdict {
+            Ok(facts) if !self.door.admits(&self.shared.routes, &facts.host) => {
+                (None, Err(Failure::new(Code::Misdirected).at(facts.host)))
+            }
+            Ok(facts) if let Some(elsewhere) = self.door.redirect(&facts.host, target_path(&request)) => {
+                (None, Ok(elsewhere.map(Answer::page)))
+            }
+            Ok(facts) => {
+                let endpoint = self.shared.routes.lookup(&facts.host, target_path(&request));
                 let outcome = match &endpoint {
-                    Some(endpoint) => self.exchange(endpoint, &facts, id, request, turn).await,
+                    Some(endpoint) => self.exchange(endpoint, &facts, id, request, turn, &mut passage).await,
                     None => Err(Failure::new(Code::TunnelNotFound)),
                 };
                 (endpoint, outcome.map_err(|failure| failure.at(facts.host)))
             }
-            Some((Err(refusal), _turn)) => (None, Err(Failure::from(refusal))),
-            // hyper found a request where the gate let none in. That is a bug, and nothing to be lenient about.
-            None => (None, Err(Failure::new(Code::Internal))),
+            Err(refusal) => (None, Err(Failure::from(refusal))),
         };
         let (mut response, error) = match outcome {
-            Ok(response) => (response, None),
+            Ok(response) => (self.compress(wish, passage.served.as_deref(), response), None),
             Err(failure) => {
                 self.shared.metrics.refused(failure.code());
                 (asked.respond(&failure).map(Answer::page), Some(failure))
@@ -159,7 +238,8 @@ impl Desk {
             "answered"
         );
         if let Some(endpoint) = endpoint {
-            self.report(&endpoint, id, &method, path, status, duration);
+            let hint = passage.hint.take();
+            self.report((&endpoint, passage.served.as_deref()), id, &method, path, (status, duration, hint));
         }
         response
     }
@@ -169,23 +249,40 @@ impl Desk {
         endpoint: &Arc<Endpoint>,
         facts: &Facts,
         id: RequestId,
-        request: Request<Incoming>,
-        turn: Turn,
+        request: Request<Inbound>,
+        turn: Option<Turn>,
+        passage: &mut Passage,
     ) -> Result<Response<Answer>, Failure> {
+        let policies = endpoint.known_policies();
+        admit::check(&policies, self.visitor_of(request.headers()), request.headers())?;
+        passage.checked = Some(policies);
         let permit = endpoint.admit().ok_or(Failure::new(Code::TooManyVisitors))?;
-        forward::forward(self, endpoint, facts, id, request, (turn, permit)).await
+        forward::forward(self, endpoint, facts, id, request, (turn, permit), passage).await
+    }
+
+    /// Makes an answer smaller if its tunnel and its visitor want it so.
+    fn compress(&self, wish: Wish, served: Option<&Target>, response: Response<Answer>) -> Response<Answer> {
+        if !served.is_some_and(|target| target.policies.compress) {
+            return response;
+        }
+        let (mut head, answer) = response.into_parts();
+        let squeeze = wish.grant(&self.shared, &mut head, &http_body::Body::size_hint(&answer));
+        let answer = match squeeze {
+            Some(squeeze) => answer.compressed(squeeze),
+            None => answer,
+        };
+        Response::from_parts(head, answer)
     }
 
     fn report(
         &self,
-        endpoint: &Endpoint,
+        (endpoint, served): (&Endpoint, Option<&Target>),
         request: RequestId,
         method: &Method,
         path: String,
-        status: u16,
-        duration: std::time::Duration,
+        (status, duration, hint): (u16, std::time::Duration, Option<String>),
     ) {
-        endpoint.report(|tunnel| RequestReport {
+        endpoint.report(served, hint.is_some(), |tunnel| RequestReport {
             tunnel,
             request,
             visitor: self.visitor,
@@ -193,15 +290,20 @@ impl Desk {
             path,
             status,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            hint: None,
+            hint,
             dropped: 0,
         });
     }
 }
 
+/// The path and query as the upstream will get them, by which tunnels that share a host are told apart.
+fn target_path(request: &Request<Inbound>) -> &str {
+    request.uri().path_and_query().map_or("/", |path| path.as_str())
+}
+
 /// The path and query, cut to what a report may carry.
-fn path(request: &Request<Incoming>) -> String {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+fn path(request: &Request<Inbound>) -> String {
+    let path = target_path(request);
     path[..path.floor_char_boundary(REPORTED_PATH)].to_owned()
 }
 

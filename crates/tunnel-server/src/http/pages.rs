@@ -63,6 +63,12 @@ impl Page<'_> {
         shown.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
     }
 
+    /// As one line, for programs that show no more.
+    pub(super) fn line(&self) -> String {
+        let Words { happened, helps, .. } = self.words();
+        format!("{happened} {helps}").trim_end().to_owned()
+    }
+
     fn words(&self) -> Words {
         let host = self.host.unwrap_or("this address");
         let upstream = self.upstream.unwrap_or("its upstream");
@@ -118,11 +124,12 @@ impl Page<'_> {
             ),
             Code::UpstreamMalformed => (
                 "The answer is not HTTP",
-                format!("What {upstream} answered is not valid HTTP/1.1."),
-                "Check that the client forwards to a web service, and not to one that speaks TLS or another protocol."
+                self.broken(&format!("What {upstream} answered is not valid HTTP")),
+                "Check that the client forwards to a web service, and not to one that speaks TLS or another protocol. \
+                 For one that speaks HTTP/2 only, as gRPC does, start it with `--upstream-protocol h2c`."
                     .into(),
             ),
-            Code::BadRequest => ("Bad request", self.broken("The request is not valid HTTP/1.1"), String::new()),
+            Code::BadRequest => ("Bad request", self.broken("The request is not valid HTTP"), String::new()),
             Code::HeadTooLarge => (
                 "The request's head is too large",
                 self.broken("The request's address and fields are larger than 32 KiB, or more than 100"),
@@ -138,8 +145,31 @@ impl Page<'_> {
             ),
             Code::VersionNotSupported => (
                 "HTTP version not supported",
-                self.broken("This port speaks HTTP/1.1 and HTTP/1.0"),
+                self.broken("This port speaks HTTP/2, HTTP/1.1 and HTTP/1.0"),
                 String::new(),
+            ),
+            Code::AuthRequired => (
+                "Login required",
+                format!("{host} asks for a user and password."),
+                "Who published it knows them.".into(),
+            ),
+            Code::AddressNotAllowed => (
+                "Not from this address",
+                format!("{host} doesn't take visitors from your address."),
+                "If it is yours, look at the `--allow-cidr` and `--deny-cidr` of its client.".into(),
+            ),
+            Code::RateLimited => (
+                "Too many requests",
+                match self.detail {
+                    Some(detail) => format!("Your address sent {detail} to {host}."),
+                    None => format!("Your address sent more requests to {host} than it may."),
+                },
+                "Wait a moment and try again.".into(),
+            ),
+            Code::UpstreamHostRefused => (
+                "The service doesn't know this host name",
+                format!("{} at {upstream} answered that it doesn't allow the host {host}.", self.detail.unwrap_or("The service")),
+                "If it is yours, start the client with `--host-header rewrite`.".into(),
             ),
             Code::Misdirected => (
                 "Misdirected request",

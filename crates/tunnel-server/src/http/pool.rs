@@ -1,7 +1,7 @@
-//! Idle streams to one tunnel's upstream, so that the next request costs no new connection there.
+//! Idle streams to one client's upstream, so that the next request costs no new connection there.
 //!
-//! A pool belongs to one endpoint and so to one tunnel: what one tunnel's upstream says never reaches a visitor of
-//! another. It is emptied whenever another client serves the endpoint.
+//! A pool belongs to one client's tunnel: what an upstream says never reaches a visitor of another tunnel, and when the
+//! client goes its streams go with it, while other clients of the name keep theirs.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-pub(super) use super::link::Link;
+use super::link::Idle;
 
 /// How long a stream is kept idle; up to twice that, as the sweep comes round no more often.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -24,34 +24,23 @@ pub(crate) struct Pool(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    idle: Vec<(Link, Instant)>,
-    generation: u64,
+    idle: Vec<(Idle, Instant)>,
     is_closed: bool,
 }
 
 impl Pool {
-    /// Gives up all idle streams, and those in use once they are done: another client serves the tunnel now.
-    pub(crate) fn clear(&self) {
+    /// Gives up all idle streams for good, and those in use once they are done: the client serves the tunnel no
+    /// longer, or the server ends.
+    pub(crate) fn close(&self) {
         let mut inner = self.lock();
-        inner.generation += 1;
+        inner.is_closed = true;
         let idle = std::mem::take(&mut inner.idle);
         drop(inner);
         drop(idle);
     }
 
-    /// Gives up all streams for good.
-    pub(super) fn close(&self) {
-        self.lock().is_closed = true;
-        self.clear();
-    }
-
-    /// Counts the clients that have served the tunnel.
-    pub(super) fn generation(&self) -> u64 {
-        self.lock().generation
-    }
-
     /// A stream that was idle for less than `most`, if there is one.
-    pub(super) fn take(&self, most: Duration) -> Option<Link> {
+    pub(super) fn take(&self, most: Duration) -> Option<Idle> {
         let mut inner = self.lock();
         inner.idle.retain(|(link, _)| !link.sender.is_closed());
         // One that was put back this moment may not be ready for another request yet.
@@ -61,9 +50,9 @@ impl Pool {
     }
 
     /// Keeps a stream whose exchange is over.
-    pub(super) fn put(&self, link: Link) {
+    pub(super) fn put(&self, link: Idle) {
         let mut inner = self.lock();
-        let is_wanted = !inner.is_closed && link.generation == inner.generation && !link.sender.is_closed();
+        let is_wanted = !inner.is_closed && !link.sender.is_closed();
         if is_wanted && inner.idle.len() < MOST {
             inner.idle.push((link, Instant::now()));
         }

@@ -3,12 +3,12 @@
 //! Each carries its reason's name in `Tunnel-Error`, so that programs can tell our errors from an upstream's, and
 //! a body in the form the visitor prefers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ::http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
         X_CONTENT_TYPE_OPTIONS,
     },
 };
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Hostname;
 
-use super::{gate::Refusal, headers::TUNNEL_ERROR, pages};
+use super::{gate::Refusal, grpc, headers::TUNNEL_ERROR, pages};
 use crate::{dispatch::DispatchError, endpoint::Absent};
 
 /// The methods that are carried: all that have a name, but not CONNECT.
@@ -30,11 +30,27 @@ pub(super) struct Failure {
     detail: Option<String>,
     host: Option<Hostname>,
     upstream: Option<Arc<str>>,
+    /// When it is worth trying again, if that is known.
+    wait: Option<Duration>,
+    /// The status, if it isn't that of the reason.
+    status: Option<StatusCode>,
 }
 
 impl Failure {
     pub(super) fn new(code: Code) -> Self {
-        Self { code, detail: None, host: None, upstream: None }
+        Self { code, detail: None, host: None, upstream: None, wait: None, status: None }
+    }
+
+    /// Says when it is worth trying again.
+    pub(super) fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Keeps the upstream's status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
     }
 
     /// Says more about it.
@@ -76,8 +92,11 @@ impl From<DispatchError> for Failure {
     fn from(error: DispatchError) -> Self {
         let code = match &error {
             DispatchError::Absent(Absent::Gone) => Code::TunnelNotFound,
-            DispatchError::Absent(Absent::Away | Absent::Crowded) => Code::TunnelAway,
+            DispatchError::Absent(Absent::Away | Absent::Crowded) | DispatchError::PoliciesChanged => {
+                Code::TunnelAway
+            }
             DispatchError::Full => Code::TooManyVisitors,
+            DispatchError::Denied(denied) => return Self::from(*denied),
             // The client is leaving, or was just replaced.
             DispatchError::Refused(Code::Draining | Code::NoSuchTunnel) => Code::TunnelAway,
             DispatchError::Refused(
@@ -112,6 +131,9 @@ fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+        Code::AuthRequired => StatusCode::UNAUTHORIZED,
+        Code::AddressNotAllowed | Code::UpstreamHostRefused => StatusCode::FORBIDDEN,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -119,12 +141,24 @@ fn status(code: Code) -> StatusCode {
 }
 
 /// After how many seconds it is worth trying again.
-fn retry_after(code: Code) -> Option<HeaderValue> {
-    match code {
+fn retry_after(failure: &Failure) -> Option<HeaderValue> {
+    if let Some(wait) = failure.wait {
+        // Rounded up: earlier would be in vain.
+        return Some(HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+    }
+    match failure.code {
         Code::TunnelAway => Some(HeaderValue::from_static("5")),
         Code::TooManyVisitors | Code::ClientBusy => Some(HeaderValue::from_static("1")),
         _ => None,
     }
+}
+
+/// Asks for a login. Browsers show the realm, and send the login to all of this host (RFC 7617 §2).
+fn challenge(host: Option<&Hostname>) -> HeaderValue {
+    let realm = host.map_or("tunnel", Hostname::as_str);
+    let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+    HeaderValue::try_from(challenge)
+        .unwrap_or(HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\""))
 }
 
 /// What of a request decides how a page looks.
@@ -141,11 +175,16 @@ enum Form {
     Html,
     Json,
     Text,
+    /// No body: gRPC has its errors in fields.
+    Grpc,
 }
 
 impl Form {
     /// Browsers name HTML, programs JSON, and whoever says nothing is likely a person at a terminal.
     fn of(headers: &HeaderMap) -> Self {
+        if grpc::is_grpc(headers) {
+            return Self::Grpc;
+        }
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         if accept.contains("text/html") {
             Self::Html
@@ -161,6 +200,7 @@ impl Form {
             Self::Html => "text/html; charset=utf-8",
             Self::Json => "application/json",
             Self::Text => "text/plain; charset=utf-8",
+            Self::Grpc => "application/grpc",
         })
     }
 }
@@ -178,13 +218,14 @@ impl Asked {
             host: failure.host.as_ref().map(Hostname::as_str),
             upstream: failure.upstream.as_deref().filter(|upstream| !upstream.is_empty()),
             request: self.id,
-            status: status(failure.code),
+            status: failure.status.unwrap_or_else(|| status(failure.code)),
         };
         let body = match self.form {
             _ if self.is_head => String::new(),
             Form::Html => page.html(),
             Form::Json => page.json(),
             Form::Text => page.text(),
+            Form::Grpc => String::new(),
         };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = page.status;
@@ -197,11 +238,18 @@ impl Asked {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         }
-        if let Some(seconds) = retry_after(failure.code) {
+        if let Some(seconds) = retry_after(failure) {
             headers.insert(RETRY_AFTER, seconds);
+        }
+        if failure.code == Code::AuthRequired {
+            headers.insert(WWW_AUTHENTICATE, challenge(failure.host.as_ref()));
         }
         if failure.code == Code::MethodNotAllowed {
             headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+        }
+        if self.form == Form::Grpc {
+            grpc::set_status(headers, failure.code, &page.line());
+            *response.status_mut() = StatusCode::OK;
         }
         response
     }

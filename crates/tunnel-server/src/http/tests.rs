@@ -6,5 +6,7 @@ mod world;
 
 mod cut;
 mod exchange;
+mod floods;
+mod http2;
 mod retry;
 mod switch;

@@ -5,32 +5,52 @@
 
 use std::pin::pin;
 
-use ::http::{Response, header::UPGRADE};
-use hyper::{
-    body::Incoming,
-    upgrade::{OnUpgrade, Upgraded},
+use ::http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
+use data_encoding::BASE64;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use sha1::{Digest, Sha1};
+use tokio::sync::oneshot;
 use tracing::debug;
-use tunnel_io::{RelayOptions, relay};
+use tunnel_io::{Io, RelayOptions, relay};
 
 use super::{
+    Desk,
     answer::{Answer, Exchange},
+    body::Inbound,
     gate::{Turn, Turns},
     headers,
+    http2::io::StreamIo,
 };
-use crate::{endpoint::VisitorPermit, shared::Shared};
+use crate::{endpoint::VisitorPermit, ids};
 
-/// Makes the visitor's 101 of the upstream's, and relays bytes from then on in a task of the server's.
+/// Who is to carry on.
+#[derive(Debug)]
+pub(super) enum Visitor {
+    /// All of a connection.
+    Http1(OnUpgrade, Turn),
+    /// One stream of a connection, and what the upstream has to have answered.
+    Http2(Challenge),
+}
+
+/// Whether a WebSocket is among the protocols asked for.
+pub(super) fn is_websocket(asked: &str) -> bool {
+    asked.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// Makes the visitor's answer of the upstream's 101, and relays bytes from then on in a task of the server's.
 ///
 /// `None` if the upstream chose a protocol that wasn't asked for.
 pub(super) fn switch(
-    shared: &Shared,
+    desk: &Desk,
     asked: &str,
-    visitor: OnUpgrade,
-    response: &mut Response<Incoming>,
+    visitor: Visitor,
+    response: &mut Response<Inbound>,
     exchange: Exchange,
-    (turn, permit): (Turn, VisitorPermit),
+    permit: VisitorPermit,
 ) -> Option<Response<Answer>> {
     let chosen = response.headers().get(UPGRADE)?.clone();
     let is_asked = |protocol: &str| asked.split(',').any(|asked| asked.trim().eq_ignore_ascii_case(protocol));
@@ -41,26 +61,48 @@ pub(super) fn switch(
     *switched.status_mut() = response.status();
     std::mem::swap(switched.headers_mut(), response.headers_mut());
     headers::to_visitor(switched.headers_mut()).ok()?;
-    headers::set_upgrade(switched.headers_mut(), chosen);
-
     let upstream = hyper::upgrade::on(&mut *response);
-    exchange.release();
-    let turns = turn.upgrade();
+    let shared = &desk.shared;
     let stopping = shared.stopping.clone();
-    shared.visitors.spawn(async move {
-        let _permit = permit;
-        // Pinned outside, so that it is dropped after the cut that its drop is to carry out.
-        let mut carrying = pin!(carry(visitor, upstream, &turns));
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => turns.cut(),
-            () = &mut carrying => {}
+    match visitor {
+        Visitor::Http1(visitor, turn) => {
+            headers::set_upgrade(switched.headers_mut(), chosen);
+            // hyper lets go of the connection, and so does who served it.
+            let places = (permit, exchange.release(), desk.place.clone());
+            let turns = turn.upgrade();
+            shared.visitors.spawn(async move {
+                let _places = places;
+                // Pinned outside, so that it is dropped after the cut that its drop is to carry out.
+                let mut carrying = pin!(carry_connection(visitor, upstream, &turns));
+                tokio::select! {
+                    biased;
+                    () = stopping.cancelled() => turns.cut(),
+                    () = &mut carrying => {}
+                }
+            });
         }
-    });
+        Visitor::Http2(challenge) => {
+            if !challenge.is_met_by(switched.headers_mut()) {
+                return None;
+            }
+            let places = (permit, exchange.release());
+            let (answer, visitor) = Answer::switch();
+            *switched.body_mut() = answer;
+            *switched.status_mut() = StatusCode::OK;
+            shared.visitors.spawn(async move {
+                let _places = places;
+                tokio::select! {
+                    biased;
+                    () = stopping.cancelled() => {}
+                    () = carry_stream(visitor, upstream) => {}
+                }
+            });
+        }
+    }
     Some(switched)
 }
 
-async fn carry(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns) {
+async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns) {
     // Either fails if its connection breaks first; the other is then given up, which resets it.
     let (visitor, upstream): (Upgraded, Upgraded) = match tokio::try_join!(visitor, upstream) {
         Ok(both) => both,
@@ -69,11 +111,56 @@ async fn carry(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns) {
             return turns.cut();
         }
     };
-    let (mut visitor, mut upstream) = (TokioIo::new(visitor), TokioIo::new(upstream));
-    let relayed = relay(&mut visitor, &mut upstream, RelayOptions::default()).await;
-    if let Err(error) = relayed.end {
-        debug!(error = &error as &dyn std::error::Error, "upgraded connection broken off");
-        // A cut is no end: neither side may take it for one. Dropping the upstream's stream resets it.
+    let mut visitor = TokioIo::new(visitor);
+    if !carry(&mut visitor, upstream).await {
+        // A cut is no end: neither side may take it for one. The visitor's side is still there to be told.
         turns.cut();
     }
 }
+
+async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: OnUpgrade) {
+    // Without the one the other is dropped, which resets it.
+    let (Ok(mut visitor), Ok(upstream)) = tokio::join!(visitor, upstream) else { return };
+    carry(&mut visitor, upstream).await;
+}
+
+/// Whether both ended as they should. Dropping the upstream's stream resets it otherwise.
+async fn carry(visitor: &mut impl Io, upstream: Upgraded) -> bool {
+    let relayed = relay(visitor, &mut TokioIo::new(upstream), RelayOptions::default()).await;
+    if let Err(error) = &relayed.end {
+        debug!(error = error as &dyn std::error::Error, "upgraded connection broken off");
+    }
+    relayed.end.is_ok()
+}
+
+/// What proves that an upstream understood a WebSocket's opening (RFC 6455 §4.1), in the stead of a visitor that
+/// came over HTTP/2 and so has nothing to prove.
+#[derive(Debug)]
+pub(super) struct Challenge(String);
+
+impl Challenge {
+    pub(super) fn new() -> Self {
+        Self(BASE64.encode(&ids::random::<16>()))
+    }
+
+    /// Asks the upstream.
+    pub(super) fn put(&self, headers: &mut HeaderMap) {
+        if let Ok(key) = HeaderValue::from_str(&self.0) {
+            headers.insert(SEC_WEBSOCKET_KEY, key);
+        }
+    }
+
+    /// Whether the upstream's answer is the right one, which is then taken out.
+    fn is_met_by(&self, headers: &mut HeaderMap) -> bool {
+        let wanted = accept_of(&self.0);
+        headers.remove(SEC_WEBSOCKET_ACCEPT).is_some_and(|given| given.as_bytes() == wanted.as_bytes())
+    }
+}
+
+/// What answers a key (RFC 6455 §4.2.2).
+pub(super) fn accept_of(key: &str) -> String {
+    BASE64.encode(&Sha1::new().chain_update(key).chain_update(ACCEPT_SALT).finalize())
+}
+
+/// RFC 6455 §1.3.
+const ACCEPT_SALT: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

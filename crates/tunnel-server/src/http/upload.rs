@@ -17,10 +17,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tunnel_protocol::Code;
+
+use super::body::{BodyError, Inbound};
 
 /// How long an upstream may keep a visitor waiting that asked whether to send its body; then it is sent, since many
 /// upstreams don't know how to answer (RFC 9110 §10.1.1).
@@ -31,20 +32,20 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Upload(Option<Sending>);
 
 struct Sending {
-    body: Option<Incoming>,
+    body: Option<Inbound>,
     /// While this is pending the body isn't asked for: asking makes hyper tell the visitor to send it.
     hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Nothing of the body was taken yet.
     is_untouched: bool,
     progress: Arc<Progress>,
-    give_back: Option<oneshot::Sender<Incoming>>,
+    give_back: Option<oneshot::Sender<Inbound>>,
 }
 
 /// What is known of an [`Upload`] from outside.
 #[derive(Debug, Default)]
 pub(super) struct Receipt {
     progress: Option<Arc<Progress>>,
-    unsent: Option<oneshot::Receiver<Incoming>>,
+    unsent: Option<oneshot::Receiver<Inbound>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ struct Progress {
 
 impl Upload {
     /// A body to send, `None` for a request that has none. With `on_request` it waits to be asked for.
-    pub(super) fn new(body: Option<Incoming>, on_request: bool) -> (Self, Receipt) {
+    pub(super) fn new(body: Option<Inbound>, on_request: bool) -> (Self, Receipt) {
         let Some(body) = body else { return (Self::default(), Receipt::default()) };
         let progress = Arc::<Progress>::default();
         let (give_back, unsent) = oneshot::channel();
@@ -99,7 +100,7 @@ impl Receipt {
     }
 
     /// The body, if nothing of it was taken. Waits for the [`Upload`] to be dropped.
-    pub(super) async fn unsent(self) -> Option<Incoming> {
+    pub(super) async fn unsent(self) -> Option<Inbound> {
         self.unsent?.await.ok()
     }
 }
@@ -113,7 +114,7 @@ async fn until_wanted(progress: Arc<Progress>) {
 }
 
 impl Sending {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(hold) = &mut self.hold {
             ready!(hold.as_mut().poll(cx));
             self.hold = None;
@@ -134,7 +135,10 @@ impl Sending {
 }
 
 /// What the visitor is told of its own fault, if it still listens.
-fn blame(error: &hyper::Error) -> Code {
+fn blame(error: &BodyError) -> Code {
+    if matches!(error, BodyError::Stalled) {
+        return Code::RequestTimeout;
+    }
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
@@ -147,12 +151,12 @@ fn blame(error: &hyper::Error) -> Code {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.get_mut().0 {
             Some(sending) => sending.poll_frame(cx),
             None => Poll::Ready(None),
@@ -160,16 +164,16 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body().is_none_or(Incoming::is_end_stream)
+        self.body().is_none_or(Inbound::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        self.body().map_or(SizeHint::with_exact(0), Inbound::size_hint)
     }
 }
 
 impl Upload {
-    fn body(&self) -> Option<&Incoming> {
+    fn body(&self) -> Option<&Inbound> {
         self.0.as_ref()?.body.as_ref()
     }
 }

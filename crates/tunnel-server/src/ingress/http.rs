@@ -10,7 +10,12 @@ use tracing::debug;
 use tunnel_protocol::Code;
 use tunnel_transport::{Listener, tune_visitor};
 
-use crate::{http, shared::Shared};
+use super::proxy::{self, Ends};
+use crate::{
+    http::{self, Door},
+    places::Place,
+    shared::Shared,
+};
 
 /// What a visitor gets for whom there is no room. Nothing of its request is read.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -33,29 +38,36 @@ pub(crate) async fn serve(shared: Shared, listener: Listener) {
             () = shared.draining.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        match shared.connections.clone().try_acquire_owned() {
-            Ok(place) => {
-                let visit = take(shared.clone(), stream, visitor);
-                shared.visitors.spawn(async move {
-                    visit.await;
-                    drop(place);
-                });
+        match shared.connections.take(visitor.ip()) {
+            Some(place) => {
+                shared.visitors.spawn(take(shared.clone(), stream, visitor, place));
             }
-            Err(_full) => {
-                debug!(visitor.addr = %visitor, "no room for another visitor");
-                shared.metrics.refused(Code::TooManyVisitors);
-                // A new socket takes this much at once; if not, closing has to say it.
-                let _ = stream.try_write(BUSY);
-            }
+            None => refuse(&shared, &stream, visitor),
         }
     }
 }
 
-async fn take(shared: Shared, stream: TcpStream, visitor: SocketAddr) {
+fn refuse(shared: &Shared, stream: &TcpStream, visitor: SocketAddr) {
+    debug!(visitor.addr = %visitor, "no room for another visitor");
+    shared.metrics.refused(Code::TooManyVisitors);
+    // A new socket takes this much at once; if not, closing has to say it.
+    let _ = stream.try_write(BUSY);
+}
+
+async fn take(shared: Shared, mut stream: TcpStream, visitor: SocketAddr, mut place: Place) {
     tune_visitor(&stream);
     // Gone already, if the system doesn't know.
     let Ok(local) = stream.local_addr() else { return };
-    http::serve(shared, stream, visitor, local).await;
+    let Some(Ends { visitor, local }) = proxy::who(&shared, &mut stream, Ends { visitor, local }).await
+    else {
+        return;
+    };
+    if !place.is_for(visitor.ip()) {
+        return refuse(&shared, &stream, visitor);
+    }
+    let https = shared.https.as_ref().filter(|_| shared.config.redirect_https);
+    let door = Door { redirect: https.map(|https| https.port), ..Door::plain(local) };
+    http::serve(shared, stream, visitor, door, place).await;
 }
 
 #[cfg(test)]

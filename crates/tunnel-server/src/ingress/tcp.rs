@@ -2,18 +2,23 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use tokio::{io::Interest, net::TcpStream};
 use tracing::{Instrument, debug, info_span};
-use tunnel_io::{RelayOptions, Side};
+use tunnel_io::{Prefixed, RelayOptions, Side};
 use tunnel_protocol::{Code, StreamKind};
 use tunnel_transport::{Listener, reset, tune_visitor};
 
-use super::port::PortGuard;
+use super::{
+    port::PortGuard,
+    proxy::{self, Ends},
+};
 use crate::{
-    dispatch::{self, DispatchError, Visit},
+    dispatch::{DispatchError, Visit},
     endpoint::Endpoint,
     ids,
     metrics::Metrics,
+    policy,
     shared::Shared,
 };
 
@@ -34,47 +39,67 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
             () = shared.stopping.cancelled() => return,
         };
         Metrics::count(&shared.metrics.tcp_visitors);
-        let place = shared.connections.clone().try_acquire_owned().ok();
-        let Some(permit) = place.zip(endpoint.admit()) else {
+        let place = shared.connections.take(visitor.ip());
+        let Some((mut place, permit)) = place.zip(endpoint.admit()) else {
             shared.metrics.refused(Code::TooManyVisitors);
             reset(socket);
             continue;
         };
-        let visit = Visit {
-            request: ids::request_id(),
-            visitor,
-            local: socket.local_addr().unwrap_or(SocketAddr::new(shared.config.bind, 0)),
-        };
-        let span = info_span!("visitor", id = %visit.request, addr = %visitor);
-        let (stopping, metrics, endpoint) =
-            (shared.stopping.clone(), shared.metrics.clone(), endpoint.clone());
+        let request = ids::request_id();
+        let local = socket.local_addr().unwrap_or(SocketAddr::new(shared.config.bind, 0));
+        let (endpoint, mut socket) = (endpoint.clone(), socket);
+        let visitors = shared.visitors.clone();
+        let shared = shared.clone();
         let serving = async move {
             let _permit = permit;
             tune_visitor(&socket);
+            let Some(Ends { visitor, local }) =
+                proxy::who(&shared, &mut socket, Ends { visitor, local }).await
+            else {
+                return reset(socket);
+            };
+            if !place.is_for(visitor.ip()) {
+                shared.metrics.refused(Code::TooManyVisitors);
+                return reset(socket);
+            }
+            let visit = Visit { request, visitor, local };
+            let span = info_span!("visitor", id = %visit.request, addr = %visitor);
+            let socket = Prefixed::new(Bytes::new(), socket);
             // Boxed inside: the task itself stays small for the thousands of visitors that only wait.
             tokio::select! {
-                () = serve(&metrics, &endpoint, socket, visit) => {}
-                () = stopping.cancelled() => {}
+                () = serve(&shared.metrics, &endpoint, socket, visit).instrument(span) => {}
+                () = shared.stopping.cancelled() => {}
             }
         };
-        shared.visitors.spawn(serving.instrument(span));
+        visitors.spawn(serving);
     }
 }
 
-/// Carries one visitor. A visitor that can't be carried, or whose upstream breaks off, sees a reset: never an end
-/// that looks clean.
-async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStream, visit: Visit) {
+/// Carries one visitor, and first what was read of it already. A visitor that can't be carried, or whose upstream
+/// breaks off, sees a reset: never an end that looks clean.
+pub(super) async fn serve(
+    metrics: &Metrics,
+    endpoint: &Arc<Endpoint>,
+    mut socket: Prefixed<TcpStream>,
+    visit: Visit,
+) {
+    let policies = endpoint.known_policies();
+    if let Err(denied) = policies.admit(visit.visitor.ip()) {
+        metrics.refused(denied.code());
+        debug!(%denied, "visitor refused");
+        return reset(socket.into_inner().0);
+    }
     let opened = tokio::select! {
-        opened = Box::pin(dispatch::open(endpoint, StreamKind::Tcp, visit)) => opened,
+        opened = Box::pin(policy::open(endpoint, StreamKind::Tcp, visit, policies)) => opened,
         // A visitor that was reset while it waited gives its place up. One that only ended its side still waits.
-        _ = socket.ready(Interest::ERROR) => return debug!("visitor gone while it waited"),
+        _ = socket.get_ref().ready(Interest::ERROR) => return debug!("visitor gone while it waited"),
     };
     let mut stream = match opened {
         Ok(stream) => stream,
         Err(error) => {
             metrics.refused(error.code());
             debug!(%error, "visitor refused");
-            return reset(socket);
+            return reset(socket.into_inner().0);
         }
     };
     let relayed = tunnel_io::relay(&mut socket, &mut stream, RelayOptions::default()).await;
@@ -86,7 +111,7 @@ async fn serve(metrics: &Metrics, endpoint: &Arc<Endpoint>, mut socket: TcpStrea
             }
             debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
             stream.reset();
-            reset(socket);
+            reset(socket.into_inner().0);
         }
     }
 }

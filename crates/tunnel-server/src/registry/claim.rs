@@ -7,20 +7,14 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tunnel_protocol::{Code, Refusal, ServerMessage, TokenId, TunnelId, bind::PublicAddress};
-use tunnel_router::Hostname;
+use tunnel_protocol::{Code, Refusal, TokenId, TunnelId, bind::UpstreamProtocol};
 
 use super::{
-    Entry, Holder, Name, Phase, Registry, Table,
+    Entry, Holder, Member, Name, Phase, Registry, Table,
     lease::{End, Lease},
+    pool::{self, Terms},
 };
-use crate::{
-    endpoint::{Endpoint, State, Target},
-    events::Event,
-    ingress::{tcp, udp},
-    policy::Policies,
-    session::Session,
-};
+use crate::{endpoint::Target, events::Event, http::pool::Pool, policy::Policies, session::Session};
 
 /// How late a heartbeat may be before its session counts as silent when another client of the same token wants its
 /// name.
@@ -35,6 +29,9 @@ pub(crate) enum ClaimError {
     /// Another client holds it.
     #[error("{0}")]
     Held(String),
+    /// Other clients of its owner serve it, and this one doesn't fit in with them.
+    #[error("{0}")]
+    Mismatch(String),
     /// It was somebody else's until lately.
     #[error("{message}")]
     Quarantined {
@@ -62,6 +59,9 @@ pub(crate) struct Claim {
     pub(crate) session: Arc<Session>,
     pub(crate) tunnel: TunnelId,
     pub(crate) upstream: Arc<str>,
+    pub(crate) protocol: UpstreamProtocol,
+    /// Whether it is content to share the name with other clients of its owner.
+    pub(crate) pool: bool,
     pub(crate) report_requests: bool,
     pub(crate) policies: Arc<Policies>,
 }
@@ -75,6 +75,7 @@ impl ClaimError {
                 Refusal::passing(code, self.to_string(), u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
             }
             Self::TooMany(_) => Refusal::permanent(Code::LimitReached, self.to_string()),
+            Self::Mismatch(_) => Refusal::permanent(Code::PoolMismatch, self.to_string()),
             Self::Port { source, .. } if source.kind() != io::ErrorKind::PermissionDenied => {
                 Refusal::passing(code, self.to_string(), PORT_RETRY_MS)
             }
@@ -83,11 +84,18 @@ impl ClaimError {
     }
 }
 
+impl Claim {
+    pub(super) fn terms(&self) -> Terms {
+        Terms { pool: self.pool, protocol: self.protocol, policies: self.policies.clone() }
+    }
+}
+
 impl Registry {
     /// Takes `name` for a session.
     ///
     /// The same token and installation gets it at once, whatever state its former session is in; the same token on
-    /// another machine gets it when the former holder is gone or silent; anyone else only when it is free.
+    /// another machine gets it when the former holder is gone or silent, or beside it if both want a pool; anyone
+    /// else only when it is free, and of a host every part of it.
     ///
     /// # Errors
     /// [`ClaimError`], with words for the person who asked.
@@ -95,75 +103,123 @@ impl Registry {
         let mut table = self.lock();
         self.check(&table, name, claim)?;
         let Claim { session, tunnel, .. } = claim;
+        let owner = &session.identity;
+        let mut terms = claim.terms();
+        if let Some(entry) = table.entries.get(name)
+            && entry.owner.token == owner.token
+            && entry.terms.policies == terms.policies
+        {
+            // With all that they have counted, and so that nobody who was checked by them is checked again.
+            terms.policies = entry.terms.policies.clone();
+        }
         let target = Target {
             session: session.clone(),
             tunnel: *tunnel,
             upstream: claim.upstream.clone(),
+            protocol: claim.protocol,
             report_requests: claim.report_requests,
-            policies: claim.policies.clone(),
+            hinted: Default::default(),
+            policies: terms.policies.clone(),
+            pool: Pool::default(),
+            visitors: Default::default(),
         };
-        let holder = Holder {
-            identity: session.identity.clone(),
-            instance: session.instance,
-            machine: session.machine.clone(),
-            since: SystemTime::now(),
-        };
-        let phase = Phase::Live { session: session.clone(), tunnel: *tunnel };
-        let endpoint = self.occupy(&mut table, name, holder, phase, State::Live(target))?;
-        let generation = table.entries.get(name).map_or(0, |entry| entry.generation);
+        let holder =
+            Holder { instance: session.instance, machine: session.machine.clone(), since: SystemTime::now() };
+        let generation = table.next_generation();
+        let member = Member { holder, target: Arc::new(target), generation };
+        let endpoint = self.serve_by(&mut table, name, owner, terms, member)?;
         drop(table);
         let url = endpoint.address.url().to_owned();
         self.shared.events.emit(Event::TunnelBound { session: session.id, url });
         self.shared.events.emit(Event::LeasesChanged);
-        Ok(Lease { registry: self.clone(), name: name.clone(), generation, endpoint, end: End::Lost })
+        Ok(Lease {
+            registry: self.clone(),
+            name: name.clone(),
+            generation,
+            endpoint,
+            end: End::Lost,
+            expires: None,
+        })
     }
 
-    /// Whether nobody holds `name` and nobody waits at it: free for a random choice.
+    /// Whether nobody holds `name`, or any part of its host, and nobody waits at it: free for a random choice.
     pub(crate) fn is_free(&self, name: &Name) -> bool {
-        !self.lock().entries.contains_key(name)
+        let table = self.lock();
+        match name.host() {
+            Some(host) => self.shared.routes.parts(host).is_empty(),
+            None => !table.entries.contains_key(name),
+        }
     }
 
     fn check(&self, table: &Table, name: &Name, claim: &Claim) -> Result<(), ClaimError> {
         let token = claim.session.identity.token;
-        let Some(entry) = table.entries.get(name) else { return self.check_quota(table, token) };
-        let now = Instant::now();
-        let owner = entry.holder.identity.token == token;
-        let alive_within = self.shared.config.timeouts.heartbeat + LATE;
-        let what = self.describe(name);
-        let holder = &entry.holder;
-        match &entry.phase {
-            Phase::Live { session, .. } if session.id == claim.session.id => {
-                Err(ClaimError::Held(format!("{what} is already published by this very client")))
-            }
-            Phase::Live { session, .. } if owner => {
-                if holder.instance == claim.session.instance || session.silent_for() > alive_within {
-                    return Ok(());
+        for other in self.of_strangers(table, name, token) {
+            self.check_stranger(&other, &table.entries[&other])?;
+        }
+        match table.entries.get(name).filter(|entry| entry.owner.token == token) {
+            None => self.check_quota(table, token),
+            Some(Entry { phase: Phase::Live(members), terms, .. }) => {
+                let what = name.describe();
+                if members.iter().any(|member| member.target.session.id == claim.session.id) {
+                    return Err(ClaimError::Held(format!("{what} is already published by this very client")));
+                }
+                let alive_within = self.shared.config.timeouts.heartbeat + LATE;
+                let mut others = members.iter().filter(|member| {
+                    !pool::is_former_self(member, terms, claim)
+                        && member.target.session.silent_for() <= alive_within
+                });
+                let Some(other) = others.next() else { return Ok(()) };
+                if claim.pool || terms.pool {
+                    return pool::check(&what, terms, &claim.terms(), &other.holder);
                 }
                 Err(ClaimError::Held(format!(
-                    "{what} is in use by your client on `{}` ({}), online for {}; stop it there, or choose another \
-                     name",
-                    holder.machine,
-                    session.address.ip(),
-                    ago(holder.since)
+                    "{what} is in use by your client on `{}` ({}), online for {}; stop it there, choose another name, \
+                     or give both `--pool` to share it",
+                    other.holder.machine,
+                    other.target.session.address.ip(),
+                    ago(other.holder.since)
                 )))
             }
-            Phase::Live { .. } => Err(ClaimError::Held(format!(
+            Some(_waiting_for_its_owner) => Ok(()),
+        }
+    }
+
+    /// The names that only their owner could share with `name`, and that another token has: itself, and of a host
+    /// each of its parts.
+    pub(super) fn of_strangers(&self, table: &Table, name: &Name, token: TokenId) -> Vec<Name> {
+        let related = match name {
+            Name::Host(host, _) => {
+                let parts = self.shared.routes.parts(host).into_iter();
+                parts.map(|part| Name::Host(host.clone(), part)).collect()
+            }
+            Name::Tcp(_) | Name::Udp(_) => vec![name.clone()],
+        };
+        let is_strangers =
+            |name: &Name| table.entries.get(name).is_some_and(|entry| entry.owner.token != token);
+        related.into_iter().filter(is_strangers).collect()
+    }
+
+    /// Whether a name that somebody else had is free by now.
+    fn check_stranger(&self, name: &Name, entry: &Entry) -> Result<(), ClaimError> {
+        let now = Instant::now();
+        let what = name.describe();
+        match &entry.phase {
+            Phase::Live(members) => Err(ClaimError::Held(format!(
                 "{what} is held by the token `{}`, online for {}; choose another name",
-                holder.identity.name,
-                ago(holder.since)
+                entry.owner.name,
+                ago(members[0].holder.since)
             ))),
-            Phase::Held { .. } | Phase::Released { .. } if owner => Ok(()),
-            Phase::Held { until } => Err(ClaimError::Held(format!(
+            Phase::Held { until, .. } => Err(ClaimError::Held(format!(
                 "{what} is held by the token `{}`, whose client was lost; it is kept for its return for another {} s",
-                holder.identity.name,
+                entry.owner.name,
                 until.saturating_duration_since(now).as_secs()
             ))),
-            Phase::Released { until, quarantined_until } => {
+            Phase::Released { until, quarantined_until, .. } => {
                 // As long as visitors wait for the owner, nobody else can step in: a restart of the owner's client
                 // must not be a race.
                 let left = quarantined_until.max(until).saturating_duration_since(now);
                 if left.is_zero() && entry.port.is_none() {
-                    return self.check_quota(table, token);
+                    return Ok(());
                 }
                 let left = left.max(Duration::from_secs(1));
                 let message = format!(
@@ -179,98 +235,9 @@ impl Registry {
     /// names up by taking and leaving them.
     fn check_quota(&self, table: &Table, token: TokenId) -> Result<(), ClaimError> {
         let limit = self.shared.config.limits.tunnels_per_token;
-        let has = table.entries.values().filter(|entry| entry.holder.identity.token == token).count();
+        let has = table.entries.values().filter(|entry| entry.owner.token == token).count();
         if has < limit { Ok(()) } else { Err(ClaimError::TooMany(has)) }
     }
-
-    /// Puts a holder in, whom `check` has let through.
-    pub(super) fn occupy(
-        self: &Arc<Self>,
-        table: &mut Table,
-        name: &Name,
-        holder: Holder,
-        phase: Phase,
-        state: State,
-    ) -> Result<Arc<Endpoint>, ClaimError> {
-        let generation = table.next_generation();
-        let same_owner = table
-            .entries
-            .get_mut(name)
-            .filter(|entry| entry.holder.identity.token == holder.identity.token && entry.is_open(name));
-        if let Some(entry) = same_owner {
-            // The same owner: the endpoint stays, and whoever waits at it goes on.
-            let former = std::mem::replace(&mut entry.phase, phase);
-            entry.generation = generation;
-            entry.holder = holder;
-            entry.endpoint.set_state(state);
-            if let Phase::Live { session, tunnel } = former {
-                tell_taken_over(&session, tunnel, &entry.endpoint, &entry.holder);
-            }
-            return Ok(entry.endpoint.clone());
-        }
-        self.remove(table, name);
-        let endpoint =
-            Endpoint::new(self.address(name), holder.identity.clone(), self.endpoint_limits(), state);
-        let port = match name {
-            Name::Http(label) => {
-                if let Ok(host) = Hostname::under(label, &self.shared.config.domain) {
-                    self.shared.routes.publish(host, endpoint.clone());
-                }
-                None
-            }
-            Name::Tcp(port) => Some(
-                tcp::open(&self.shared, *port, endpoint.clone())
-                    .map_err(|source| ClaimError::Port { port: *port, source })?,
-            ),
-            Name::Udp(port) => Some(
-                udp::open(&self.shared, *port, endpoint.clone())
-                    .map_err(|source| ClaimError::Port { port: *port, source })?,
-            ),
-        };
-        let entry = Entry { holder, generation, phase, endpoint: endpoint.clone(), port };
-        table.entries.insert(name.clone(), entry);
-        Ok(endpoint)
-    }
-
-    fn address(&self, name: &Name) -> PublicAddress {
-        let domain = self.shared.config.domain.as_str();
-        match name {
-            Name::Http(label) => {
-                let port = if self.web_port == 80 { String::new() } else { format!(":{}", self.web_port) };
-                let subdomain = label.as_str().to_owned();
-                let host = format!("{subdomain}.{domain}");
-                PublicAddress::Http { url: format!("http://{host}{port}"), host, subdomain: Some(subdomain) }
-            }
-            Name::Tcp(port) => PublicAddress::Tcp { url: format!("tcp://{domain}:{port}"), port: *port },
-            Name::Udp(port) => PublicAddress::Udp { url: format!("udp://{domain}:{port}"), port: *port },
-        }
-    }
-
-    fn describe(&self, name: &Name) -> String {
-        match name {
-            Name::Http(label) => format!("`{}.{}`", label.as_str(), self.shared.config.domain.as_str()),
-            Name::Tcp(port) => format!("port {port}"),
-            Name::Udp(port) => format!("UDP port {port}"),
-        }
-    }
-}
-
-impl Entry {
-    /// Whether visitors still find this entry's endpoint: a port in quarantine has been closed.
-    fn is_open(&self, name: &Name) -> bool {
-        name.port().is_none() || self.port.is_some()
-    }
-}
-
-/// The former session of the same owner hears that it serves the name no longer. It may be half-dead and never
-/// hear it; nothing waits for it.
-fn tell_taken_over(session: &Session, tunnel: TunnelId, endpoint: &Endpoint, by: &Holder) {
-    let message = format!(
-        "{} was taken over by another client with the same token, on `{}`",
-        endpoint.address.url(),
-        by.machine
-    );
-    session.send(ServerMessage::Unbound { tunnel, refusal: Refusal::permanent(Code::TakenOver, message) });
 }
 
 /// How long ago, coarsely, for people.

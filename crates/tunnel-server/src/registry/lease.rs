@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Name, Phase, Registry};
+use super::{Name, Phase, Registry, occupy::live};
 use crate::{
     endpoint::{Endpoint, State},
     events::Event,
 };
 
 /// A session's hold on a name. Dropped, it becomes a held or a released name, by whether the session was lost or
-/// left; unless somebody holds the name by now, when nothing happens.
+/// left; unless somebody else holds the name by now, or serves it as well, when nothing more happens.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(super) registry: Arc<Registry>,
@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     pub(super) generation: u64,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) end: End,
+    /// When the tunnel is over, whatever becomes of the session until then.
+    pub(super) expires: Option<Instant>,
 }
 
 /// How a lease ends.
@@ -28,6 +30,8 @@ pub(super) enum End {
     Lost,
     /// The owner gave it up.
     Released,
+    /// The owner may not have it any more.
+    Forfeited,
 }
 
 impl Lease {
@@ -36,9 +40,37 @@ impl Lease {
         self.end = End::Released;
     }
 
+    /// Gives the name up at once: its owner has lost the right to it, and nobody is to wait there.
+    pub(crate) fn forfeit(mut self) {
+        self.end = End::Forfeited;
+    }
+
+    /// The same, not to be held beyond this.
+    pub(crate) fn until(mut self, expires: Option<Instant>) -> Self {
+        self.expires = expires;
+        self
+    }
+
+    /// When the tunnel is over, if a time was set.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// What is held.
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// The live handle to the tunnel.
     pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+}
+
+impl Lease {
+    /// No later than the tunnel's own end: nobody waits for what can't come back.
+    fn bounded(&self, until: Instant) -> Instant {
+        self.expires.map_or(until, |expires| expires.min(until))
     }
 }
 
@@ -49,24 +81,37 @@ impl Drop for Lease {
         let now = Instant::now();
         let mut table = registry.lock();
         let Some(entry) = table.entries.get_mut(&self.name) else { return };
-        if entry.generation != self.generation {
+        let Phase::Live(members) = &mut entry.phase else { return };
+        let Some(place) = members.iter().position(|member| member.generation == self.generation) else {
+            return;
+        };
+        let by = members.remove(place).holder;
+        if !members.is_empty() {
+            entry.endpoint.set_state(live(members));
+            drop(table);
+            registry.shared.events.emit(Event::LeasesChanged);
             return;
         }
-        let waiting_until = match self.end {
+        let until = match self.end {
             End::Lost => {
-                let until = now + timeouts.lease;
-                entry.phase = Phase::Held { until };
+                let until = self.bounded(now + timeouts.lease);
+                entry.phase = Phase::Held { until, by };
                 until
             }
             End::Released => {
-                let until = now + timeouts.hold;
+                let until = self.bounded(now + timeouts.hold);
                 let quarantine = self.name.port().map(|_| timeouts.quarantine);
                 let quarantined_until = now + quarantine.unwrap_or_default();
-                entry.phase = Phase::Released { until, quarantined_until };
+                entry.phase = Phase::Released { until, quarantined_until, by };
                 until
             }
+            End::Forfeited => {
+                registry.remove(&mut table, &self.name);
+                drop(table);
+                return registry.shared.events.emit(Event::LeasesChanged);
+            }
         };
-        entry.endpoint.set_state(State::Away { until: waiting_until });
+        entry.endpoint.set_state(State::Away { until });
         drop(table);
         let url = self.endpoint.address.url().to_owned();
         registry.shared.events.emit(Event::TunnelAway { url, held: self.end == End::Lost });

@@ -10,9 +10,15 @@
 //! ```
 //! A lease is a guard with a generation: whoever lets an old one go (a half-dead session, at last) changes nothing
 //! for the present holder.
+//!
+//! With a pool a name is live as long as one of several sessions serves it. A host belongs to one token as a whole:
+//! that one may have several paths of it and its TLS connections, as names of their own.
 
 mod claim;
 mod lease;
+mod name;
+mod occupy;
+mod pool;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -24,43 +30,22 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tunnel_protocol::{InstanceId, SessionId, TokenId, TunnelId};
-use tunnel_router::{Hostname, Label};
+use tunnel_protocol::{InstanceId, TokenId};
 
+use self::pool::Terms;
 pub use self::saved::SavedLease;
 pub(crate) use self::{
     claim::{Claim, ClaimError},
     lease::Lease,
+    name::Name,
 };
 use crate::{
     auth::Identity,
-    endpoint::{Endpoint, EndpointLimits, State},
+    endpoint::{Endpoint, EndpointLimits, State, Target},
     events::Event,
     ingress::port::PortGuard,
-    session::Session,
     shared::Shared,
 };
-
-/// What is leased.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Name {
-    /// A subdomain of the server's domain.
-    Http(Label),
-    /// A port for connections.
-    Tcp(u16),
-    /// A port for datagrams.
-    Udp(u16),
-}
-
-impl Name {
-    /// The port, if it is one.
-    fn port(&self) -> Option<u16> {
-        match self {
-            Self::Http(_) => None,
-            Self::Tcp(port) | Self::Udp(port) => Some(*port),
-        }
-    }
-}
 
 /// The table.
 #[derive(Debug)]
@@ -79,36 +64,43 @@ struct Table {
     last_generation: u64,
 }
 
-/// One name's holder.
+/// One name, taken.
 #[derive(Debug)]
 struct Entry {
-    holder: Holder,
-    generation: u64,
+    owner: Identity,
+    terms: Terms,
     phase: Phase,
     endpoint: Arc<Endpoint>,
     /// The open port of a TCP or UDP tunnel; closed when the entry goes.
     port: Option<PortGuard>,
 }
 
-/// Who holds a name.
+/// Which client holds, or held, a name.
 #[derive(Clone, Debug)]
-struct Holder {
-    identity: Identity,
-    instance: InstanceId,
-    machine: String,
-    since: SystemTime,
+pub(crate) struct Holder {
+    pub(crate) instance: InstanceId,
+    pub(crate) machine: String,
+    pub(crate) since: SystemTime,
 }
 
-/// How firmly.
+/// A session that serves a name.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) holder: Holder,
+    pub(crate) target: Arc<Target>,
+    generation: u64,
+}
+
+/// How firmly a name is held.
 #[derive(Debug)]
 enum Phase {
-    /// A session serves it.
-    Live { session: Arc<Session>, tunnel: TunnelId },
-    /// The session was lost: kept for the owner.
-    Held { until: Instant },
+    /// These serve it: one, or with a pool one and more.
+    Live(Vec<Member>),
+    /// The last session was lost: kept for the owner.
+    Held { until: Instant, by: Holder },
     /// The owner left in good order. Visitors wait a little for its return, and until that is over nobody else gets
     /// the name; a port is refused to others for the quarantine as well.
-    Released { until: Instant, quarantined_until: Instant },
+    Released { until: Instant, quarantined_until: Instant, by: Holder },
 }
 
 impl Registry {
@@ -124,9 +116,9 @@ impl Registry {
             .entries
             .iter()
             .filter(|(_, entry)| match entry.phase {
-                Phase::Live { .. } => false,
-                Phase::Held { until } => until <= now,
-                Phase::Released { until, quarantined_until } => until.max(quarantined_until) <= now,
+                Phase::Live(_) => false,
+                Phase::Held { until, .. } => until <= now,
+                Phase::Released { until, quarantined_until, .. } => until.max(quarantined_until) <= now,
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -151,7 +143,7 @@ impl Registry {
     /// Takes everything of a token's away: it was revoked, and nobody is to wait for its clients.
     pub(crate) fn revoke(&self, token: TokenId) {
         let mut table = self.lock();
-        let owned = table.entries.iter().filter(|(_, entry)| entry.holder.identity.token == token);
+        let owned = table.entries.iter().filter(|(_, entry)| entry.owner.token == token);
         let names: Vec<Name> = owned.map(|(name, _)| name.clone()).collect();
         for name in &names {
             self.remove(&mut table, name);
@@ -169,23 +161,20 @@ impl Registry {
         }
     }
 
-    /// Every entry: public address, owner, machine, serving session, visitors.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Endpoint, &str, Option<(SessionId, TunnelId)>)) {
+    /// Every name: its endpoint, who holds or held it first of all, and who serves it now.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Endpoint, &Holder, &[Member])) {
         for entry in self.lock().entries.values() {
-            let serving = match &entry.phase {
-                Phase::Live { session, tunnel } => Some((session.id, *tunnel)),
-                Phase::Held { .. } | Phase::Released { .. } => None,
-            };
-            visit(&entry.endpoint, &entry.holder.machine, serving);
+            match &entry.phase {
+                Phase::Live(members) => visit(&entry.endpoint, &members[0].holder, members),
+                Phase::Held { by, .. } | Phase::Released { by, .. } => visit(&entry.endpoint, by, &[]),
+            }
         }
     }
 
     fn remove(&self, table: &mut Table, name: &Name) {
         if let Some(entry) = table.entries.remove(name) {
-            if let Name::Http(label) = name
-                && let Ok(host) = Hostname::under(label, &self.shared.config.domain)
-            {
-                self.shared.routes.withdraw(&host);
+            if let Name::Host(host, part) = name {
+                self.shared.routes.withdraw(host, part);
             }
             entry.endpoint.set_state(State::Gone);
             self.shared.events.emit(Event::TunnelReleased { url: entry.endpoint.address.url().to_owned() });

@@ -4,31 +4,43 @@ use std::{ops::RangeInclusive, sync::Arc, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use tunnel_protocol::{InstanceId, TokenId};
-use tunnel_router::Label;
+use tunnel_protocol::{InstanceId, TokenId, bind::UpstreamProtocol};
+use tunnel_router::{HostPattern, Hostname, Label, PathPrefix};
 
-use super::{Holder, Name, Phase, Registry};
-use crate::{auth::Identity, endpoint::State};
+use super::{Holder, Name, Phase, Registry, pool::Terms};
+use crate::{auth::Identity, config::Config, routes::Part};
 
 /// One name and its owner, in the form the operator's shell keeps on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedLease {
-    /// The subdomain, for web tunnels.
+    /// The subdomain, for tunnels of a name right below the server's domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subdomain: Option<String>,
+    /// The whole host or wildcard, for tunnels of any other name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The paths of a web tunnel, if it hasn't all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Whether the name is that of a TLS tunnel; a web tunnel's otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tls: bool,
     /// The port, for TCP tunnels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The port, for UDP tunnels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp_port: Option<u16>,
+    /// Whether a pool of clients served it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pool: bool,
     /// The owner's token.
     pub token: TokenId,
     /// The token's name.
     pub name: String,
-    /// The owner's installation.
+    /// The owner's installation; of a pool, one of them.
     pub instance: InstanceId,
-    /// The owner's machine.
+    /// The owner's machine; of a pool, one of them.
     pub machine: String,
 }
 
@@ -36,26 +48,30 @@ impl Registry {
     /// Every lease worth keeping over a restart: those that are live or held.
     pub(crate) fn export(&self) -> Vec<SavedLease> {
         let table = self.lock();
-        let kept = table.entries.iter().filter(|(_, entry)| !matches!(entry.phase, Phase::Released { .. }));
-        let mut saved: Vec<_> = kept
-            .map(|(name, entry)| {
-                let (subdomain, port, udp_port) = match name {
-                    Name::Http(label) => (Some(label.as_str().to_owned()), None, None),
-                    Name::Tcp(port) => (None, Some(*port), None),
-                    Name::Udp(port) => (None, None, Some(*port)),
-                };
-                SavedLease {
-                    subdomain,
-                    port,
-                    udp_port,
-                    token: entry.holder.identity.token,
-                    name: entry.holder.identity.name.to_string(),
-                    instance: entry.holder.instance,
-                    machine: entry.holder.machine.clone(),
-                }
-            })
-            .collect();
-        saved.sort_by(|a, b| (&a.subdomain, a.port, a.udp_port).cmp(&(&b.subdomain, b.port, b.udp_port)));
+        let kept = table.entries.iter().filter_map(|(name, entry)| {
+            let holder = match &entry.phase {
+                Phase::Live(members) => &members[0].holder,
+                Phase::Held { by, .. } => by,
+                Phase::Released { .. } => return None,
+            };
+            let mut saved = SavedLease {
+                subdomain: None,
+                domain: None,
+                path: None,
+                tls: false,
+                port: None,
+                udp_port: None,
+                pool: entry.terms.pool,
+                token: entry.owner.token,
+                name: entry.owner.name.to_string(),
+                instance: holder.instance,
+                machine: holder.machine.clone(),
+            };
+            saved.set_name(name, &self.shared.config);
+            Some(saved)
+        });
+        let mut saved: Vec<_> = kept.collect();
+        saved.sort_by(|a, b| a.key().cmp(&b.key()));
         saved
     }
 
@@ -65,28 +81,72 @@ impl Registry {
         let until = Instant::now() + self.shared.config.timeouts.lease;
         let mut table = self.lock();
         for lease in saved {
-            let config = &self.shared.config;
-            let within = |ports: &Option<RangeInclusive<u16>>, port: u16| {
-                ports.as_ref().is_some_and(|ports| ports.contains(&port)).then_some(port)
-            };
-            let name = match (&lease.subdomain, lease.port, lease.udp_port) {
-                (Some(subdomain), None, None) => Label::parse(subdomain).ok().map(Name::Http),
-                (None, Some(port), None) => within(&config.tcp_ports, port).map(Name::Tcp),
-                (None, None, Some(port)) => within(&config.udp_ports, port).map(Name::Udp),
-                _ => None,
-            };
-            let Some(name) = name else { continue };
-            let holder = Holder {
-                identity: Identity { token: lease.token, name: lease.name.into() },
-                instance: lease.instance,
-                machine: lease.machine,
-                since: SystemTime::now(),
-            };
-            if let Err(error) =
-                self.occupy(&mut table, &name, holder, Phase::Held { until }, State::Away { until })
-            {
+            let Some(name) = lease.name(&self.shared.config) else { continue };
+            let owner = Identity { token: lease.token, name: lease.name.into() };
+            if !self.of_strangers(&table, &name, owner.token).is_empty() {
+                tracing::warn!(?name, "a saved lease contradicts another one");
+                continue;
+            }
+            let terms =
+                Terms { pool: lease.pool, protocol: UpstreamProtocol::default(), policies: Arc::default() };
+            let holder =
+                Holder { instance: lease.instance, machine: lease.machine, since: SystemTime::now() };
+            if let Err(error) = self.hold(&mut table, &name, &owner, (terms, holder), until) {
                 tracing::warn!(?name, %error, "a saved lease can't be restored");
             }
         }
     }
+}
+
+impl SavedLease {
+    fn set_name(&mut self, name: &Name, config: &Config) {
+        match name {
+            Name::Host(host, part) => {
+                let label = match host {
+                    HostPattern::Exact(name) => name.label_under(&config.domain),
+                    HostPattern::Wildcard(_) => None,
+                };
+                match label {
+                    Some(label) => self.subdomain = Some(label.to_string()),
+                    None => self.domain = Some(host.to_string()),
+                }
+                match part {
+                    Part::Http(path) => self.path = (!path.is_root()).then(|| path.to_string()),
+                    Part::Tls => self.tls = true,
+                }
+            }
+            Name::Tcp(port) => self.port = Some(*port),
+            Name::Udp(port) => self.udp_port = Some(*port),
+        }
+    }
+
+    fn name(&self, config: &Config) -> Option<Name> {
+        let within = |ports: &Option<RangeInclusive<u16>>, port: u16| {
+            ports.as_ref().is_some_and(|ports| ports.contains(&port)).then_some(port)
+        };
+        let host = match (&self.subdomain, &self.domain, self.port, self.udp_port) {
+            (Some(subdomain), None, None, None) => {
+                let label = Label::parse(subdomain).ok()?;
+                HostPattern::Exact(Hostname::under(&label, &config.domain).ok()?)
+            }
+            (None, Some(domain), None, None) => HostPattern::parse(domain).ok()?,
+            (None, None, Some(port), None) => return within(&config.tcp_ports, port).map(Name::Tcp),
+            (None, None, None, Some(port)) => return within(&config.udp_ports, port).map(Name::Udp),
+            _ => return None,
+        };
+        match (self.tls, &self.path) {
+            (true, None) => Some(Name::Host(host, Part::Tls)),
+            (false, path) => Some(Name::web(host, PathPrefix::parse(path.as_deref().unwrap_or("/")).ok()?)),
+            (true, Some(_)) => None,
+        }
+    }
+
+    fn key(&self) -> impl Ord + '_ {
+        (&self.subdomain, &self.domain, &self.path, self.tls, self.port, self.udp_port)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

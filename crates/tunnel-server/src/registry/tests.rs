@@ -1,16 +1,19 @@
 //! Who gets a name, in every state it can be in.
 
+mod hosts;
+mod pools;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tunnel_protocol::{InstanceId, Secret, SessionId, TokenId, TunnelId};
-use tunnel_router::{Hostname, Label};
+use tunnel_protocol::{InstanceId, Secret, SessionId, TokenId, TunnelId, bind::UpstreamProtocol};
+use tunnel_router::Hostname;
 
 use super::{Claim, ClaimError, Name, Registry};
 use crate::{
     auth::Identity,
     config::Config,
-    endpoint::State,
+    routes::Part,
     session::{Session, Who},
     shared::Shared,
 };
@@ -37,17 +40,23 @@ fn claim(token: u8, instance: u8) -> Claim {
         session,
         tunnel: TunnelId(1),
         upstream: "localhost:1".into(),
+        protocol: UpstreamProtocol::default(),
+        pool: false,
         report_requests: false,
         policies: Arc::default(),
     }
 }
 
+fn web(host: &str, path: &str) -> Name {
+    Name::web(host.parse().unwrap(), path.parse().unwrap())
+}
+
 fn myapp() -> Name {
-    Name::Http(Label::parse("myapp").unwrap())
+    web("myapp.test", "/")
 }
 
 fn routed(registry: &Registry) -> bool {
-    registry.shared.routes.lookup(&Hostname::parse("myapp.test").unwrap()).is_some()
+    registry.shared.routes.lookup(&Hostname::parse("myapp.test").unwrap(), "/").is_some()
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,10 +73,7 @@ async fn a_live_name_goes_to_its_own_client_at_once_and_to_nobody_else() {
 
     let again = registry.claim(&myapp(), &claim(1, 1)).unwrap();
     drop(first);
-    assert!(
-        matches!(again.endpoint().state(), State::Live(_)),
-        "the half-dead session's lease releases nothing of its successor's"
-    );
+    assert!(again.endpoint().is_live(), "the half-dead session's lease releases nothing of its successor's");
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +110,7 @@ async fn a_released_name_is_its_owners_while_visitors_wait_and_then_free() {
     let former = lease.endpoint().clone();
     lease.release();
     assert!(routed(&registry), "visitors still wait for the owner");
-    let waiting = former.wait_for_target();
+    let waiting = former.serve(None);
     tokio::pin!(waiting);
     assert!(futures_pending(&mut waiting).await);
     for _ in 0..1000 {
@@ -125,7 +131,7 @@ async fn a_token_has_only_so_many_names_the_released_ones_included() {
     config.limits.tunnels_per_token = 2;
     shared.config = Arc::new(config);
     let registry = Registry::new(shared, 80);
-    let name = |text| Name::Http(Label::parse(text).unwrap());
+    let name = |text| web(&format!("{text}.test"), "/");
     let _first = registry.claim(&name("a1"), &claim(1, 1)).unwrap();
     registry.claim(&name("a2"), &claim(1, 1)).unwrap().release();
     assert!(matches!(registry.claim(&name("a3"), &claim(1, 1)), Err(ClaimError::TooMany(2))));
@@ -148,7 +154,7 @@ async fn visitors_that_waited_go_on_with_the_returned_owner() {
     let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
     let endpoint = lease.endpoint().clone();
     drop(lease);
-    let waiting = endpoint.wait_for_target();
+    let waiting = endpoint.serve(None);
     tokio::pin!(waiting);
     assert!(futures_pending(&mut waiting).await);
     let back = claim(1, 1);
@@ -163,7 +169,7 @@ async fn nobody_waits_longer_than_the_hold_time() {
     let endpoint = lease.endpoint().clone();
     drop(lease);
     let began = tokio::time::Instant::now();
-    assert_eq!(endpoint.wait_for_target().await.unwrap_err(), crate::endpoint::Absent::Away);
+    assert_eq!(endpoint.serve(None).await.unwrap_err(), crate::endpoint::Absent::Away);
     assert_eq!(began.elapsed(), Duration::from_secs(10));
 }
 

@@ -7,7 +7,15 @@
 )]
 
 mod crowd;
+mod domains;
+mod http2;
+mod https;
+mod lanes;
 mod names;
+mod policies;
+mod pool;
+mod proxy_protocol;
+mod shaping;
 mod support;
 mod tcp;
 mod udp;

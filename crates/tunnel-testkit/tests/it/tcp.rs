@@ -82,22 +82,29 @@ async fn a_reset_of_the_upstream_is_a_reset_for_the_visitor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_of_the_visitor_is_a_reset_for_the_upstream() {
-    let (seen, mut ends) = tokio::sync::mpsc::channel(1);
+    let (seen, mut events) = tokio::sync::mpsc::channel(2);
     let upstream = Upstream::start(move |mut stream| {
         let seen = seen.clone();
         async move {
-            let mut all = Vec::new();
-            let end = stream.read_to_end(&mut all).await.map_err(|error| error.kind());
-            seen.send((end, all)).await.unwrap();
+            let mut piece = [0; 64];
+            loop {
+                let read = stream.read(&mut piece).await.map_err(|error| error.kind());
+                let is_over = !matches!(read, Ok(1..));
+                seen.send(read).await.unwrap();
+                if is_over {
+                    return;
+                }
+            }
         }
     });
     let bench = bench(upstream.await.unwrap()).await;
     let mut visitor = visit(&bench).await;
-    visitor.write_all(b"half a request").await.unwrap();
+    visitor.write_all(b"half").await.unwrap();
+    // One that goes before its stream is open never gets to the upstream.
+    assert_eq!(events.recv().await.unwrap(), Ok(4));
     visitor.set_zero_linger().unwrap();
     drop(visitor);
-    let (end, _) = ends.recv().await.unwrap();
-    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(events.recv().await.unwrap(), Err(std::io::ErrorKind::ConnectionReset));
 }
 
 #[tokio::test(flavor = "multi_thread")]

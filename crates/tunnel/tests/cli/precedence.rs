@@ -52,6 +52,21 @@ fn a_token_file_that_is_typed_counts_before_a_token_in_the_environment() {
 }
 
 #[test]
+fn a_typed_host_counts_before_one_of_the_other_kind_in_the_environment() {
+    let user = User::new();
+    for (words, variables, contradict) in [
+        ("--subdomain x", &["TUNNEL_DOMAIN"][..], false),
+        ("--domain x.test", &["TUNNEL_SUBDOMAIN"], false),
+        ("", &["TUNNEL_DOMAIN", "TUNNEL_SUBDOMAIN"], true),
+    ] {
+        let mut command = user.command(&format!("http 3000 {words}"));
+        let output = command.envs(variables.iter().map(|name| (name, "y"))).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "no server is known");
+        assert_eq!(text(&output.stderr).contains("can't both be given"), contradict, "{words}");
+    }
+}
+
+#[test]
 fn switches_take_words_and_bad_values_are_bad_usage() {
     let user = User::new();
     for (value, status) in [("0", 1), ("no", 1), ("1", 0), ("yes", 0)] {

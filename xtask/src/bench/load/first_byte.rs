@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::connect;
+use super::{at_once, connect};
 
 /// How long each of `count` visitors, one after the other, waits from its connect to its first byte.
 pub(in crate::bench) fn first_bytes(target: SocketAddr, count: usize) -> Result<Vec<Duration>> {
@@ -16,6 +16,23 @@ pub(in crate::bench) fn first_bytes(target: SocketAddr, count: usize) -> Result<
         Ok(begin.elapsed())
     };
     (0..count).map(|_| wait()).collect()
+}
+
+/// How long visitors wait for their first byte, one after the other on each of so many threads, for `span`.
+pub(in crate::bench) fn first_bytes_for(
+    target: SocketAddr,
+    visitors: usize,
+    span: Duration,
+) -> Result<Vec<Duration>> {
+    let end = Instant::now() + span;
+    let waits = at_once(visitors, || {
+        let mut waits = Vec::new();
+        while Instant::now() < end {
+            waits.extend(first_bytes(target, 1)?);
+        }
+        Ok(waits)
+    })?;
+    Ok(waits.concat())
 }
 
 /// `count` visitors that the upstream has answered once and that then have nothing to say, until dropped.

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{at_once, connect};
-use crate::bench::upstream::BODY;
+use crate::bench::upstream::{BODY, OBJECT};
 
 /// Longest answer: head and body.
-const MAX_ANSWER: usize = 8 << 10;
+const MAX_ANSWER: usize = 24 << 10;
 
 /// What was served.
 #[derive(Debug)]
@@ -24,6 +24,26 @@ pub(in crate::bench) struct Served {
 /// One request to `host` on a connection of its own, to see whether the way is open.
 pub(in crate::bench) fn exchange(target: SocketAddr, host: &str) -> Result<()> {
     ask_anew(target, request(host, "close").as_bytes())
+}
+
+/// How long a page of `objects` takes over `connections` kept-alive connections made for it: 16 KiB each.
+pub(in crate::bench) fn page(
+    target: SocketAddr,
+    host: &str,
+    connections: usize,
+    objects: usize,
+) -> Result<Duration> {
+    let request = format!("GET /object HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let begin = Instant::now();
+    at_once(connections, || {
+        let mut stream = connect(target)?;
+        for _ in 0..objects / connections {
+            stream.write_all(request.as_bytes())?;
+            read_answer(&mut stream, OBJECT)?;
+        }
+        Ok(())
+    })?;
+    Ok(begin.elapsed())
 }
 
 /// `connections` kept-alive connections, each asking again as soon as it was answered, for `span`.
@@ -40,7 +60,7 @@ pub(in crate::bench) fn keep_alive(
         while Instant::now() < end {
             let begin = Instant::now();
             stream.write_all(request.as_bytes())?;
-            read_answer(&mut stream)?;
+            read_answer(&mut stream, BODY)?;
             latencies.push(begin.elapsed());
         }
         Ok(latencies)
@@ -85,7 +105,7 @@ fn measured(
 fn ask_anew(target: SocketAddr, request: &[u8]) -> Result<()> {
     let mut stream = connect(target)?;
     stream.write_all(request)?;
-    read_answer(&mut stream)?;
+    read_answer(&mut stream, BODY)?;
     match stream.read(&mut [0]) {
         Ok(0) => Ok(()),
         // The whole answer is here; some systems close with a reset.
@@ -95,8 +115,8 @@ fn ask_anew(target: SocketAddr, request: &[u8]) -> Result<()> {
     }
 }
 
-/// Reads one answer of the upstream's: 200, and [`BODY`] bytes whatever head a proxy gave it.
-fn read_answer(stream: &mut TcpStream) -> Result<()> {
+/// Reads one answer of the upstream's: 200, and `body` bytes whatever head a proxy gave it.
+fn read_answer(stream: &mut TcpStream, body: usize) -> Result<()> {
     let mut answer = [0; MAX_ANSWER];
     let mut filled = 0;
     let mut wanted = None;
@@ -106,7 +126,7 @@ fn read_answer(stream: &mut TcpStream) -> Result<()> {
         filled += read;
         if wanted.is_none() {
             let head = answer[..filled].windows(4).position(|window| window == b"\r\n\r\n");
-            wanted = head.map(|head| head + 4 + BODY);
+            wanted = head.map(|head| head + 4 + body);
         }
     }
     ensure!(

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 pub(super) use running::Running;
 
 use super::keeper::Keeper;
+use super::place::Place;
 
 /// The column without a tunnel.
 pub(super) const DIRECT: &str = "direct";
@@ -86,12 +87,14 @@ impl System {
     pub(super) fn start<'k>(
         &self,
         keeper: &'k Keeper,
-        upstream: SocketAddr,
+        place: &'k Place,
+        upstream: u16,
         service: Service,
     ) -> Result<Running<'k>> {
-        let mut running = Running::new(keeper)?;
+        let mut running = Running::new(keeper, place)?;
         let started = match &self.kind {
             Kind::Direct => {
+                let upstream = SocketAddr::from((place.upstream(), upstream));
                 running.target(upstream, upstream.to_string());
                 Ok(())
             }
@@ -107,7 +110,7 @@ impl System {
     }
 }
 
-/// A loopback port that was free a moment ago, for systems that can't choose one themselves.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A port of the server's that was free a moment ago, for systems that can't choose one themselves.
+fn free_port(place: &Place) -> Result<u16> {
+    Ok(TcpListener::bind((place.server(), 0))?.local_addr()?.port())
 }

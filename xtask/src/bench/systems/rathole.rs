@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,20 +10,16 @@ use anyhow::{Context, Result, ensure};
 use super::free_port;
 use super::running::{CLIENT, Running, SERVER};
 
-pub(super) fn start(
-    running: &mut Running<'_>,
-    binary: &Path,
-    noise: bool,
-    upstream: SocketAddr,
-) -> Result<()> {
-    let (control, public) = (free_port()?, free_port()?);
+pub(super) fn start(running: &mut Running<'_>, binary: &Path, noise: bool, upstream: u16) -> Result<()> {
+    let place = running.place();
+    let (address, control, public) = (place.server(), free_port(place)?, free_port(place)?);
     let mut server = format!(
-        "[server]\nbind_addr = \"127.0.0.1:{control}\"\ndefault_token = \"bench\"\n\
-         [server.services.bench]\nbind_addr = \"127.0.0.1:{public}\"\n"
+        "[server]\nbind_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
+         [server.services.bench]\nbind_addr = \"{address}:{public}\"\n"
     );
     let mut client = format!(
-        "[client]\nremote_addr = \"127.0.0.1:{control}\"\ndefault_token = \"bench\"\n\
-         [client.services.bench]\nlocal_addr = \"{upstream}\"\n"
+        "[client]\nremote_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
+         [client.services.bench]\nlocal_addr = \"127.0.0.1:{upstream}\"\n"
     );
     if noise {
         let keys = keys(binary)?;
@@ -43,7 +38,7 @@ pub(super) fn start(
             &[flag, path.to_str().context("a temporary directory that isn't UTF-8")?],
         )?;
     }
-    running.target((Ipv4Addr::LOCALHOST, public).into(), format!("127.0.0.1:{public}"));
+    running.target((address, public).into(), format!("{address}:{public}"));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::Service;
 use crate::bench::keeper::Keeper;
 use crate::bench::load;
+use crate::bench::place::Place;
 use crate::bench::process::Process;
 
 /// How long a system may take to start.
@@ -26,6 +27,7 @@ pub(in crate::bench) struct Running<'k> {
     // Before the directory: it can be removed once nobody writes there.
     processes: Vec<Named<'k>>,
     keeper: &'k Keeper,
+    place: &'k Place,
     directory: tempfile::TempDir,
     target: SocketAddr,
     host: String,
@@ -55,10 +57,15 @@ pub(in crate::bench) struct Resident {
 
 /// For those who start a system.
 impl<'k> Running<'k> {
-    pub(super) fn new(keeper: &'k Keeper) -> Result<Self> {
+    pub(super) fn new(keeper: &'k Keeper, place: &'k Place) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("tunnel-bench-").tempdir()?;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Ok(Self { processes: Vec::new(), keeper, directory, target, host: String::new() })
+        Ok(Self { processes: Vec::new(), keeper, place, directory, target, host: String::new() })
+    }
+
+    /// Where its two sides are.
+    pub(super) fn place(&self) -> &'k Place {
+        self.place
     }
 
     /// A directory for the system's files.
@@ -75,12 +82,12 @@ impl<'k> Running<'k> {
     pub(super) fn run(&mut self, name: &'static str, binary: &Path, arguments: &[&str]) -> Result<()> {
         let home = self.directory().join(format!("{name}-home"));
         fs::create_dir(&home)?;
-        let mut command = Command::new(binary);
+        let mut command = if name == CLIENT { self.place.at_home(binary) } else { Command::new(binary) };
         command.args(arguments).env_clear().current_dir(&home).stdin(Stdio::null());
         for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
             command.env(variable, &home);
         }
-        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("RUST_LOG", "info");
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("RUST_LOG", "info");
         command.stdout(File::create(self.output(name, "out"))?);
         command.stderr(File::create(self.output(name, "err"))?);
         let process = Process::start(self.keeper, &mut command)?;

@@ -1,6 +1,6 @@
 //! Ours, through its command line alone: what a user gets is what is measured.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -26,12 +26,13 @@ pub(super) fn start(
     running: &mut Running<'_>,
     binary: &Path,
     plaintext: bool,
-    upstream: SocketAddr,
+    upstream: u16,
     service: Service,
 ) -> Result<()> {
     let data = running.directory().join("data");
     let data = data.to_str().context("a temporary directory that isn't UTF-8")?;
-    let mut server = vec!["server", "--bind", "127.0.0.1", "--control-port", "0", "--public-port", "0"];
+    let address = running.place().server().to_string();
+    let mut server = vec!["server", "--bind", &address, "--control-port", "0", "--public-port", "0"];
     server.extend(["--tcp-ports", "20000-20999", "--log-format", "json", "--data-dir", data]);
     server.extend(plaintext.then_some("--plaintext"));
     running.run(SERVER, binary, &server)?;
@@ -44,7 +45,7 @@ pub(super) fn start(
         _ => None,
     })?;
 
-    let port = upstream.port().to_string();
+    let port = upstream.to_string();
     let mut client = match service {
         Service::Tcp => vec!["tcp", port.as_str()],
         Service::Http => vec!["http", port.as_str(), "--subdomain", NAME],
@@ -60,7 +61,7 @@ pub(super) fn start(
         Service::Tcp => {
             let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
             let port: u16 = port.with_context(|| format!("no port in {url}"))?;
-            running.target((Ipv4Addr::LOCALHOST, port).into(), url);
+            running.target((running.place().server(), port).into(), url);
         }
         Service::Http => running.target(web, format!("{NAME}.localhost:{}", web.port())),
     }

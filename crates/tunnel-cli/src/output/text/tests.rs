@@ -67,6 +67,13 @@ fn a_lost_and_found_connection() {
 }
 
 #[test]
+fn a_hint_is_told_once() {
+    let hint = |message: &str| Event::Hint { tunnel: TunnelId(1), message: message.into() };
+    let lines = story(false, &[(1, hint("use a")), (2, hint("use a")), (3, hint("use b\r"))]);
+    assert_eq!(lines, ["hint: use a", "hint: use b\\r"]);
+}
+
+#[test]
 fn a_first_connection_that_takes_its_time_shows_the_address_alone() {
     let lines = story(
         false,

@@ -91,3 +91,21 @@ fn a_ca_file_is_read_at_once() {
     let plan = resolve(home.path(), &flags).unwrap();
     assert!(matches!(plan.target.trust, Some(Trust::CaFile(pem)) if pem == b"pem"));
 }
+
+#[test]
+fn logins_come_from_several_places_and_an_empty_file_is_no_open_door() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("logins");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "ann:one\n\nbo:two\n").unwrap();
+    let flags = ["--server", "a", "--basic-auth", "cy:three", "--basic-auth-file", path];
+    let plan = resolve(home.path(), &flags).unwrap();
+    let three = ["cy:three", "ann:one", "bo:two"].into_iter();
+    let expected = three.fold(Policies::new(), |policies, login| policies.basic_auth(login).unwrap());
+    assert_eq!(plan.policies, expected);
+    assert!(plan.warnings.iter().any(|warning| warning.contains("--basic-auth-file")), "{:?}", plan.warnings);
+    for content in ["", "\n \n", "no password\n"] {
+        std::fs::write(&file, content).unwrap();
+        assert!(resolve(home.path(), &["--server", "a", "--basic-auth-file", path]).is_err(), "{content:?}");
+    }
+}

@@ -64,6 +64,11 @@ impl Header {
         self.version == 0 && matches!(self.kind, DATA | WINDOW_UPDATE)
     }
 
+    /// Bytes by which the frame renews a stream's window.
+    pub(super) fn credit(self) -> u32 {
+        if self.version == 0 && self.kind == WINDOW_UPDATE { self.length } else { 0 }
+    }
+
     pub(super) fn body_len(self) -> usize {
         if self.version == 0 && self.kind == DATA { self.length as usize } else { 0 }
     }

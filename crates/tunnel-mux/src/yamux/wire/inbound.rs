@@ -31,6 +31,8 @@ pub(super) struct Inbound {
     pub(super) goaway: Option<u32>,
     /// The latest frame yamux saw.
     pub(super) latest: Option<Header>,
+    /// Credit that came with the latest header, until it is taken.
+    credit: u32,
 }
 
 /// `usize`: how far it is.
@@ -77,8 +79,14 @@ impl Inbound {
         *got += n;
         if *got == HEADER_LEN {
             let header = Header::decode(self.bytes);
+            self.credit = header.credit();
             self.judge(header, marks);
         }
+    }
+
+    /// Credit that came with the latest header, once.
+    pub(super) fn take_credit(&mut self) -> u32 {
+        std::mem::take(&mut self.credit)
     }
 
     pub(super) fn served(&mut self, n: usize) {

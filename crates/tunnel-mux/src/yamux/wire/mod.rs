@@ -134,6 +134,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads the socket to its end, for nobody.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4 << 10];
+        while let Ok(1..) = ready!(Pin::new(&mut self.io).poll_read(cx, &mut scratch)) {}
+        Poll::Ready(())
+    }
+
     /// Whether yamux was told to wait for room since the last call.
     pub(super) fn take_blocked(&mut self) -> bool {
         std::mem::take(&mut self.blocked)
@@ -203,6 +210,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
                 Next::Header(missing) => {
                     let n = self.received.take(missing);
                     self.inbound.fed(n, &self.marks);
+                    self.activity.add_bulk(self.inbound.take_credit());
                     self.queue_replies();
                 }
             }
@@ -240,6 +248,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             self.outbound.note_accusation(header, self.inbound.latest);
             self.queue_replies();
             ready!(self.poll_room(cx, bytes.len()))?;
+            self.activity.add_bulk(Header::decode(header).credit());
             self.outbound.begin(header, &mut self.marks, &mut self.to_send);
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -258,7 +267,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 
     /// Writes the socket once.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sent = ready!(Pin::new(&mut self.io).poll_write(cx, self.to_send.filled()))?;
+        let Poll::Ready(sent) = Pin::new(&mut self.io).poll_write(cx, self.to_send.filled()) else {
+            self.activity.set_blocked();
+            return Poll::Pending;
+        };
+        let sent = sent?;
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

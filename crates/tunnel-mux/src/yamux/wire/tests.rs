@@ -39,7 +39,7 @@ impl AsyncWrite for Socket {
 
 fn wire(input: Vec<u8>) -> Wire<Socket> {
     let shared = Arc::new(Shared::new(1, 3, None));
-    let wire = SharedWire::new(Socket { input: input.into(), output: vec![] }, Activity::default(), shared);
+    let wire = SharedWire::new(Socket { input: input.into(), output: vec![] }, Activity::new(), shared);
     Arc::into_inner(wire.0).unwrap().into_inner().unwrap()
 }
 

@@ -11,36 +11,36 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// A point in time that may be cleared and set again for the price of a clock reading. The timer behind it, made
 /// when somebody first waits, keeps running towards an older point and is moved on when it gets there.
 #[derive(Debug, Default)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     /// Sets the deadline, `after` from now.
-    pub(super) fn set(&mut self, after: Duration) {
+    pub(crate) fn set(&mut self, after: Duration) {
         self.at = Instant::now().checked_add(after);
     }
 
     /// Sets the deadline unless there is one.
-    pub(super) fn set_if_clear(&mut self, after: Duration) {
+    pub(crate) fn set_if_clear(&mut self, after: Duration) {
         if self.at.is_none() {
             self.set(after);
         }
     }
 
     /// Whether there is a deadline.
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.at.is_some()
     }
 
     /// Takes the deadline away.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.at = None;
     }
 
     /// Whether the deadline has passed; if it hasn't, the task is woken when it does (or earlier).
-    pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_expired(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.at else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() > at {

@@ -38,19 +38,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
+use tunnel_io::Prefixed;
 use tunnel_protocol::Code;
 use tunnel_router::{Head, HeadLimits, HeadReader, Sniff};
 
-use self::{
+pub(crate) use self::{
     deadline::Deadline,
+    head::{Facts, Refusal},
+    turn::{Turn, Turns, Verdict},
+};
+use self::{
     head::{Follower, admit},
     linger::Linger,
     turn::Next,
-};
-pub(crate) use self::{
-    head::{Facts, Refusal},
-    turn::{Turn, Turns, Verdict},
 };
 use crate::config::Timeouts;
 
@@ -66,6 +68,12 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn abort(&mut self);
 }
 
+impl<T: Socket> Socket for Prefixed<T> {
+    fn abort(&mut self) {
+        self.get_mut().abort();
+    }
+}
+
 impl Socket for TcpStream {
     fn abort(&mut self) {
         // Fails on a socket that is broken already.
@@ -76,9 +84,9 @@ impl Socket for TcpStream {
 /// How long a visitor may take; see [`Timeouts`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    head: Duration,
-    idle: Duration,
-    stall: Duration,
+    pub(super) head: Duration,
+    pub(super) idle: Duration,
+    pub(super) stall: Duration,
 }
 
 impl From<&Timeouts> for Patience {
@@ -123,17 +131,18 @@ enum State {
 }
 
 impl<T: Socket> Gate<T> {
-    /// A gate in front of a new connection, and the service's end of it.
-    pub(crate) fn new(io: T, patience: Patience) -> (Self, Turns) {
+    /// A gate in front of a new connection, and the service's end of it. `said` was read of it already; the time for
+    /// the first head runs `since` then.
+    pub(crate) fn new(io: T, said: Bytes, patience: Patience, since: Instant) -> (Self, Turns) {
         let turns = Turns::default();
         let mut reading = Deadline::default();
-        reading.set(patience.head);
+        reading.set(patience.head.saturating_sub(since.elapsed()));
         let gate = Self {
             io,
             turns: turns.clone(),
             patience,
             state: State::Head { reader: HeadReader::new(HeadLimits::default()), first: true },
-            stash: BytesMut::new(),
+            stash: BytesMut::from(said),
             reading,
             writing: Deadline::default(),
             linger: Linger::default(),

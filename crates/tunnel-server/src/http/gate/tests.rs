@@ -19,7 +19,7 @@ const PATIENCE: Patience =
 
 fn gate(buffer: usize) -> (Gate<DuplexStream>, Turns, DuplexStream) {
     let (near, far) = duplex(buffer);
-    let (gate, turns) = Gate::new(near, PATIENCE);
+    let (gate, turns) = Gate::new(near, Bytes::new(), PATIENCE, Instant::now());
     (gate, turns, far)
 }
 

@@ -16,7 +16,7 @@ fn facts() -> Facts {
 }
 
 fn asker(is_trusted: bool) -> Asker {
-    Asker { visitor: "192.0.2.7".parse().unwrap(), is_trusted, request: RequestId(0xabc) }
+    Asker { visitor: "192.0.2.7".parse().unwrap(), https_port: None, is_trusted, request: RequestId(0xabc) }
 }
 
 fn fields(lines: &str) -> HeaderMap {

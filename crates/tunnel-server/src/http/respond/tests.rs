@@ -29,6 +29,10 @@ fn every_reason_a_visitor_can_meet_has_its_status() {
         (Code::MethodNotAllowed, 405, None),
         (Code::VersionNotSupported, 505, None),
         (Code::Misdirected, 421, None),
+        (Code::AuthRequired, 401, None),
+        (Code::AddressNotAllowed, 403, None),
+        (Code::UpstreamHostRefused, 403, None),
+        (Code::RateLimited, 429, None),
         (Code::Internal, 500, None),
     ] {
         let response = asked("*/*", Method::GET).respond(&Failure::new(code));
@@ -37,6 +41,7 @@ fn every_reason_a_visitor_can_meet_has_its_status() {
         assert_eq!(headers[TUNNEL_ERROR], code.name());
         assert_eq!(headers[CACHE_CONTROL], "no-store");
         assert_eq!(headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap()), retry, "{code}");
+        assert_eq!(headers.contains_key(WWW_AUTHENTICATE), code == Code::AuthRequired);
         assert_eq!(headers.contains_key(ALLOW), code == Code::MethodNotAllowed);
         assert!(body(&response).contains(code.name()) && body(&response).contains("00000abc"), "{code}");
     }
@@ -92,6 +97,27 @@ fn the_body_is_what_the_visitor_reads() {
 
     let head = asked("text/html", Method::HEAD).respond(&failure());
     assert_eq!((head.status().as_u16(), body(&head)), (502, ""));
+}
+
+#[test]
+fn policies_say_what_is_missing_and_when_it_is_worth_coming_back() {
+    let respond = |failure: Failure| asked("*/*", Method::GET).respond(&failure);
+    let host = || Hostname::parse("app.example.com").unwrap();
+    let login = respond(Failure::new(Code::AuthRequired).at(host()));
+    assert_eq!(login.headers()[WWW_AUTHENTICATE], "Basic realm=\"app.example.com\", charset=\"UTF-8\"");
+    for (millis, seconds) in [(1, "1"), (1_000, "1"), (1_001, "2"), (60_000, "60")] {
+        let limited =
+            respond(Failure::new(Code::RateLimited).after(Duration::from_millis(millis)).at(host()));
+        assert_eq!(limited.headers()[RETRY_AFTER], seconds);
+    }
+    let status = StatusCode::BAD_REQUEST;
+    let refused = Failure::new(Code::UpstreamHostRefused).because("Django").with_status(status).at(host());
+    let refused = respond(refused.through(Some("localhost:8000".into())));
+    assert_eq!(
+        (refused.status(), &refused.headers()[TUNNEL_ERROR]),
+        (status, &"upstream-host-refused".parse().unwrap())
+    );
+    assert!(body(&refused).contains("--host-header rewrite") && body(&refused).contains("Django"));
 }
 
 #[test]

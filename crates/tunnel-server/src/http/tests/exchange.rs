@@ -6,7 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tunnel_protocol::{Code, ServerMessage};
 
 use super::world::{World, field, get};
-use crate::endpoint::State;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_arrives_as_it_was_and_its_answer_too() {
@@ -124,7 +123,7 @@ async fn answers_without_a_body_end_with_their_head() {
         let head = visitor.head().await;
         assert!(answer.to_lowercase().starts_with(head.lines().next().unwrap()), "{head}");
         assert_eq!(field(&head, "content-length") == Some("1000"), method == "HEAD", "{head}");
-        client.endpoint.set_state(State::Live(client.target.clone()));
+        client.renew();
     }
 }
 

@@ -162,3 +162,53 @@ async fn a_stream_that_closes_under_a_request_is_replaced_if_that_is_harmless() 
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_client_of_a_pool_loses_or_refuses_goes_to_another_at_once() {
+    for refuses in [false, true] {
+        let mut world = World::new();
+        let mut first = world.tunnel("a.test");
+        let mut second = world.successor(&first);
+        second.attach_with(&first);
+        let mut visitor = world.visit().await;
+        visitor.say(&request("GET", "")).await;
+        if refuses {
+            first.refuse(Code::Draining).await;
+        } else {
+            let mut lost = first.accept().await;
+            lost.head().await;
+            // Nobody has taken it out yet.
+            first.die();
+        }
+        let mut upstream = second.accept().await;
+        upstream.head().await;
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_streams_to_one_client_of_a_pool_stay_when_another_goes() {
+    let mut world = World::new();
+    let mut first = world.tunnel("a.test");
+    let mut second = world.successor(&first);
+    second.attach_with(&first);
+    let mut visitor = world.visit().await;
+    let mut upstreams = Vec::new();
+    for client in [&mut first, &mut second] {
+        visitor.say(&request("GET", "")).await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+        upstreams.push(upstream);
+    }
+    second.attach();
+    let mut kept = upstreams.pop().unwrap();
+    assert_eq!(upstreams.pop().unwrap().rest().await.0, "", "the one to the client that left is closed");
+    visitor.say(&request("GET", "")).await;
+    kept.head().await;
+    kept.say(OK).await;
+    assert_eq!(visitor.answer().await.1, "ok");
+    assert!(second.is_left_alone().await);
+}

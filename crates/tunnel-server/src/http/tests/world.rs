@@ -14,22 +14,24 @@ use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 use tunnel_mux::{Incoming, Stream};
 use tunnel_protocol::{
     Code, InstanceId, Secret, ServerMessage, SessionId, StreamHeader, StreamReply, TunnelId,
-    bind::PublicAddress,
+    bind::{PublicAddress, UpstreamProtocol},
 };
-use tunnel_router::Hostname;
+use tunnel_router::{HostPattern, Hostname, PathPrefix};
 use tunnel_transport::Listener;
 
 use crate::{
     auth::Identity,
     config::Config,
     endpoint::{Endpoint, EndpointLimits, State, Target},
+    http::pool::Pool,
     ingress,
+    routes::Part,
     session::{LaneGuard, Session, Who},
     shared::Shared,
 };
 
 /// Longer than anything here takes: only a hang gets there.
-const HANG: Duration = Duration::from_secs(60);
+pub(super) const HANG: Duration = Duration::from_secs(60);
 
 pub(super) struct World {
     pub(super) shared: Shared,
@@ -41,7 +43,7 @@ pub(super) struct World {
 /// A client of the tunnel of one host.
 pub(super) struct Client {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     /// What the server has for the client.
     pub(super) messages: mpsc::Receiver<ServerMessage>,
     incoming: Incoming,
@@ -53,6 +55,8 @@ pub(super) struct Client {
 pub(super) struct Talk<T> {
     pub(super) io: T,
     ahead: BytesMut,
+    /// The `Sec-WebSocket-Key` of the last head.
+    key: Option<String>,
 }
 
 pub(super) type Visitor = Talk<TcpStream>;
@@ -76,7 +80,12 @@ impl World {
 
     /// A tunnel at `host`, and its client.
     pub(super) fn tunnel(&mut self, host: &str) -> Client {
-        let (target, make) = self.session();
+        self.tunnel_speaking(host, UpstreamProtocol::default())
+    }
+
+    /// The same, with an upstream that speaks this.
+    pub(super) fn tunnel_speaking(&mut self, host: &str, protocol: UpstreamProtocol) -> Client {
+        let (target, make) = self.session(protocol);
         let address = PublicAddress::Http {
             url: format!("http://{host}"),
             host: host.to_owned(),
@@ -86,18 +95,22 @@ impl World {
         let limits =
             EndpointLimits { visitors: 100, parked: 100, parked_in_all: (Arc::default(), 100), hold };
         let owner = target.session.identity.clone();
-        let endpoint = Endpoint::new(address, owner, limits, State::Live(target));
-        self.shared.routes.publish(Hostname::parse(host).unwrap(), endpoint.clone());
+        let endpoint = Endpoint::new(address, owner, limits, State::Live(vec![target]));
+        let part = Part::Http(PathPrefix::root());
+        self.shared.routes.publish(&HostPattern::parse(host).unwrap(), part, endpoint.clone());
         make(endpoint)
     }
 
     /// Another client for the tunnel that `former` serves. It is not attached yet.
     pub(super) fn successor(&mut self, former: &Client) -> Client {
-        let (_, make) = self.session();
+        let (_, make) = self.session(UpstreamProtocol::default());
         make(former.endpoint.clone())
     }
 
-    fn session(&mut self) -> (Target, impl FnOnce(Arc<Endpoint>) -> Client + use<>) {
+    fn session(
+        &mut self,
+        protocol: UpstreamProtocol,
+    ) -> (Arc<Target>, impl FnOnce(Arc<Endpoint>) -> Client + use<>) {
         self.sessions += 1;
         let who = Who {
             identity: Identity { token: tunnel_protocol::TokenId([0; 8]), name: "tests".into() },
@@ -122,13 +135,7 @@ impl World {
             }
         });
         let lane = session.add_lane(ours.opener, ours.activity).unwrap();
-        let target = Target {
-            session,
-            tunnel: TunnelId(7),
-            upstream: "localhost:3000".into(),
-            report_requests: true,
-            policies: Arc::default(),
-        };
+        let target = Arc::new(Target { protocol, ..target(session) });
         let incoming = theirs.incoming;
         let make = {
             let target = target.clone();
@@ -152,6 +159,20 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.shared.stopping.cancel();
+    }
+}
+
+fn target(session: Arc<Session>) -> Target {
+    Target {
+        session,
+        tunnel: TunnelId(7),
+        upstream: "localhost:3000".into(),
+        protocol: UpstreamProtocol::default(),
+        report_requests: true,
+        policies: Arc::default(),
+        pool: Pool::default(),
+        visitors: Default::default(),
+        hinted: Default::default(),
     }
 }
 
@@ -202,15 +223,28 @@ impl Client {
         self.endpoint
     }
 
+    /// Begins anew as the one who serves the tunnel: with no idle streams.
+    pub(super) fn renew(&mut self) {
+        self.target = Arc::new(target(self.target.session.clone()));
+        self.attach();
+    }
+
+    /// Makes this and another client serve the tunnel together, under the same policies.
+    pub(super) fn attach_with(&mut self, other: &Self) {
+        let policies = other.target.policies.clone();
+        self.target = Arc::new(Target { policies, ..target(self.target.session.clone()) });
+        self.endpoint.set_state(State::Live(vec![other.target.clone(), self.target.clone()]));
+    }
+
     /// Makes this the one who serves the tunnel.
     pub(super) fn attach(&self) {
-        self.endpoint.set_state(State::Live(self.target.clone()));
+        self.endpoint.set_state(State::Live(vec![self.target.clone()]));
     }
 }
 
 impl<T: AsyncRead + AsyncWriteExt + Unpin> Talk<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, ahead: BytesMut::new() }
+        Self { io, ahead: BytesMut::new(), key: None }
     }
 
     pub(super) async fn say(&mut self, text: &str) {
@@ -245,8 +279,18 @@ impl<T: AsyncRead + AsyncWriteExt + Unpin> Talk<T> {
                 lines.insert(0, first);
                 return lines.join("\n").to_lowercase();
             }
+            if let Some((name, key)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("sec-websocket-key")
+            {
+                self.key = Some(key.to_owned());
+            }
             lines.push(line);
         }
+    }
+
+    /// The `Sec-WebSocket-Key` of the last head that had one, as it was.
+    pub(super) fn key(&self) -> Option<String> {
+        self.key.clone()
     }
 
     /// The next `length` bytes.

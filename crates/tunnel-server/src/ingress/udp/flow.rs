@@ -25,8 +25,9 @@ use tunnel_protocol::{
 
 use super::{Door, table::FlowId};
 use crate::{
-    dispatch::{self, DispatchError, Visit},
+    dispatch::{DispatchError, Visit},
     metrics::Metrics,
+    policy::{self, Policies},
     stream::VisitorStream,
 };
 
@@ -115,9 +116,9 @@ impl Drop for Line {
 }
 
 /// Carries a flow until it is taken out of the table, or its stream ends.
-pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit) {
+pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit, policies: Arc<Policies>) {
     let end = tokio::select! {
-        end = carry(door, flow, visit) => end,
+        end = carry(door, flow, visit, policies) => end,
         () = flow.over.cancelled() => Ok(()),
         () = door.shared.stopping.cancelled() => Ok(()),
     };
@@ -127,8 +128,8 @@ pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit) {
     }
 }
 
-async fn carry(door: &Door, flow: &Flow, visit: Visit) -> Result<(), DispatchError> {
-    let opening = Box::pin(dispatch::open(&door.endpoint, StreamKind::Udp, visit));
+async fn carry(door: &Door, flow: &Flow, visit: Visit, policies: Arc<Policies>) -> Result<(), DispatchError> {
+    let opening = Box::pin(policy::open(&door.endpoint, StreamKind::Udp, visit, policies));
     let stream = timeout(OPEN_PATIENCE, opening).await.unwrap_or(Err(DispatchError::Full))?;
     let (read, write) = tokio::io::split(stream);
     tokio::select! {
@@ -169,7 +170,9 @@ async fn to_visitor(
             if let Frame::Datagram(datagram) = &frame {
                 door.flows().answered(flow.visitor, flow.id, Instant::now());
                 answered += datagram.len() as u64;
-                let sent = door.may_answer(flow, answered) && door.send(datagram, flow.from).await;
+                let sent = door.may_answer(flow, answered)
+                    && door.endpoint.lets_through(datagram.len(), false)
+                    && door.send(datagram, flow.from).await;
                 let metrics = &door.shared.metrics;
                 Metrics::count(if sent { &metrics.udp_sent } else { &metrics.udp_dropped });
             }
@@ -202,7 +205,7 @@ mod tests {
     use super::*;
 
     /// The size of what a flow's future keeps between polls.
-    fn size<F>(_: impl FnOnce(&'static Door, &'static Flow, Visit) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(&'static Door, &'static Flow, Visit, Arc<Policies>) -> F) -> usize {
         size_of::<F>()
     }
 

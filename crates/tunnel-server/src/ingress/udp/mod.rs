@@ -35,7 +35,7 @@ use self::{
     table::{FlowLimits, FlowTable, Stage},
 };
 use super::port::PortGuard;
-use crate::{dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, shared::Shared};
+use crate::{dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied, shared::Shared};
 
 /// How often idle flows are looked for; at most this much later than they should they end.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -150,7 +150,8 @@ impl Door {
             },
         };
         let room = if stage == Stage::Unanswered { QUEUED_MAX / 2 } else { QUEUED_MAX };
-        let dropped = if self.queued.load(Ordering::Relaxed) + datagram.len() > room {
+        let has_room = self.queued.load(Ordering::Relaxed) + datagram.len() <= room;
+        let dropped = if !has_room || !self.endpoint.lets_through(datagram.len(), true) {
             1
         } else {
             line.push(datagram, now)
@@ -165,12 +166,14 @@ impl Door {
         from: SocketAddr,
         now: Instant,
     ) -> Result<Arc<Line>, Code> {
-        if self.endpoint.target().is_none() {
+        if !self.endpoint.is_live() {
             return Err(Code::TunnelAway);
         }
         if self.is_one_of_ours(visitor) {
             return Err(Code::BadRequest);
         }
+        let policies = self.endpoint.known_policies();
+        policies.admit(visitor.ip()).map_err(Denied::code)?;
         self.flows().make_room(visitor, now).map_err(|_full| Code::TooManyVisitors)?;
         let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
         let line = Arc::new(Line::new(self.queued.clone()));
@@ -183,7 +186,7 @@ impl Door {
         let flow = Flow { id, visitor, from, line: line.clone(), over };
         let door = self.clone();
         let serving = async move {
-            flow::serve(&door, &flow, visit).await;
+            flow::serve(&door, &flow, visit, policies).await;
             door.flows().end(flow.visitor, flow.id);
             drop(permit);
         };

@@ -13,13 +13,16 @@ mod laptop;
 mod vps;
 
 mod bytes;
+mod http2;
 mod load;
 mod silent;
+mod steady;
 
 pub(crate) use self::{
     bytes::Pattern,
     fault::{Fault, Outcome, Told, check},
     held::HeldSockets,
+    http2::{Http2, ask as http2_ask},
     laptop::{Laptop, Online},
     load::Load,
     output::Line,
@@ -27,6 +30,7 @@ pub(crate) use self::{
     procfs::open_files_limit,
     runner::{Choice, Scenario, run},
     silent::{SILENT_UPSTREAM, SilentUpstream, silent_upstream},
+    steady::{Goal, Steady, Visits, mirror},
     vps::Vps,
     world::{Ended, World},
 };

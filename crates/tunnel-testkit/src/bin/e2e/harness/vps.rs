@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) listening: Instant,
     /// The token of a server that had none.
     pub(crate) first_token: Option<String>,
+    /// Where visitors with TLS connect, if anywhere.
+    https: Option<SocketAddr>,
 }
 
 impl Vps {
@@ -79,7 +81,8 @@ impl Vps {
             }
             false => None,
         };
-        Ok(Server { process, listening, first_token })
+        let https = event["https"].as_str().and_then(|address| address.parse().ok());
+        Ok(Server { process, listening, first_token, https })
     }
 
     /// Makes a token for `name`.
@@ -97,7 +100,8 @@ impl Vps {
         if ended.status == Some(0) { Ok(()) } else { Err(Fault::new(format!("revoking failed: {ended:?}"))) }
     }
 
-    async fn token_command(&self, arguments: &[&str]) -> Outcome<Ended> {
+    /// Runs `tunnel token …`.
+    pub(crate) async fn token_command(&self, arguments: &[&str]) -> Outcome<Ended> {
         let data = self.data_dir();
         let arguments: Vec<&str> = [&["token", "--data-dir", &data], arguments].concat();
         self.world.run(self.world.tunnel("vps", arguments)).await
@@ -133,6 +137,11 @@ impl Server {
     /// The token of a server that had none.
     pub(crate) fn token(&self) -> Outcome<String> {
         self.first_token.clone().ok_or(Fault::new("the server made no token"))
+    }
+
+    /// Where visitors with TLS connect.
+    pub(crate) fn https(&self) -> Outcome<SocketAddr> {
+        self.https.ok_or(Fault::new("the server has no https port"))
     }
 }
 

@@ -7,8 +7,17 @@ mod crashes;
 mod links;
 mod restarts;
 
+mod domains_pools;
 mod names;
+mod policies;
+mod shaping;
 mod tenants;
+mod udp;
+
+mod changes;
+mod gate;
+mod http2;
+mod https;
 
 mod bulk;
 mod crowd;
@@ -31,7 +40,15 @@ pub(crate) fn all() -> Vec<Scenario> {
         links::SCENARIOS,
         restarts::SCENARIOS,
         names::SCENARIOS,
+        domains_pools::SCENARIOS,
+        policies::SCENARIOS,
+        shaping::SCENARIOS,
+        udp::SCENARIOS,
         tenants::SCENARIOS,
+        https::SCENARIOS,
+        http2::SCENARIOS,
+        gate::SCENARIOS,
+        changes::SCENARIOS,
         bulk::SCENARIOS,
         live::SCENARIOS,
         crowd::SCENARIOS,

@@ -19,7 +19,7 @@ super::scenarios! {
 }
 
 /// One line on standard error that begins with `error:` and contains each of `parts`.
-fn is_one_line(ended: &Ended, status: i32, parts: &[&str]) -> Outcome {
+pub(super) fn is_one_line(ended: &Ended, status: i32, parts: &[&str]) -> Outcome {
     check!(ended.status == Some(status), "the status is not {status}: {ended:?}");
     let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.is_empty()).collect();
     check!(

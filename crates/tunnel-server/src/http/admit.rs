@@ -1,0 +1,120 @@
+//! What a tunnel's policies make of web visitors: who is let in, and which fields are rewritten on the way.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ::http::{HeaderMap, header::AUTHORIZATION};
+use ipnet::IpNet;
+use tunnel_protocol::Code;
+
+use super::{
+    Desk,
+    headers::{self, X_FORWARDED_FOR},
+    respond::Failure,
+};
+use crate::policy::{Denied, NoLogin, Policies, Public};
+
+impl Desk {
+    /// The address whose visitor this is: that of the connection, or what a trusted proxy says.
+    pub(super) fn visitor_of(&self, headers: &HeaderMap) -> IpAddr {
+        let connected = self.visitor.ip().to_canonical();
+        if !self.is_trusted {
+            return connected;
+        }
+        first_stranger(connected, headers, &self.shared.config.trusted_proxies)
+    }
+}
+
+/// Whether a visitor is let in.
+///
+/// # Errors
+/// [`Failure`], for the page the visitor gets instead.
+pub(super) fn check(policies: &Policies, visitor: IpAddr, headers: &HeaderMap) -> Result<(), Failure> {
+    policies.admit(visitor).map_err(Failure::from)?;
+    let Some(logins) = &policies.logins else { return Ok(()) };
+    logins.check(visitor, headers).map_err(|no_login| match no_login {
+        NoLogin::Wrong => Failure::new(Code::AuthRequired),
+        NoLogin::Wait(wait) => {
+            Failure::new(Code::RateLimited).because("too many wrong passwords").after(wait)
+        }
+    })
+}
+
+/// Makes of a request's fields what the upstream is to see; what its answer is to be translated back to.
+pub(super) fn to_upstream(policies: &Policies, headers: &mut HeaderMap) -> Option<Public> {
+    if policies.logins.is_some() {
+        // It was for us, and is nothing that the upstream should know.
+        headers.remove(AUTHORIZATION);
+    }
+    let public = policies.host.as_ref().and_then(|host| host.to_upstream(headers));
+    policies.request_fields.apply(headers);
+    public
+}
+
+/// Makes of an answer's fields what the visitor is to see.
+pub(super) fn to_visitor(policies: &Policies, public: Option<&Public>, headers: &mut HeaderMap) {
+    if let (Some(host), Some(public)) = (&policies.host, public) {
+        host.to_visitor(headers, public);
+    }
+    policies.response_fields.apply(headers);
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Address => Self::new(Code::AddressNotAllowed),
+            Denied::Rate(wait) => Self::new(Code::RateLimited).after(wait),
+        }
+    }
+}
+
+/// Proxies write on the right of the list whom they had it from, so the first from the right that isn't one of ours
+/// is the visitor; what is on the left of it is that visitor's own invention.
+fn first_stranger(connected: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let hops: Vec<_> = headers::members(headers, &X_FORWARDED_FOR).collect();
+    let mut nearest = connected;
+    for hop in hops.into_iter().rev() {
+        let Some(address) = address(hop) else { break };
+        nearest = address;
+        if !trusted.iter().any(|network| network.contains(&nearest)) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let address = bare.parse().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(IpAddr::to_canonical(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn behind_a_trusted_proxy_the_visitor_is_the_first_stranger_from_the_right() {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).into();
+        for (lines, expected) in [
+            (&[][..], "10.0.0.1"),
+            (&["192.0.2.1"], "192.0.2.1"),
+            (&["203.0.113.9, 192.0.2.1"], "192.0.2.1"),
+            (&["203.0.113.9", "192.0.2.1, 10.0.0.2"], "192.0.2.1"),
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (&["192.0.2.1, unknown"], "10.0.0.1"),
+            (&["192.0.2.1, evil, fd00::2"], "fd00::2"),
+            (&["192.0.2.1:8080"], "192.0.2.1"),
+            (&["[2001:db8::1]:80, fd00::1"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["::ffff:192.0.2.1"], "192.0.2.1"),
+        ] {
+            let headers = lines.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap()));
+            let headers: HeaderMap<_> = headers.collect();
+            let visitor = first_stranger("10.0.0.1".parse().unwrap(), &headers, &trusted);
+            assert_eq!(visitor.to_string(), expected, "{lines:?}");
+        }
+    }
+}

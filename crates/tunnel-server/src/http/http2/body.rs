@@ -1,0 +1,96 @@
+//! A body that comes in on an HTTP/2 stream.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use ::h2::RecvStream;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::{super::body::BodyError, early::Early};
+use crate::http::gate::Deadline;
+
+/// The rest of a body. What was taken of it is at once made room for: nothing is taken before the other side wants
+/// it.
+#[derive(Debug)]
+pub(in crate::http) struct Streamed {
+    stream: RecvStream,
+    /// How many bytes are left, if that was said.
+    left: Option<u64>,
+    is_data_over: bool,
+    /// Tells a visitor that waits for it to send the body.
+    wanted: Option<Early>,
+    /// How long a body whose length was said may keep us waiting.
+    patience: Option<Duration>,
+    deadline: Deadline,
+}
+
+impl Streamed {
+    pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
+        Self {
+            stream,
+            left: length,
+            is_data_over: false,
+            wanted: None,
+            patience: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// Gives a sender `patience` for each piece, if it said how much there is to send. Others may be silent for
+    /// hours: their requests are conversations.
+    pub(super) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = self.left.map(|_| patience);
+        self
+    }
+
+    /// Lets whoever waits for it be told to send.
+    pub(super) fn on_wanted(mut self, wanted: Early) -> Self {
+        self.wanted = Some(wanted);
+        self
+    }
+
+    pub(in crate::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(wanted) = self.wanted.take() {
+            wanted.go_on();
+        }
+        if !self.is_data_over {
+            let data = match self.stream.poll_data(cx) {
+                Poll::Ready(data) => data,
+                Poll::Pending => return self.poll_late(cx),
+            };
+            self.deadline.clear();
+            if let Some(data) = data {
+                let data = data?;
+                self.stream.flow_control().release_capacity(data.len())?;
+                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            self.is_data_over = true;
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(patience) = self.patience else { return Poll::Pending };
+        self.deadline.set_if_clear(patience);
+        if self.deadline.poll_expired(cx) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
+        Poll::Pending
+    }
+
+    pub(in crate::http) fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    pub(in crate::http) fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,74 @@
+//! One client's tunnel behind an endpoint: what a visitor is given to.
+//!
+//! An endpoint may have several, of as many clients. Whatever belongs to one of them and not to the name hangs here,
+//! so that it goes when that client goes and the others keep theirs.
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tunnel_protocol::{TunnelId, bind::UpstreamProtocol};
+
+use crate::{http::pool::Pool, policy::Policies, session::Session};
+
+/// The session and the tunnel in it that serve an endpoint, alone or with others.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) session: Arc<Session>,
+    pub(crate) tunnel: TunnelId,
+    /// Where the client forwards to, for error pages.
+    pub(crate) upstream: Arc<str>,
+    /// What is spoken on its streams.
+    pub(crate) protocol: UpstreamProtocol,
+    /// Whether the client wants request reports.
+    pub(crate) report_requests: bool,
+    /// Whether it was told what its upstream refuses.
+    pub(crate) hinted: AtomicBool,
+    /// What becomes of visitors on their way to it.
+    pub(crate) policies: Arc<Policies>,
+    /// Idle HTTP streams to this client's upstream.
+    pub(crate) pool: Pool,
+    /// Visitors that it has now.
+    pub(crate) visitors: AtomicUsize,
+}
+
+/// A visitor's place at a target, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Serving(Arc<Target>);
+
+impl Target {
+    /// Whether a stream to it has a chance: its session lives, and so does one of its lanes.
+    pub(crate) fn can_serve(&self) -> bool {
+        self.session.is_reachable()
+    }
+}
+
+impl Serving {
+    pub(crate) fn new(target: &Arc<Target>) -> Self {
+        target.visitors.fetch_add(1, Ordering::Relaxed);
+        Self(target.clone())
+    }
+
+    /// Who serves, apart from the place.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.0
+    }
+}
+
+impl Deref for Serving {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.0
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.visitors.fetch_sub(1, Ordering::Relaxed);
+    }
+}

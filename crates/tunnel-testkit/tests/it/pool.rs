@@ -1,0 +1,252 @@
+//! Several clients at one name: who gets which visitor, and that nobody notices when one of them goes.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    task::JoinSet,
+};
+use tunnel_client::{BindError, Client, Code, Tunnel};
+use tunnel_protocol::{InstanceId, Token};
+use tunnel_testkit::{Site, Upstream, Visitor};
+
+use crate::support::{PATIENCE, port, until};
+
+/// A client of an installation of its own at `myapp`.
+async fn member(site: &Site, token: &Token, number: u8, upstream: &Upstream) -> (Client, Tunnel) {
+    let client = site.client(token).instance(InstanceId([number; 16])).connect().await.unwrap();
+    let tunnel = client.http().subdomain("myapp").pool(true).forward(upstream.target()).await.unwrap();
+    (client, tunnel)
+}
+
+/// Visitors that come one after another, several at a time, until told to stop; each must get its answer.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    visitors: JoinSet<()>,
+}
+
+impl Crowd {
+    fn start(web: SocketAddr) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut visitors = JoinSet::new();
+        for visitor in 0..8 {
+            let (stop, answered) = (stop.clone(), answered.clone());
+            visitors.spawn(async move {
+                let mut connection = Visitor::connect(web).await.unwrap();
+                for number in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let request = format!("GET /{visitor}-{number} HTTP/1.1\r\nHost: myapp.test\r\n\r\n");
+                    connection.send(request).await.unwrap();
+                    let answer = connection.answer().await.unwrap();
+                    let body = String::from_utf8(answer.body).unwrap();
+                    assert!(answer.status == 200, "{}: {body}", answer.head);
+                    assert_eq!(body.split(' ').nth(1), Some(&*format!("/{visitor}-{number}")));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { stop, answered, visitors }
+    }
+
+    /// Waits for so many more answers.
+    async fn answers(&mut self, more: usize) {
+        let goal = self.answered.load(Ordering::Relaxed) + more;
+        let waiting = async {
+            while self.answered.load(Ordering::Relaxed) < goal {
+                // sleep: polling a counter; the test goes on as soon as it is there
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                if let Some(ended) = self.visitors.try_join_next() {
+                    ended.unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("answers keep coming");
+    }
+
+    async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.visitors.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_are_killed_or_drained_under_load_lose_no_request() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let upstream = Upstream::hello("here").await.unwrap();
+    let mut members = Vec::new();
+    for number in 1..=3 {
+        members.push(member(&site, &token, number, &upstream).await);
+    }
+    let serving = |now: &tunnel_server::Snapshot| now.tunnels[0].members.len();
+    assert_eq!(serving(&server.handle.snapshot()), 3);
+    let mut crowd = Crowd::start(site.web_address());
+    for round in 0..6 {
+        crowd.answers(50).await;
+        let number = round % 3;
+        let (client, tunnel) = members.remove(usize::from(number));
+        if round < 3 {
+            // Dropped, it closes its sockets and says nothing, as a process that is killed.
+            drop((tunnel, client));
+        } else {
+            client.drain(PATIENCE).await;
+        }
+        until(&server.handle, |now| serving(now) == 2).await;
+        crowd.answers(50).await;
+        members.insert(usize::from(number), member(&site, &token, number + 1, &upstream).await);
+        until(&server.handle, |now| serving(now) == 3).await;
+    }
+    crowd.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_go_to_the_member_that_has_the_fewest() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let upstream = Upstream::echo().await.unwrap();
+    let mut members = Vec::new();
+    let mut shared = None;
+    for number in 1..=3 {
+        let client = site.client(&token).instance(InstanceId([number; 16])).connect().await.unwrap();
+        let tunnel = client.tcp().pool(true);
+        let tunnel = if let Some(port) = shared { tunnel.remote_port(port) } else { tunnel };
+        let tunnel = tunnel.forward(upstream.target()).await.unwrap();
+        shared = Some(port(&tunnel));
+        members.push((client, tunnel));
+    }
+    let port = shared.unwrap();
+    let visit = || async {
+        let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        visitor.write_all(b"x").await.unwrap();
+        visitor.read_exact(&mut [0; 1]).await.unwrap();
+        visitor
+    };
+    let mut visitors = Vec::new();
+    for _ in 0..30 {
+        visitors.push(visit().await);
+    }
+    let load = |now: &tunnel_server::Snapshot| -> Vec<usize> {
+        now.tunnels[0].members.iter().map(|member| member.visitors).collect()
+    };
+    assert_eq!(load(&server.handle.snapshot()), [10, 10, 10]);
+    // A new member is the least busy until it has caught up.
+    let client = site.client(&token).instance(InstanceId([4; 16])).connect().await.unwrap();
+    let _tunnel = client.tcp().pool(true).remote_port(port).forward(upstream.target()).await.unwrap();
+    for _ in 0..10 {
+        visitors.push(visit().await);
+    }
+    assert_eq!(load(&server.handle.snapshot()), [10, 10, 10, 10]);
+    // One that goes takes its visitors along, and nobody else's.
+    drop(members.remove(0));
+    until(&server.handle, |now| load(now) == [10, 10, 10]).await;
+    let mut alive = 0;
+    for visitor in &mut visitors {
+        let echoed = async {
+            visitor.write_all(b"y").await?;
+            visitor.read_exact(&mut [0; 1]).await
+        };
+        alive += usize::from(echoed.await.is_ok());
+    }
+    assert_eq!(alive, 30);
+    visitors.clear();
+    until(&server.handle, |now| load(now) == [0, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_stays_with_its_member() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let mut upstreams = Vec::new();
+    let mut members = Vec::new();
+    let mut shared = None;
+    for number in 1..=2 {
+        let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let client = site.client(&token).instance(InstanceId([number; 16])).connect().await.unwrap();
+        let tunnel = client.udp().pool(true);
+        let tunnel = if let Some(port) = shared { tunnel.remote_port(port) } else { tunnel };
+        let tunnel = tunnel.forward(upstream.local_addr().unwrap().to_string()).await.unwrap();
+        shared = Some(port(&tunnel));
+        upstreams.push(upstream);
+        members.push((client, tunnel));
+    }
+    let mut visitors = Vec::new();
+    for number in 0..4_u8 {
+        let visitor = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        visitor.connect(("127.0.0.1", shared.unwrap())).await.unwrap();
+        visitor.send(&[number]).await.unwrap();
+        until(&server.handle, |now| {
+            now.tunnels[0].members.iter().map(|member| member.visitors).sum::<usize>() > usize::from(number)
+        })
+        .await;
+        visitors.push(visitor);
+    }
+    for _ in 0..5 {
+        for (number, visitor) in (0..).zip(&visitors) {
+            visitor.send(&[number]).await.unwrap();
+        }
+    }
+    let mut seen: HashMap<u8, usize> = HashMap::new();
+    let mut counts = [0, 0];
+    for (place, upstream) in upstreams.iter().enumerate() {
+        while counts[place] < 12 {
+            let mut datagram = [0; 1];
+            tokio::time::timeout(PATIENCE, upstream.recv(&mut datagram)).await.unwrap().unwrap();
+            assert_eq!(*seen.entry(datagram[0]).or_insert(place), place, "flow {} moved", datagram[0]);
+            counts[place] += 1;
+        }
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_doesnt_fit_into_a_pool_is_refused_with_words() {
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let upstream = Upstream::hello("here").await.unwrap();
+    let (_client, _tunnel) = member(&site, &token, 1, &upstream).await;
+    let other = site.client(&token).instance(InstanceId([2; 16])).connect().await.unwrap();
+    let refused = other.http().subdomain("myapp").forward(upstream.target()).await.unwrap_err();
+    assert!(
+        matches!(&refused, BindError::Refused(refusal) if refusal.code == Code::PoolMismatch),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("--pool"), "{refused}");
+    let stranger = site.client(&site.token("two")).connect().await.unwrap();
+    let refused = stranger.http().subdomain("myapp").pool(true).forward(upstream.target()).await.unwrap_err();
+    assert!(matches!(&refused, BindError::Refused(refusal) if refusal.code == Code::NameTaken), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_of_one_installation_can_form_a_pool() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let (a, b) = (Upstream::hello("a").await.unwrap(), Upstream::hello("b").await.unwrap());
+    let _first = member(&site, &token, 1, &a).await;
+    let _second = member(&site, &token, 1, &b).await;
+    assert_eq!(server.handle.snapshot().tunnels[0].members.len(), 2);
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        let answer = Visitor::get(site.web_address(), "myapp.test", "/").await.unwrap();
+        answers.push(answer.body[0]);
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, *b"aabb");
+}
