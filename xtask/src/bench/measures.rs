@@ -11,17 +11,21 @@ pub(super) enum Suite {
     Http,
     /// Resident memory.
     Memory,
+    /// What an exchange costs among few open connections and among many.
+    Crowd,
 }
 
 impl Suite {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 3] = [Self::Tcp, Self::Http, Self::Memory];
+    pub(super) const ALL: [Self; 4] = [Self::Tcp, Self::Http, Self::Memory, Self::Crowd];
 }
 
 /// Idle visitors whose memory is measured.
 pub(super) const IDLE_VISITORS: usize = 1000;
 /// Connections of the keep-alive measurement.
 pub(super) const KEPT_ALIVE: usize = 50;
+/// Open connections among which an exchange is measured.
+pub(super) const CROWDS: [usize; 2] = [100, 10_000];
 /// Visitors at once of the new-connection measurement.
 pub(super) const AT_ONCE: usize = 20;
 
@@ -63,6 +67,9 @@ pub(super) const MEASURES: &[Measure] = &[
     line("visitor.client", "… client, KiB"),
     line("gone.both", "both, when they have left, MiB"),
     line("loaded.both", "both, after bulk on 8 streams, MiB"),
+    line("crowd.100", "one-byte exchange among 100 open TCP visitors, CPU µs"),
+    line("crowd.10000", "… among 10,000"),
+    line("crowd.ratio", "… among 10,000 ÷ among 100"),
     line("wan.first", "new visitor, first byte, p50, round trips"),
     line("wan.page", "60 objects of 16 KiB over 6 connections, round trips"),
     line("wan.down.1", "one download, MB/s"),
@@ -130,6 +137,7 @@ pub(super) const TARGETS: &[Target] = &[
     target("idle.both", "resident, idle", TUNNEL, System(RATHOLE), AtMost(1.0)),
     target("visitor.server", "KiB per idle visitor, server", TUNNEL, Figure(1.0), AtMost(8.0)),
     target("visitor.client", "KiB per idle visitor, client", TUNNEL, Figure(1.0), AtMost(8.0)),
+    target("crowd.ratio", "cost among 10,000 visitors ÷ among 100", TUNNEL, Figure(1.0), AtMost(1.2)),
     target("wan.first", "first byte, round trips", TUNNEL, Figure(1.0), AtMost(1.03)),
     target("wan.page", "60 objects, round trips", TUNNEL, Figure(1.0), AtMost(11.0)),
     target("wan.down.1", "one download", TUNNEL, System(DIRECT), AtLeast(0.95)),

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// namespaces. Needs root, /dev/net/tun and `ip`.
     #[arg(long, conflicts_with = "only")]
     wan: bool,
-    /// Suites, of `tcp`, `http` and `memory`; all by default.
+    /// Suites, of `tcp`, `http`, `memory` and `crowd`; all by default.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Suite>,
     /// Measure bore and rathole too, installed from their registry into the target directory.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::keeper::Keeper;
 use super::load::{self, Moved, Served};
-use super::measures::{AT_ONCE, IDLE_VISITORS, KEPT_ALIVE, Suite};
+use super::measures::{AT_ONCE, CROWDS, IDLE_VISITORS, KEPT_ALIVE, Suite};
 use super::place::Place;
 use super::samples::percentile;
 use super::systems::{Running, Service, System};
@@ -27,6 +27,8 @@ pub(super) struct World<'k> {
 /// Figures of one system in one round, each under its measure's key.
 pub(super) type Figures = Vec<(&'static str, f64)>;
 
+/// Exchanges whose cost is measured among open connections: each of the largest crowd has its turn.
+const EXCHANGES: usize = 10_000;
 /// New visitors whose first byte is timed.
 const FIRST_BYTES: usize = 2000;
 /// How long memory is left alone before it is looked at: there is no event for "has freed what it will free".
@@ -44,6 +46,7 @@ impl Suite {
             Self::Tcp => tcp(world, &running),
             Self::Http => http(world, &running),
             Self::Memory => memory(world, &running),
+            Self::Crowd => crowd(&running),
         };
         measured.with_context(|| format!("it said:\n{}", running.said()))
     }
@@ -120,6 +123,24 @@ fn memory(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
         ("gone.both", (gone.server + gone.client) / 1024.0),
         ("loaded.both", (loaded.server + loaded.client) / 1024.0),
     ])
+}
+
+fn crowd(running: &Running<'_>) -> Result<Figures> {
+    let mut figures = Figures::new();
+    let mut costs = Vec::new();
+    for (visitors, key) in CROWDS.into_iter().zip(["crowd.100", "crowd.10000"]) {
+        let mut visitors = load::idle_visitors(running.visitors_connect_to(), visitors)?;
+        // Once before it counts, so that what a first exchange costs isn't in it.
+        load::echoes(&mut visitors, EXCHANGES)?;
+        let ((), seconds) = with_cpu(running, || load::echoes(&mut visitors, EXCHANGES))?;
+        let cost = seconds.map(|seconds| 1e6 * seconds / count(EXCHANGES));
+        figures.extend(cost.map(|cost| (key, cost)));
+        costs.extend(cost);
+    }
+    if let [few, many] = costs[..] {
+        figures.push(("crowd.ratio", many / few));
+    }
+    Ok(figures)
 }
 
 /// What `work` returns, and the CPU seconds that both ends of the tunnel used meanwhile.

@@ -40,6 +40,18 @@ pub(in crate::bench) fn idle_visitors(target: SocketAddr, count: usize) -> Resul
     (0..count).map(|nth| echoed(target).with_context(|| format!("idle visitor {nth}"))).collect()
 }
 
+/// So many one-byte exchanges, one after the other, by these visitors in turn.
+pub(in crate::bench) fn echoes(visitors: &mut [TcpStream], exchanges: usize) -> Result<()> {
+    let mut turns = 0..exchanges;
+    while !turns.is_empty() {
+        for (visitor, _turn) in visitors.iter_mut().zip(&mut turns) {
+            visitor.write_all(b"x")?;
+            visitor.read_exact(&mut [0]).context("waiting for the same byte")?;
+        }
+    }
+    Ok(())
+}
+
 /// A visitor that the upstream has answered.
 fn echoed(target: SocketAddr) -> Result<TcpStream> {
     let mut visitor = connect(target)?;
