@@ -98,7 +98,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut samples = Samples::default();
     for round in 0..arguments.rounds {
         for suite in &suites {
-            for system in &systems {
+            let able = |system: &&System| *suite != Suite::Crowd || system.holds_crowds();
+            for system in systems.iter().filter(able) {
                 eprintln!("round {}/{}: {suite:?} of {}", round + 1, arguments.rounds, system.name());
                 match suite.run(&world, system) {
                     Ok(figures) => samples.add(round, system.name(), figures),

@@ -75,6 +75,12 @@ impl System {
         Self { name: "bore".into(), kind: Kind::Bore { binary: binary.into() } }
     }
 
+    /// Whether it can hold every number of visitors that is measured: the peers run out of descriptors first, as
+    /// they need two for each.
+    pub(super) fn holds_crowds(&self) -> bool {
+        matches!(self.kind, Kind::Tunnel { .. })
+    }
+
     /// The name, as columns are headed.
     pub(super) fn name(&self) -> &str {
         &self.name
