@@ -25,7 +25,7 @@ pub use label_pattern::{LabelPattern, LabelPatternError};
 pub use path::{PathError, PathPrefix};
 pub use pattern::{HostPattern, PatternError};
 pub use sniff::Sniff;
-pub use sniff::chunked::{ChunkError, ChunkedBody, Progress};
+pub use sniff::chunked::{ChunkError, ChunkedBody, Progress, may_trail};
 pub use sniff::http1::{
     Framing, Head, HeadError, HeadLimits, HeadReader, Method, Refusal, Version, parse_head,
 };

@@ -51,8 +51,7 @@ impl Places {
     /// As whose a connection is counted. Loopback is a proxy that nobody told us of, or the operator.
     fn counted(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
-        let is_exempt =
-            address.is_loopback() || self.exempt.iter().any(|network| network.contains(&address));
+        let is_exempt = address.is_loopback() || self.exempt.iter().any(|network| network.contains(&address));
         (!is_exempt).then(|| throttle::network(address))
     }
 

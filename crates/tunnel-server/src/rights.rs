@@ -59,7 +59,7 @@ impl Rights {
     }
 
     /// Whether it may have only some of the names that aren't reserved. A reserved one is given on top of the others.
-    pub(crate) fn is_restricted(&self) -> bool {
+    pub fn is_restricted(&self) -> bool {
         let is_reserved =
             |right: &LabelPattern| Label::parse(right.as_str()).is_ok_and(|label| label.is_reserved());
         !self.subdomains.iter().all(is_reserved)

@@ -84,6 +84,7 @@ pub(super) async fn follow(
     let mut binding = std::pin::pin!(binding);
     let mut bound = Bound::Waiting;
     let mut draining: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
+    let mut reason: Option<Failure> = None;
     let end = loop {
         tokio::select! {
             biased;
@@ -114,6 +115,11 @@ pub(super) async fn follow(
                     TunnelEnd::Refused(refusal) if refusal.code == Code::Expired => {
                         draining.get_or_insert_with(|| Box::pin(client.drain(grace)));
                     }
+                    // Visitors who were there before another client took the name are still this one's.
+                    TunnelEnd::Refused(ref refusal) if refusal.code == Code::TakenOver => {
+                        draining.get_or_insert_with(|| Box::pin(client.drain(grace)));
+                        reason = Some(Failure::Tunnel(end));
+                    }
                     end => break Err(Failure::Tunnel(end)),
                 }
             }
@@ -130,7 +136,8 @@ pub(super) async fn follow(
     while let Some(event) = next_if_ready(&mut events).await {
         show.tell(&event);
     }
-    end
+    // That the draining went well doesn't make it one that was wanted.
+    reason.map_or(end, Err)
 }
 
 /// The one tunnel.

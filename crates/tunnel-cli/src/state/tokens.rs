@@ -42,6 +42,12 @@ pub enum TokenError {
         /// What was to be taken.
         name: String,
     },
+    /// Without it, it would have more rights than with it.
+    #[error(
+        "`{0}` has no other right to subdomains, and a token without any may have them all; give it another one as well \
+         (--subdomain NAME, or '*' for all), or run: tunnel token revoke {0}"
+    )]
+    LastRight(String),
     /// Not a name.
     #[error("a token's name has 1 to 64 letters, digits and `.`, `_`, `-`, `@`, and doesn't begin with `-`")]
     Name,
@@ -153,8 +159,12 @@ impl TokenFile {
         let mut tokens = self.list()?;
         let at = find(&tokens, name)?;
         let record = &mut tokens[at];
+        let was_restricted = record.is_restricted();
         record.take(take)?;
         record.give(give);
+        if was_restricted && !record.is_restricted() {
+            return Err(TokenError::LastRight(name.into()));
+        }
         let edited = record.clone();
         self.save(tokens)?;
         Ok(edited)
@@ -185,6 +195,11 @@ impl Record {
             domains: domains.collect::<Result<_, String>>()?,
             any_domain: false,
         })
+    }
+
+    /// A record that can't be read gives no rights to be widened.
+    fn is_restricted(&self) -> bool {
+        self.rights().is_ok_and(|rights| rights.is_restricted())
     }
 
     fn give(&mut self, names: &Names) {
@@ -303,10 +318,16 @@ mod tests {
             Err(TokenError::NoRight { .. })
         ));
         assert!(matches!(
+            file.edit("ci", &names(&["api"], &[]), &names(&["dev-*"], &[])),
+            Err(TokenError::LastRight(_))
+        ));
+        assert!(matches!(
             file.edit("x", &Names::default(), &Names::default()),
             Err(TokenError::Unknown { .. })
         ));
         assert_eq!(file.list().unwrap()[0], edited, "nothing was changed by what failed");
+        let widened = file.edit("ci", &names(&["*"], &[]), &names(&["dev-*"], &[])).unwrap();
+        assert_eq!(widened.subdomains, ["www", "*"]);
     }
 
     #[test]

@@ -2,15 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ::http::{HeaderMap, header::AUTHORIZATION};
+use ::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use ipnet::IpNet;
 use tunnel_protocol::Code;
 
-use super::{
-    Desk,
-    headers::{self, X_FORWARDED_FOR},
-    respond::Failure,
-};
+use super::{Desk, headers::X_FORWARDED_FOR, respond::Failure};
 use crate::policy::{Denied, NoLogin, Policies, Public};
 
 impl Desk {
@@ -70,9 +66,11 @@ impl From<Denied> for Failure {
 /// Proxies write on the right of the list whom they had it from, so the first from the right that isn't one of ours
 /// is the visitor; what is on the left of it is that visitor's own invention.
 fn first_stranger(connected: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let hops: Vec<_> = headers::members(headers, &X_FORWARDED_FOR).collect();
+    // Bytes, not text: what a visitor put into the list must not make us overlook what a proxy added to it.
+    let values = headers.get_all(X_FORWARDED_FOR).into_iter().map(HeaderValue::as_bytes);
+    let hops: Vec<_> = values.flat_map(|value| value.split(|byte| *byte == b',')).collect();
     let mut nearest = connected;
-    for hop in hops.into_iter().rev() {
+    for hop in hops.into_iter().rev().map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
         let Some(address) = address(hop) else { break };
         nearest = address;
         if !trusted.iter().any(|network| network.contains(&nearest)) {
@@ -83,7 +81,8 @@ fn first_stranger(connected: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> 
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
-fn address(hop: &str) -> Option<IpAddr> {
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?;
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     let address = bare.parse().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()))?;
     Some(IpAddr::to_canonical(&address))
@@ -91,8 +90,6 @@ fn address(hop: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -106,12 +103,15 @@ mod tests {
             (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
             (&["192.0.2.1, unknown"], "10.0.0.1"),
             (&["192.0.2.1, evil, fd00::2"], "fd00::2"),
+            (&["\u{ff}, 192.0.2.1"], "192.0.2.1"),
+            (&["\u{ff}", "192.0.2.1"], "192.0.2.1"),
             (&["192.0.2.1:8080"], "192.0.2.1"),
             (&["[2001:db8::1]:80, fd00::1"], "2001:db8::1"),
             (&["[2001:db8::1]"], "2001:db8::1"),
             (&["::ffff:192.0.2.1"], "192.0.2.1"),
         ] {
-            let headers = lines.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap()));
+            let headers =
+                lines.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap()));
             let headers: HeaderMap<_> = headers.collect();
             let visitor = first_stranger("10.0.0.1".parse().unwrap(), &headers, &trusted);
             assert_eq!(visitor.to_string(), expected, "{lines:?}");

@@ -42,6 +42,8 @@ pub(super) enum BodyError {
     Http2(#[from] ::h2::Error),
     #[error("the body made no progress for too long")]
     Stalled,
+    #[error("a trailer field is one that only a head may have")]
+    Trailer,
 }
 
 impl From<Incoming> for Inbound {

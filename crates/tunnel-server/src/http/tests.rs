@@ -10,3 +10,4 @@ mod floods;
 mod http2;
 mod retry;
 mod switch;
+mod websocket;

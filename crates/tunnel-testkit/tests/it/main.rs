@@ -12,6 +12,7 @@ mod http2;
 mod https;
 mod lanes;
 mod names;
+mod places;
 mod policies;
 mod pool;
 mod proxy_protocol;

@@ -33,10 +33,10 @@ async fn counting() -> (Upstream, Arc<AtomicUsize>) {
 }
 
 /// One request on a connection of its own; `fields` end with a line break each.
-async fn ask(site: &Site, fields: &str) -> Answer {
+async fn ask(site: &Site, fields: impl AsRef<[u8]>) -> Answer {
     let mut visitor = Visitor::connect(site.web_address()).await.unwrap();
-    let request = format!("GET /x HTTP/1.1\r\nHost: myapp.test\r\n{fields}Connection: close\r\n\r\n");
-    visitor.send(request).await.unwrap();
+    let (before, after) = (b"GET /x HTTP/1.1\r\nHost: myapp.test\r\n", b"Connection: close\r\n\r\n");
+    visitor.send([&before[..], fields.as_ref(), after].concat()).await.unwrap();
     tokio::time::timeout(PATIENCE, visitor.answer()).await.unwrap().unwrap()
 }
 
@@ -100,6 +100,9 @@ async fn addresses_are_refused_before_the_upstream_and_behind_a_proxy_by_what_it
         assert_eq!(count.load(Ordering::SeqCst) - before, usize::from(status == 200));
         assert_eq!(code(&answer).1 == "address-not-allowed", status == 403);
     }
+    // What is no text in the visitor's own part hides nothing of what the proxy added to it.
+    assert_eq!(ask(&site, b"X-Forwarded-For: \xff, 192.0.2.1\r\n").await.status, 200);
+    assert_eq!(ask(&site, b"X-Forwarded-For: \xff, 192.0.2.13\r\n").await.status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 
 mod trailer;
 
-pub use self::trailer::{MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS};
+pub use self::trailer::{MAX_TRAILER_BYTES, MAX_TRAILER_FIELDS, may_trail};
 
 use self::trailer::Trailer;
 

@@ -51,6 +51,14 @@ const FORBIDDEN: &[&str] = &[
     "x-real-ip",
 ];
 
+/// Whether a field of this name may follow a request's body, as far as its name goes. Of HTTP/1 [`ChunkedBody`] sees to
+/// it; other versions have to be asked about.
+///
+/// [`ChunkedBody`]: super::ChunkedBody
+pub fn may_trail(name: &[u8]) -> bool {
+    !FORBIDDEN.iter().any(|known| is_alias(name, known))
+}
+
 /// Reads trailer lines a byte at a time.
 #[derive(Debug, Default)]
 pub(super) struct Trailer {
@@ -91,7 +99,7 @@ impl Trailer {
             return Err(ChunkError::TrailerTooLarge);
         }
         let (name, _) = field(&self.line).map_err(|_| ChunkError::TrailerField)?;
-        if FORBIDDEN.iter().any(|known| is_alias(name, known)) {
+        if !may_trail(name) {
             return Err(ChunkError::ForbiddenTrailer);
         }
         Ok(())

@@ -6,8 +6,10 @@ use std::{
 };
 
 use ::h2::RecvStream;
+use ::http::HeaderMap;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tunnel_router::may_trail;
 
 use super::{super::body::BodyError, early::Early};
 use crate::http::gate::Deadline;
@@ -24,6 +26,8 @@ pub(in crate::http) struct Streamed {
     wanted: Option<Early>,
     /// How long a body whose length was said may keep us waiting.
     patience: Option<Duration>,
+    /// It is a request's, whose trailers come when it has long been routed and let in.
+    is_request: bool,
     deadline: Deadline,
 }
 
@@ -35,6 +39,7 @@ impl Streamed {
             is_data_over: false,
             wanted: None,
             patience: None,
+            is_request: false,
             deadline: Deadline::default(),
         }
     }
@@ -43,6 +48,12 @@ impl Streamed {
     /// hours: their requests are conversations.
     pub(super) fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = self.left.map(|_| patience);
+        self
+    }
+
+    /// Takes no trailers that would have had a say in the head, as HTTP/1's reader doesn't.
+    pub(super) fn of_request(mut self) -> Self {
+        self.is_request = true;
         self
     }
 
@@ -74,6 +85,10 @@ impl Streamed {
             self.is_data_over = true;
         }
         let trailers = ready!(self.stream.poll_trailers(cx))?;
+        let is_late = |trailers: &HeaderMap| trailers.keys().any(|name| !may_trail(name.as_str().as_bytes()));
+        if self.is_request && trailers.as_ref().is_some_and(is_late) {
+            return Poll::Ready(Some(Err(BodyError::Trailer)));
+        }
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 

@@ -208,7 +208,7 @@ impl Desk {
                     Framing::None => Some(0),
                     Framing::Chunked => None,
                 };
-                let body = Streamed::new(stream, length).with_patience(patience.stall);
+                let body = Streamed::new(stream, length).of_request().with_patience(patience.stall);
                 Inbound::Http2(if facts.expects_continue { body.on_wanted(early.clone()) } else { body })
             }
             Err(_) => Inbound::Empty,

@@ -114,7 +114,12 @@ impl Asking {
         request: Request<Upload>,
         early: impl Fn(StatusCode, &HeaderMap),
     ) -> Result<Response<Inbound>, Unanswered> {
-        let unsent = |this: &Self, error| Unanswered { error: this.blame(error), is_unsent: true };
+        let unsent = |this: &Self, error| {
+            let error = this.blame(error);
+            // Who was faster than we were to say no says it again when asked again.
+            let is_no = matches!(error, AskError::NotHttp2 | AskError::Dispatch(DispatchError::Refused(_)));
+            Unanswered { error, is_unsent: !is_no }
+        };
         poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(|error| unsent(self, error))?;
         let (mut head, mut upload) = request.into_parts();
         head.uri = absolute(&head.uri, &mut head.headers);

@@ -4,7 +4,7 @@
 
 use std::{future::poll_fn, time::Duration};
 
-use ::h2::{Reason, RecvStream, client, ext::Protocol, server};
+use ::h2::{Reason, RecvStream, client, server};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::timeout};
@@ -35,7 +35,7 @@ impl Visitor {
     }
 
     /// Begins a request.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         request: Request<()>,
         is_over: bool,
@@ -61,7 +61,7 @@ async fn whole(response: Response<RecvStream>) -> (Response<()>, Bytes) {
     (Response::from_parts(head, ()), rest(&mut body).await.unwrap())
 }
 
-async fn rest(body: &mut RecvStream) -> Result<Bytes, ::h2::Error> {
+pub(super) async fn rest(body: &mut RecvStream) -> Result<Bytes, ::h2::Error> {
     let mut whole = Vec::new();
     while let Some(data) = timeout(HANG, body.data()).await.unwrap() {
         let data = data?;
@@ -76,7 +76,7 @@ async fn trailers(body: &mut RecvStream) -> HeaderMap {
 }
 
 /// A tunnel whose upstream speaks HTTP/2.
-fn h2_tunnel(world: &mut World, host: &str) -> Client {
+pub(super) fn h2_tunnel(world: &mut World, host: &str) -> Client {
     world.tunnel_speaking(host, UpstreamProtocol::Http2)
 }
 
@@ -133,6 +133,40 @@ async fn a_request_is_to_an_http1_upstream_what_it_would_be_from_an_http1_visito
     assert_eq!(trailers(&mut body).await["t"], "1");
     let Some(ServerMessage::Request(report)) = client.messages.recv().await else { panic!("no report") };
     assert_eq!((report.method.as_str(), report.path.as_str(), report.status), ("POST", "/p?q=1", 418));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trailer_that_only_a_head_may_have_breaks_the_request_off() {
+    for (name, speaks_h2) in
+        [("x-forwarded-for", false), ("x_real_ip", false), ("authorization", true), ("host", true)]
+    {
+        let mut world = World::new();
+        let mut client = if speaks_h2 { h2_tunnel(&mut world, "a.test") } else { world.tunnel("a.test") };
+        let mut visitor = Visitor::new(&world).await;
+        let request = Request::post("http://a.test/").header("te", "trailers").header("trailer", name);
+        let (answer, mut body) = visitor.send(request.body(()).unwrap(), false).await;
+        body.send_data("hello".into(), false).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert(name, "6.6.6.6".parse().unwrap());
+        if speaks_h2 {
+            let mut upstream = accept_h2(&mut client).await;
+            let (request, _respond) = next(&mut upstream).await;
+            let _going = keep_going(upstream);
+            let mut heard = request.into_body();
+            assert_eq!(timeout(HANG, heard.data()).await.unwrap().unwrap().unwrap(), "hello");
+            body.send_trailers(trailers).unwrap();
+            assert!(timeout(HANG, heard.data()).await.unwrap().is_none_or(|more| more.is_err()));
+            assert!(!matches!(timeout(HANG, heard.trailers()).await.unwrap(), Ok(Some(_))), "{name}");
+        } else {
+            let mut upstream = client.accept().await;
+            upstream.head().await;
+            assert_eq!(upstream.chunk().await.as_deref(), Some("hello"));
+            body.send_trailers(trailers).unwrap();
+            assert!(upstream.rest().await.1.is_err(), "{name}");
+        }
+        let answer = timeout(HANG, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -500,95 +534,4 @@ async fn a_call_is_told_what_went_wrong_in_its_own_words() {
     assert_eq!((answer.status(), &answer.headers()["grpc-status"]), (StatusCode::OK, &"12".parse().unwrap()));
     assert!(answer.headers()["grpc-message"].to_str().unwrap().contains("a.test"));
     assert_eq!(answer.headers()["tunnel-error"], Code::TunnelNotFound.name());
-}
-
-fn websocket(protocol: &'static str) -> Request<()> {
-    Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://a.test/ws")
-        .header("sec-websocket-version", "13")
-        .extension(Protocol::from_static(protocol))
-        .body(())
-        .unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_websocket_over_http2_is_one_over_http1_to_its_upstream() {
-    let mut world = World::new();
-    let mut client = world.tunnel("a.test");
-    let mut visitor = Visitor::new(&world).await;
-    // Whether extended CONNECT is there is known after the first answer at the latest.
-    visitor.get("http://b.test/").await;
-    assert!(visitor.ask.is_extended_connect_protocol_enabled());
-    for ends_well in [true, false] {
-        let (asked, mut said) = visitor.send(websocket("websocket"), false).await;
-        let mut upstream = client.accept().await;
-        let head = upstream.head().await;
-        assert!(head.starts_with("get /ws http/1.1\n"), "{head}");
-        assert_eq!(
-            (field(&head, "upgrade"), field(&head, "connection")),
-            (Some("websocket"), Some("upgrade"))
-        );
-        assert_eq!(field(&head, "sec-websocket-version"), Some("13"));
-        let accept = super::super::upgrade::accept_of(&upstream.key().unwrap());
-        upstream
-            .say(&format!("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello"))
-            .await;
-        let answer = timeout(HANG, asked).await.unwrap().unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
-        assert!(!answer.headers().contains_key("sec-websocket-accept"));
-        let mut hears = answer.into_body();
-        assert_eq!(timeout(HANG, hears.data()).await.unwrap().unwrap().unwrap(), "hello");
-        said.send_data("ping".into(), false).unwrap();
-        assert_eq!(upstream.bytes(4).await, "ping");
-        if ends_well {
-            said.send_data(Bytes::new(), true).unwrap();
-            assert!(upstream.rest().await.1.is_ok());
-            upstream.say("last words").await;
-            upstream.io.shutdown().await.unwrap();
-            assert_eq!(rest(&mut hears).await.unwrap(), "last words");
-        } else {
-            said.send_reset(Reason::CANCEL);
-            assert!(upstream.rest().await.1.is_err());
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_websocket_to_an_http2_upstream_is_refused_in_words() {
-    let mut world = World::new();
-    let mut client = h2_tunnel(&mut world, "a.test");
-    let mut visitor = world.visit().await;
-    let ask = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    visitor.say(ask).await;
-    let _upstream = client.accept().await;
-    let (head, page) = visitor.answer().await;
-    assert_eq!(field(&head, "tunnel-error"), Some(Code::UpstreamMalformed.name()));
-    assert!(page.contains("WebSocket"), "{page}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_a_websockets_answer_is_not_passed_for_one() {
-    let mut world = World::new();
-    let mut client = world.tunnel("a.test");
-    let mut visitor = Visitor::new(&world).await;
-    visitor.get("http://b.test/").await;
-    for (said, status) in [
-        (
-            "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: AAAA\r\n\r\n",
-            502,
-        ),
-        ("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 502),
-        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", 403),
-    ] {
-        let (asked, _said) = visitor.send(websocket("websocket"), false).await;
-        let mut upstream = client.accept().await;
-        upstream.head().await;
-        upstream.say(said).await;
-        assert_eq!(timeout(HANG, asked).await.unwrap().unwrap().status(), status, "{said}");
-    }
-    let (asked, _said) = visitor.send(websocket("connect-udp"), false).await;
-    assert_eq!(timeout(HANG, asked).await.unwrap().unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -116,3 +116,20 @@ async fn an_upgraded_connection_counts_as_a_visitor_and_ends_with_the_server() {
     world.shared.visitors.wait().await;
     assert_eq!(client.endpoint.visitors(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgraded_connection_keeps_its_place_among_all_connections() {
+    let mut world = World::with(|config| config.limits.connections = 1);
+    let mut client = world.tunnel("a.test");
+    let mut visitor = world.visit().await;
+    visitor.say(ASK).await;
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    upstream.say(&format!("{SWITCH}hello")).await;
+    visitor.head().await;
+    assert_eq!(visitor.bytes(5).await, "hello");
+    visitor.say("early").await;
+    assert_eq!(upstream.bytes(5).await, "early");
+    let (head, _) = world.visit().await.answer().await;
+    assert_eq!(field(&head, "tunnel-error"), Some("too-many-visitors"), "{head}");
+}

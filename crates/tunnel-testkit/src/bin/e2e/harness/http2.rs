@@ -27,7 +27,6 @@ pub(crate) struct Http2Answer {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
     pub(crate) body: Vec<u8>,
-    pub(crate) trailers: HeaderMap,
 }
 
 impl Http2 {
@@ -89,6 +88,7 @@ pub(crate) async fn ask(
         from.flow_control().release_capacity(data.len())?;
         body.extend_from_slice(&data);
     }
-    let trailers = from.trailers().await?.unwrap_or_default();
-    Ok(Http2Answer { status: head.status, fields: head.headers, body, trailers })
+    // The stream's end comes with them, or without.
+    from.trailers().await?;
+    Ok(Http2Answer { status: head.status, fields: head.headers, body })
 }

@@ -48,7 +48,8 @@ impl Laptop {
     }
 
     /// `tunnel KIND UPSTREAM FLAGS`, to run or to start.
-    pub(crate) fn command(&self, kind: &str, upstream: SocketAddr, flags: &[&str]) -> Command {
+    #[expect(clippy::needless_pass_by_value, reason = "an address or a port is at hand as a value")]
+    pub(crate) fn command(&self, kind: &str, upstream: impl ToString, flags: &[&str]) -> Command {
         let (upstream, server) = (upstream.to_string(), self.server.to_string());
         let mut command = self.world.tunnel(&self.home, [kind, &upstream, "--server", &server]);
         command.args(flags).envs(self.variables.iter().cloned()).stdout(Stdio::piped());
@@ -56,7 +57,7 @@ impl Laptop {
     }
 
     /// Starts `tunnel http UPSTREAM FLAGS` and doesn't wait for anything.
-    pub(crate) fn start(&self, kind: &str, upstream: SocketAddr, flags: &[&str]) -> Outcome<Process> {
+    pub(crate) fn start(&self, kind: &str, upstream: impl ToString, flags: &[&str]) -> Outcome<Process> {
         let mut command = self.command(kind, upstream, flags);
         command.args(["--output", "json"]);
         self.world.start(&format!("the client in {}", self.home), command)

@@ -153,7 +153,8 @@ async fn come(crowd: Arc<Crowd>, stop: CancellationToken, every: Duration) {
 
 impl Crowd {
     async fn visit(self: Arc<Self>, number: u64) {
-        let (posts, is_new, is_fresh) = (number % 2 == 1, number / 2 % 2 == 1, number / 4 % FRESH == 0);
+        let (posts, is_new, is_fresh) =
+            (number % 2 == 1, number / 2 % 2 == 1, (number / 4).is_multiple_of(FRESH));
         let body = posts.then(|| format!("{number:0BODY$}"));
         let asking = async {
             if is_new {
@@ -190,7 +191,10 @@ impl Crowd {
         };
         let request = match body {
             Some(body) => {
-                format!("POST /{number} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                format!(
+                    "POST /{number} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
             }
             None => format!("GET /{number} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         };

@@ -3,7 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 
 use rustix::process::Signal;
-use tunnel_testkit::Upstream;
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, sync::Semaphore};
+use tunnel_testkit::{Upstream, Visitor};
 use tunnel_transport::{ServerKeyPair, generate_self_signed};
 
 use crate::harness::{
@@ -13,6 +14,7 @@ use crate::harness::{
 super::scenarios! {
     "certificates that are swapped under load cost no request" => certificates,
     "members that leave a pool under load cost no request, and killed ones no GET" => members,
+    "a client whose name another takes finishes the visitors it has" => replaced,
     "policies that are changed under load by a client's restart cost no request" => policies,
 }
 
@@ -119,7 +121,8 @@ async fn members(world: Arc<World>) -> Outcome<String> {
             let lost = visits.posts.len();
             visits.posts.retain(|post| !post.contains(" 502: "));
             nothing_failed(&visits)?;
-            told += &format!("{rounds} kills: {} answered, 0 GETs failed, {lost} POSTs got 502", visits.answered);
+            told +=
+                &format!("{rounds} kills: {} answered, 0 GETs failed, {lost} POSTs got 502", visits.answered);
         } else {
             nothing_failed(&visits)?;
             told += &format!("{rounds} left: {} answered, 0 failed; ", visits.answered);
@@ -156,4 +159,37 @@ async fn policies(world: Arc<World>) -> Outcome<String> {
     let visits = steady.stop().await;
     nothing_failed(&visits)?;
     Ok(format!("{rounds} changes, {} answered, 0 failed", visits.answered))
+}
+
+async fn replaced(world: Arc<World>) -> Outcome<String> {
+    let mut vps = Vps::new(&world, &[])?;
+    let server = vps.start().await?;
+    let laptop = Laptop::new(&world, "ana", vps.control(), &server.token()?);
+    let (came, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let gates = (came.clone(), go.clone());
+    let slow = Upstream::start(move |mut stream| {
+        let (came, go) = gates.clone();
+        async move {
+            let _ = stream.read_buf(&mut Vec::with_capacity(4096)).await;
+            came.add_permits(1);
+            if go.acquire().await.is_ok() {
+                // The visitor sees what went wrong by an answer that is missing.
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").await;
+            }
+        }
+    })
+    .await?;
+    let (mut client, online) = laptop.http(slow.address(), "app").await?;
+    let mut visitor = Visitor::connect(vps.web()).await?;
+    // One that can't be sent again.
+    visitor.send(format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", online.host())).await?;
+    within("the visitor at the upstream", came.acquire()).await??.forget();
+    let (_next, _) = laptop.http(slow.address(), "app").await?;
+    client.says(0, "taken-over").await?;
+    go.add_permits(1);
+    let answer = within("an answer", visitor.answer()).await??;
+    check!(answer.status == 200 && answer.body == b"slow", "{}", answer.head);
+    let status = client.exit().await?;
+    check!(status == Some(1), "the one replaced ended with {status:?}");
+    Ok("its visitor got the answer, then it ended with 1".into())
 }

@@ -15,9 +15,12 @@ mod tenants;
 mod udp;
 
 mod changes;
+mod equality;
+mod flags;
 mod gate;
 mod http2;
 mod https;
+mod upstreams;
 
 mod bulk;
 mod crowd;
@@ -49,6 +52,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         http2::SCENARIOS,
         gate::SCENARIOS,
         changes::SCENARIOS,
+        equality::SCENARIOS,
+        upstreams::SCENARIOS,
+        flags::SCENARIOS,
         bulk::SCENARIOS,
         live::SCENARIOS,
         crowd::SCENARIOS,
