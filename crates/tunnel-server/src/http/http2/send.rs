@@ -18,15 +18,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
-/// Why an answer didn't get out. The stream has been reset then.
+/// Why a body didn't get out. But for [`SendError::Body`] the stream has been reset then.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum SendError {
     #[error("the other side reset the stream ({0})")]
     Reset(Reason),
     #[error("the other side took nothing for too long")]
     Stalled,
+    /// With the code that its source gave, if that speaks HTTP/2.
     #[error("the body broke off")]
-    Body,
+    Body(Option<Reason>),
     #[error(transparent)]
     Stream(#[from] ::h2::Error),
 }
@@ -55,7 +56,13 @@ where
     if is_over {
         return Ok(());
     }
-    pump(&mut body, &mut to, Some(stall)).await
+    let sent = pump(&mut body, &mut to, Some(stall)).await;
+    // A reset of ours overtakes what `h2` hasn't written yet, even the head. One that follows from the stream being
+    // dropped doesn't (CANCEL), but can say nothing either.
+    if let Err(SendError::Body(Some(reason))) = &sent {
+        to.send_reset(*reason);
+    }
+    sent
 }
 
 /// Moves a body to its end, trailers included.
@@ -74,10 +81,7 @@ where
     loop {
         let frame = match unless_reset(to, body.frame()).await? {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                to.send_reset(reason(&error));
-                return Err(SendError::Body);
-            }
+            Some(Err(error)) => return Err(SendError::Body(reason(&error))),
             None => return Ok(to.send_data(Bytes::new(), true)?),
         };
         match frame.into_data().map_err(Frame::into_trailers) {
@@ -153,8 +157,8 @@ async fn unless_reset<F: Future>(to: &mut SendStream<Bytes>, future: F) -> Resul
     .await
 }
 
-/// With which code a broken body ends: what the upstream said, if it said that on HTTP/2.
-fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
+/// What the source of a broken body said, if it said that on HTTP/2.
+fn reason(error: &(dyn std::error::Error + 'static)) -> Option<Reason> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<::h2::Error>()
@@ -162,11 +166,11 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
             && error.is_remote()
         {
             // An end without an error is no end for one who waits for more.
-            return error.reason().filter(|reason| *reason != Reason::NO_ERROR).unwrap_or(Reason::CANCEL);
+            return error.reason().filter(|reason| *reason != Reason::NO_ERROR);
         }
         next = error.source();
     }
-    Reason::INTERNAL_ERROR
+    None
 }
 
 /// Fields about a connection, which HTTP/2 doesn't have (RFC 9113 §8.2.2).

@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     super::{body::Inbound, link::UpstreamIo, pool, upload::Upload},
     body::Streamed,
-    send::{pump, strip},
+    send::{SendError, pump, strip},
 };
 use crate::{dispatch::DispatchError, shared::Shared, target::Target};
 
@@ -130,10 +130,13 @@ impl Asking {
         if !is_over {
             let cut = self.cut.clone();
             self.tasks.spawn(async move {
-                tokio::select! {
+                let sent = tokio::select! {
                     biased;
-                    () = cut.cancelled() => {}
-                    _sent = pump(&mut upload, &mut to, None) => {}
+                    () = cut.cancelled() => return,
+                    sent = pump(&mut upload, &mut to, None) => sent,
+                };
+                if let Err(SendError::Body(reason)) = sent {
+                    to.send_reset(reason.unwrap_or(Reason::CANCEL));
                 }
             });
         }
