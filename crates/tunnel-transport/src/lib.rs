@@ -25,6 +25,7 @@
 mod address;
 mod dial;
 mod error;
+mod percent;
 mod proxy;
 mod race;
 
@@ -44,6 +45,7 @@ pub use certs::{ControlIdentity, Pin, ServerKeyPair, generate_self_signed};
 pub use dial::{BoxFuture, DIAL_TIMEOUT, Dial, TcpDialer};
 pub use error::{CertError, DialError, Stage, TlsProblem};
 pub use listen::Listener;
+pub use percent::percent_decode;
 pub use proxy::{ParseProxyError, Proxy, ProxyProblem};
 pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};

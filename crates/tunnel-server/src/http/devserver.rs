@@ -49,6 +49,9 @@ enum Text {
     IsBelow(&'static str, &'static [&'static str]),
 }
 
+const WEBPACK: DevServer =
+    DevServer { name: "webpack-dev-server", setting: "`devServer.allowedHosts` in webpack.config.js" };
+
 /// The first that fits counts.
 const SIGNS: &[Sign] = &[
     Sign {
@@ -61,23 +64,9 @@ const SIGNS: &[Sign] = &[
         text: Text::Begins("Blocked request. This host ("),
         server: DevServer { name: "Vite", setting: "`server.allowedHosts` in vite.config.js" },
     },
-    Sign {
-        status: StatusCode::FORBIDDEN,
-        text: Text::Is("Invalid Host header"),
-        server: DevServer {
-            name: "webpack-dev-server",
-            setting: "`devServer.allowedHosts` in webpack.config.js",
-        },
-    },
+    Sign { status: StatusCode::FORBIDDEN, text: Text::Is("Invalid Host header"), server: WEBPACK },
     // Before version 5.
-    Sign {
-        status: StatusCode::OK,
-        text: Text::Is("Invalid Host header"),
-        server: DevServer {
-            name: "webpack-dev-server",
-            setting: "`devServer.allowedHosts` in webpack.config.js",
-        },
-    },
+    Sign { status: StatusCode::OK, text: Text::Is("Invalid Host header"), server: WEBPACK },
     Sign {
         status: StatusCode::FORBIDDEN,
         text: Text::IsBelow("Unauthorized", &["/_next", "/__nextjs"]),

@@ -16,7 +16,7 @@ use std::{fmt, io, str::FromStr};
 use tokio::net::{TcpStream, lookup_host};
 
 pub use self::error::{ParseProxyError, ProxyProblem};
-use crate::{ServerAddress, race::race, tcp};
+use crate::{ServerAddress, percent_decode, race::race, tcp};
 
 /// A proxy, as people write it: `http://proxy:3128`, `http://user:password@proxy:3128`, `socks5://proxy`.
 ///
@@ -103,21 +103,6 @@ impl Login {
     fn both(&self) -> impl Iterator<Item = &str> {
         [self.user.as_str(), self.password.as_str()].into_iter()
     }
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 impl fmt::Display for Proxy {

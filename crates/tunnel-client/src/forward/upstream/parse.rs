@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, str::FromStr};
 
+use tunnel_transport::percent_decode;
+
 use super::{Address, Place, Upstream};
 use crate::UpstreamError;
 
@@ -61,21 +63,6 @@ fn file_path(rest: &str) -> Option<PathBuf> {
     // `file:///C:/site`: the slash is the URL's.
     let drive = decoded.as_bytes().get(2) == Some(&b':');
     Some(PathBuf::from(if cfg!(windows) && drive { &decoded[1..] } else { &decoded }))
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn address(authority: &str, default_port: Option<u16>) -> Option<Address> {

@@ -7,25 +7,20 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 use tunnel_testkit::{Answer, Visitor};
 
-use super::{Fault, Outcome, PATIENCE, until};
+use super::{Fault, Outcome, PATIENCE, rate::Rate};
 
 /// Visitors coming.
 #[derive(Debug)]
 pub(crate) struct Load {
     crowd: Arc<Crowd>,
-    stop: CancellationToken,
-    running: JoinSet<()>,
+    rate: Rate,
 }
 
 /// What became of them.
@@ -44,7 +39,6 @@ struct Crowd {
     host: String,
     began: Instant,
     idle: Mutex<VecDeque<Visitor>>,
-    answered: AtomicU64,
     report: Mutex<Report>,
 }
 
@@ -59,48 +53,27 @@ impl Load {
             host: host.into(),
             began: Instant::now(),
             idle: Mutex::default(),
-            answered: AtomicU64::new(0),
             report: Mutex::default(),
         });
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(come(crowd.clone(), stop.clone(), Duration::from_secs(1) / per_second));
-        Self { crowd, stop, running }
+        let visitors = crowd.clone();
+        Self { crowd, rate: Rate::start(per_second, move |number| visitors.clone().visit(number)) }
     }
 
     /// Waits until so many more were answered.
     pub(crate) async fn answers(&self, more: u64) -> Outcome {
-        let goal = self.crowd.answered.load(Ordering::Relaxed) + more;
-        until("further answers", || Ok(self.crowd.answered.load(Ordering::Relaxed) >= goal)).await
+        self.rate.answers(more).await
     }
 
     /// Lets no more come, waits for the answers of those who are there, and tells.
-    pub(crate) async fn stop(mut self) -> Report {
-        self.stop.cancel();
-        while self.running.join_next().await.is_some() {}
-        let mut report = std::mem::take(&mut *lock(&self.crowd.report));
-        report.answered = self.crowd.answered.load(Ordering::Relaxed);
-        report
+    pub(crate) async fn stop(self) -> Report {
+        let answered = self.rate.stop().await;
+        let report = std::mem::take(&mut *lock(&self.crowd.report));
+        Report { answered, ..report }
     }
-}
-
-async fn come(crowd: Arc<Crowd>, stop: CancellationToken, every: Duration) {
-    // Late ticks are made up for: visitors don't come more slowly because others wait.
-    let mut ticks = tokio::time::interval(every);
-    let mut visits = JoinSet::new();
-    for number in 0_u64.. {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
-        }
-        while visits.try_join_next().is_some() {}
-        visits.spawn(crowd.clone().visit(number));
-    }
-    while visits.join_next().await.is_some() {}
 }
 
 impl Crowd {
-    async fn visit(self: Arc<Self>, number: u64) {
+    async fn visit(self: Arc<Self>, number: u64) -> bool {
         let (keeps, came) = (number % 2 == 1, self.began.elapsed());
         let outcome = match tokio::time::timeout(PATIENCE, self.ask(number, keeps)).await {
             Ok(outcome) => outcome,
@@ -110,9 +83,7 @@ impl Crowd {
         let mut report = lock(&self.report);
         report.slowest = report.slowest.max(took);
         match outcome {
-            Ok(()) => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(()) => true,
             Err(fault) => {
                 let kind = if keeps { "kept-alive" } else { "fresh" };
                 report.failures.push(format!(
@@ -120,6 +91,7 @@ impl Crowd {
                     came.as_secs_f32(),
                     took.as_secs_f32()
                 ));
+                false
             }
         }
     }

@@ -15,6 +15,7 @@ mod vps;
 mod bytes;
 mod http2;
 mod load;
+mod rate;
 mod silent;
 mod steady;
 

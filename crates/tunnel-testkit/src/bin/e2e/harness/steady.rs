@@ -7,11 +7,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -19,20 +15,17 @@ use http::Request;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
 use tunnel_testkit::{Upstream, Visitor, find_head_end, header};
 use tunnel_transport::UpstreamTlsStream;
 
-use super::{Fault, Http2, Outcome, PATIENCE, http2_ask, until};
+use super::{Fault, Http2, Outcome, PATIENCE, http2_ask, rate::Rate};
 
 /// Visitors coming.
 #[derive(Debug)]
 pub(crate) struct Steady {
     crowd: Arc<Crowd>,
-    stop: CancellationToken,
-    running: JoinSet<()>,
+    rate: Rate,
 }
 
 /// Where visitors go, and what they trust.
@@ -60,7 +53,6 @@ type TlsVisitor = Visitor<UpstreamTlsStream<TcpStream>>;
 #[derive(Debug)]
 struct Crowd {
     goal: Goal,
-    answered: AtomicU64,
     failed: Mutex<Visits>,
     old: Mutex<VecDeque<TlsVisitor>>,
     new: Mutex<Option<Arc<Http2>>>,
@@ -73,32 +65,22 @@ const BODY: usize = 3_000;
 impl Steady {
     /// So many a second.
     pub(crate) fn start(goal: Goal, per_second: u32) -> Self {
-        let crowd = Arc::new(Crowd {
-            goal,
-            answered: AtomicU64::new(0),
-            failed: Mutex::default(),
-            old: Mutex::default(),
-            new: Mutex::default(),
-        });
-        let stop = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(come(crowd.clone(), stop.clone(), Duration::from_secs(1) / per_second));
-        Self { crowd, stop, running }
+        let crowd =
+            Arc::new(Crowd { goal, failed: Mutex::default(), old: Mutex::default(), new: Mutex::default() });
+        let visitors = crowd.clone();
+        Self { crowd, rate: Rate::start(per_second, move |number| visitors.clone().visit(number)) }
     }
 
     /// Waits until so many more were answered.
     pub(crate) async fn answers(&self, more: u64) -> Outcome {
-        let goal = self.crowd.answered.load(Ordering::Relaxed) + more;
-        until("further answers", || Ok(self.crowd.answered.load(Ordering::Relaxed) >= goal)).await
+        self.rate.answers(more).await
     }
 
     /// Lets no more come, waits for the answers of those who are there, and tells.
-    pub(crate) async fn stop(mut self) -> Visits {
-        self.stop.cancel();
-        while self.running.join_next().await.is_some() {}
-        let mut visits = std::mem::take(&mut *lock(&self.crowd.failed));
-        visits.answered = self.crowd.answered.load(Ordering::Relaxed);
-        visits
+    pub(crate) async fn stop(self) -> Visits {
+        let answered = self.rate.stop().await;
+        let visits = std::mem::take(&mut *lock(&self.crowd.failed));
+        Visits { answered, ..visits }
     }
 }
 
@@ -136,23 +118,8 @@ async fn reflect(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
-async fn come(crowd: Arc<Crowd>, stop: CancellationToken, every: Duration) {
-    // Late ticks are made up for: visitors don't come more slowly because others wait.
-    let mut ticks = tokio::time::interval(every);
-    let mut visits = JoinSet::new();
-    for number in 0_u64.. {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
-        }
-        while visits.try_join_next().is_some() {}
-        visits.spawn(crowd.clone().visit(number));
-    }
-    while visits.join_next().await.is_some() {}
-}
-
 impl Crowd {
-    async fn visit(self: Arc<Self>, number: u64) {
+    async fn visit(self: Arc<Self>, number: u64) -> bool {
         let (posts, is_new, is_fresh) =
             (number % 2 == 1, number / 2 % 2 == 1, (number / 4).is_multiple_of(FRESH));
         let body = posts.then(|| format!("{number:0BODY$}"));
@@ -169,17 +136,19 @@ impl Crowd {
         };
         let expected = body.unwrap_or(format!("/{number}"));
         let fault = match outcome {
-            Ok((200, body)) if body == expected.as_bytes() => {
-                self.answered.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
+            Ok((200, body)) if body == expected.as_bytes() => return true,
             Ok((status, body)) => format!("{status}: {:.120}", String::from_utf8_lossy(&body)),
             Err(fault) => fault.to_string(),
         };
         let version = if is_new { "HTTP/2" } else { "HTTP/1.1" };
         let fault = format!("visitor {number}, {version}, fresh {is_fresh}: {fault}");
         let mut failed = lock(&self.failed);
-        if posts { failed.posts.push(fault) } else { failed.gets.push(fault) }
+        if posts {
+            failed.posts.push(fault);
+        } else {
+            failed.gets.push(fault);
+        }
+        false
     }
 
     async fn ask_old(&self, number: u64, body: Option<&str>, is_fresh: bool) -> Outcome<(u16, Vec<u8>)> {
