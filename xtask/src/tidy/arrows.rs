@@ -106,14 +106,34 @@ pub(crate) const ROWS: &[Row] = &[
         why: "client and server meet only in protocol: server never names client; engines never name the shell",
     },
     Row {
+        name: "tunnel-store",
+        ours: &["tunnel-protocol", "tunnel-server"],
+        budget: Only(&["getrandom", "rusqlite", "serde", "serde_json", "thiserror", "tokio", "tracing"]),
+        why: "an extension knows its engine and no other extension; store keeps what the server remembers",
+    },
+    Row {
+        name: "tunnel-admin",
+        ours: &["tunnel-server"],
+        budget: Unreserved,
+        why: "an extension knows its engine and no other extension; admin shows and steers a running server",
+    },
+    Row {
         name: "tunnel-cli",
-        ours: &["tunnel-client", "tunnel-protocol", "tunnel-server", "tunnel-transport"],
+        ours: &[
+            "tunnel-admin",
+            "tunnel-client",
+            "tunnel-protocol",
+            "tunnel-server",
+            "tunnel-store",
+            "tunnel-transport",
+        ],
         budget: Unreserved,
         why: "cli turns flags, environment and files into engine configs; plumbing is the engines' business",
     },
     Row {
         name: "tunnel",
         ours: &[
+            "tunnel-admin",
             "tunnel-cli",
             "tunnel-client",
             "tunnel-io",
@@ -121,6 +141,7 @@ pub(crate) const ROWS: &[Row] = &[
             "tunnel-protocol",
             "tunnel-router",
             "tunnel-server",
+            "tunnel-store",
             "tunnel-transport",
         ],
         budget: Unreserved,
@@ -129,12 +150,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "tunnel-testkit",
         ours: &[
+            "tunnel-admin",
             "tunnel-client",
             "tunnel-io",
             "tunnel-mux",
             "tunnel-protocol",
             "tunnel-router",
             "tunnel-server",
+            "tunnel-store",
             "tunnel-transport",
         ],
         budget: Unreserved,
@@ -143,12 +166,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "tunnel-examples",
         ours: &[
+            "tunnel-admin",
             "tunnel-client",
             "tunnel-io",
             "tunnel-mux",
             "tunnel-protocol",
             "tunnel-router",
             "tunnel-server",
+            "tunnel-store",
             "tunnel-transport",
         ],
         budget: Unreserved,
@@ -176,11 +201,16 @@ pub(crate) const RESERVED: &[Reserved] = &[
     },
     Reserved {
         names: &["h2", "http-body-util", "hyper", "hyper-util"],
-        owners: &["tunnel-server", "tunnel-testkit", "tunnel-examples", "xtask"],
-        why: "only server names hyper: one place parses and re-frames HTTP",
+        owners: &["tunnel-server", "tunnel-admin", "tunnel-testkit", "tunnel-examples", "xtask"],
+        why: "only server and its extensions name hyper: one place parses and re-frames visitors' HTTP",
     },
     Reserved {
-        names: &["clap", "toml"],
+        names: &["rusqlite"],
+        owners: &["tunnel-store"],
+        why: "only store names the database: everybody else sees tokens, rights and counters",
+    },
+    Reserved {
+        names: &["clap", "clap_complete", "clap_mangen", "toml"],
         owners: &["tunnel-cli", "xtask"],
         why: "only cli names clap and toml: engines take plain configs",
     },
