@@ -9,6 +9,8 @@ pub(super) enum Suite {
     Tcp,
     /// Small HTTP exchanges.
     Http,
+    /// Small datagrams.
+    Udp,
     /// Resident memory.
     Memory,
     /// What an exchange costs among few open connections and among many.
@@ -17,7 +19,7 @@ pub(super) enum Suite {
 
 impl Suite {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 4] = [Self::Tcp, Self::Http, Self::Memory, Self::Crowd];
+    pub(super) const ALL: [Self; 5] = [Self::Tcp, Self::Http, Self::Udp, Self::Memory, Self::Crowd];
 }
 
 /// Idle visitors whose memory is measured.
@@ -28,6 +30,9 @@ pub(super) const KEPT_ALIVE: usize = 50;
 pub(super) const CROWDS: [usize; 2] = [100, 10_000];
 /// Visitors at once of the new-connection measurement.
 pub(super) const AT_ONCE: usize = 20;
+
+/// Visitors of the UDP measurement, and how many datagrams of each are under way.
+pub(super) const DATAGRAMS: (usize, usize) = (8, 16);
 
 /// A line of the page.
 #[derive(Debug)]
@@ -59,6 +64,9 @@ pub(super) const MEASURES: &[Measure] = &[
     line("new.p50", "… p50 ms"),
     line("new.p99", "… p99 ms"),
     line("new.cpu", "… CPU µs/req"),
+    line("udp.rate", "UDP, 8 visitors with 16 datagrams of 200 bytes under way, datagrams/s there and back"),
+    line("udp.lost", "… lost, %"),
+    line("udp.cpu", "… CPU µs/datagram there and back"),
     line("idle.server", "resident, idle: server, MiB"),
     line("idle.client", "… client, MiB"),
     line("idle.both", "… both, MiB"),

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// namespaces. Needs root, /dev/net/tun and `ip`.
     #[arg(long, conflicts_with = "only")]
     wan: bool,
-    /// Suites, of `tcp`, `http`, `memory` and `crowd`; all by default.
+    /// Suites; all by default.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Suite>,
     /// Measure bore and rathole too, installed from their registry into the target directory.
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut samples = Samples::default();
     for round in 0..arguments.rounds {
         for suite in &suites {
-            let able = |system: &&System| *suite != Suite::Crowd || system.holds_crowds();
+            let able = |system: &&System| suite.suits(system);
             for system in systems.iter().filter(able) {
                 eprintln!("round {}/{}: {suite:?} of {}", round + 1, arguments.rounds, system.name());
                 match suite.run(&world, system) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::keeper::Keeper;
-use super::load::{self, Moved, Served};
-use super::measures::{AT_ONCE, CROWDS, IDLE_VISITORS, KEPT_ALIVE, Suite};
+use super::load::{self, Moved, Returned, Served};
+use super::measures::{AT_ONCE, CROWDS, DATAGRAMS, IDLE_VISITORS, KEPT_ALIVE, Suite};
 use super::place::Place;
 use super::samples::percentile;
 use super::systems::{Running, Service, System};
@@ -35,16 +35,29 @@ const FIRST_BYTES: usize = 2000;
 const SETTLE: Duration = Duration::from_millis(500);
 
 impl Suite {
+    /// Whether `system` can be measured by it.
+    pub(super) fn suits(self, system: &System) -> bool {
+        system.carries(self.service()) && (self != Self::Crowd || system.holds_crowds())
+    }
+
+    fn service(self) -> Service {
+        match self {
+            Self::Http => Service::Http,
+            Self::Udp => Service::Udp,
+            Self::Tcp | Self::Memory | Self::Crowd => Service::Tcp,
+        }
+    }
+
     /// Measures `system`.
     ///
     /// # Errors
     /// When the system doesn't start, breaks off, answers wrong or stays silent.
     pub(super) fn run(self, world: &World<'_>, system: &System) -> Result<Figures> {
-        let service = if self == Self::Http { Service::Http } else { Service::Tcp };
-        let running = system.start(world.keeper, world.place, world.upstream, service)?;
+        let running = system.start(world.keeper, world.place, world.upstream, self.service())?;
         let measured = match self {
             Self::Tcp => tcp(world, &running),
             Self::Http => http(world, &running),
+            Self::Udp => udp(world, &running),
             Self::Memory => memory(world, &running),
             Self::Crowd => crowd(&running),
         };
@@ -97,6 +110,17 @@ fn exchanges(
     figures.push((p50, micros(percentile(&served.latencies, 50)) / 1e3));
     figures.push((p99, micros(percentile(&served.latencies, 99)) / 1e3));
     figures.extend(seconds.map(|seconds| (cpu, 1e6 * seconds / requests)));
+}
+
+fn udp(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
+    let (visitors, under_way) = DATAGRAMS;
+    let load = || load::datagrams(running.visitors_connect_to(), visitors, under_way, world.span);
+    let (Returned { returned, sent, seconds }, cpu) = with_cpu(running, load)?;
+    // What is under way at the end is neither lost nor back.
+    let lost = (sent - returned - count(visitors * under_way)).max(0.0);
+    let mut figures = vec![("udp.rate", returned / seconds), ("udp.lost", 100.0 * lost / sent)];
+    figures.extend(cpu.map(|cpu| ("udp.cpu", 1e6 * cpu / returned)));
+    Ok(figures)
 }
 
 fn memory(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {

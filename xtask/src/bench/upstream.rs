@@ -1,6 +1,6 @@
 //! The service behind every tunnel, in a process of its own, so that its CPU time is nobody's but its own.
 //!
-//! The first byte of a connection says what is wanted:
+//! Datagrams to the same port are sent back as they came. The first byte of a connection says what is wanted:
 //!
 //! | first | then | answer |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | `G` | the rest of an HTTP request without a body | 1 KiB of text, or 16 for `/object`; keep-alive unless the request says `close` |
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,10 @@ use super::process::Process;
 const CHUNK: usize = 256 << 10;
 /// Longest request head.
 const MAX_HEAD: usize = 8 << 10;
+/// Longest datagram.
+const MAX_DATAGRAM: usize = 64 << 10;
+/// Ports tried for one that both protocols have free.
+const PORTS_TRIED: usize = 20;
 /// Length of an HTTP body: a small object, so that what is measured is the cost of the exchange.
 pub(super) const BODY: usize = 1 << 10;
 /// Length of an object of a page.
@@ -75,11 +79,32 @@ pub(crate) struct Arguments {
 /// # Errors
 /// When it can't listen.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let listener = TcpListener::bind((arguments.bind, 0))?;
+    let (listener, datagrams) = one_port_for_both(arguments.bind)?;
     println!("{}", listener.local_addr()?);
+    std::thread::Builder::new().stack_size(STACK).spawn(move || return_datagrams(&datagrams))?;
     let crew = Arc::new(Crew { listener, waiting: AtomicUsize::new(0) });
     crew.wait_for_one();
     Ok(true)
+}
+
+/// A port of the system's choice that is free for TCP and for UDP.
+fn one_port_for_both(address: IpAddr) -> Result<(TcpListener, UdpSocket)> {
+    for _ in 0..PORTS_TRIED {
+        let listener = TcpListener::bind((address, 0))?;
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr()?) {
+            return Ok((listener, socket));
+        }
+    }
+    anyhow::bail!("no port of {PORTS_TRIED} was free for UDP too")
+}
+
+fn return_datagrams(socket: &UdpSocket) {
+    let mut datagram = vec![0; MAX_DATAGRAM];
+    loop {
+        // What can't be received or sent is lost, as datagrams are.
+        let Ok((length, visitor)) = socket.recv_from(&mut datagram) else { continue };
+        let _ = socket.send_to(&datagram[..length], visitor);
+    }
 }
 
 /// Threads that take one connection after the other. One of them is always free, so that a new connection doesn't wait

@@ -3,6 +3,7 @@
 //! Plain blocking sockets: a thread per connection costs the generator less than a runtime would, and hides nothing.
 
 mod bulk;
+mod datagrams;
 mod first_byte;
 mod http;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub(super) use bulk::{Moved, download, upload};
+pub(super) use datagrams::{Returned, datagrams};
 pub(super) use first_byte::{echoes, first_bytes, first_bytes_for, idle_visitors};
 pub(super) use http::{Served, exchange, keep_alive, new_connections, page};
 

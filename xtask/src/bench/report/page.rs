@@ -35,8 +35,9 @@ fn table(systems: &[&str], samples: &Samples) -> String {
             continue;
         }
         row.extend(ratios.iter().map(|(a, b)| {
-            Summary::of(samples.ratios(measure.key, a, b))
-                .map_or_else(String::new, |ratio| short(ratio.median))
+            let ratio = Summary::of(samples.ratios(measure.key, a, b)).map(|ratio| ratio.median);
+            // Nothing lost ÷ nothing lost says nothing.
+            ratio.filter(|ratio| ratio.is_finite()).map_or_else(String::new, short)
         }));
         rows.push(row);
     }

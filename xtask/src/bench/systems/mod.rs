@@ -46,6 +46,8 @@ enum Kind {
 pub(super) enum Service {
     /// A TCP port.
     Tcp,
+    /// A UDP port.
+    Udp,
     /// Web requests: by host name where a system knows what HTTP is, else a TCP port.
     Http,
 }
@@ -73,6 +75,11 @@ impl System {
     /// bore.
     pub(super) fn bore(binary: &Path) -> Self {
         Self { name: "bore".into(), kind: Kind::Bore { binary: binary.into() } }
+    }
+
+    /// Whether it can carry `service`: bore knows no datagrams.
+    pub(super) fn carries(&self, service: Service) -> bool {
+        service != Service::Udp || !matches!(self.kind, Kind::Bore { .. })
     }
 
     /// Whether it can hold every number of visitors that is measured: the peers run out of descriptors first, as
@@ -107,7 +114,9 @@ impl System {
             Kind::Tunnel { binary, plaintext } => {
                 tunnel::start(&mut running, binary, *plaintext, upstream, service)
             }
-            Kind::Rathole { binary, noise } => rathole::start(&mut running, binary, *noise, upstream),
+            Kind::Rathole { binary, noise } => {
+                rathole::start(&mut running, binary, *noise, upstream, service)
+            }
             Kind::Bore { binary } => bore::start(&mut running, binary, upstream),
         };
         let ready = started.and_then(|()| running.wait_for_a_visitor(service));

@@ -7,19 +7,26 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::free_port;
 use super::running::{CLIENT, Running, SERVER};
+use super::{Service, free_port};
 
-pub(super) fn start(running: &mut Running<'_>, binary: &Path, noise: bool, upstream: u16) -> Result<()> {
+pub(super) fn start(
+    running: &mut Running<'_>,
+    binary: &Path,
+    noise: bool,
+    upstream: u16,
+    service: Service,
+) -> Result<()> {
+    let kind = if service == Service::Udp { "udp" } else { "tcp" };
     let place = running.place();
     let (address, control, public) = (place.server(), free_port(place)?, free_port(place)?);
     let mut server = format!(
         "[server]\nbind_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
-         [server.services.bench]\nbind_addr = \"{address}:{public}\"\n"
+         [server.services.bench]\ntype = \"{kind}\"\nbind_addr = \"{address}:{public}\"\n"
     );
     let mut client = format!(
         "[client]\nremote_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
-         [client.services.bench]\nlocal_addr = \"127.0.0.1:{upstream}\"\n"
+         [client.services.bench]\ntype = \"{kind}\"\nlocal_addr = \"127.0.0.1:{upstream}\"\n"
     );
     if noise {
         let keys = keys(binary)?;

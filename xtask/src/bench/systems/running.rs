@@ -107,6 +107,7 @@ impl<'k> Running<'k> {
         let (target, host) = (self.target, self.host.clone());
         self.wait(|| match service {
             Service::Tcp => load::idle_visitors(target, 1).ok().map(drop),
+            Service::Udp => load::datagrams(target, 1, 1, LOOK).ok().map(drop),
             Service::Http => load::exchange(target, &host).ok(),
         })
         .context("waiting until a visitor is served")

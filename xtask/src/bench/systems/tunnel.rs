@@ -33,7 +33,16 @@ pub(super) fn start(
     let data = data.to_str().context("a temporary directory that isn't UTF-8")?;
     let address = running.place().server().to_string();
     let mut server = vec!["server", "--bind", &address, "--control-port", "0", "--public-port", "0"];
-    server.extend(["--tcp-ports", "20000-20999", "--log-format", "json", "--data-dir", data]);
+    server.extend([
+        "--tcp-ports",
+        "20000-20999",
+        "--udp-ports",
+        "20000-20999",
+        "--log-format",
+        "json",
+        "--data-dir",
+        data,
+    ]);
     server.extend(plaintext.then_some("--plaintext"));
     running.run(SERVER, binary, &server)?;
     let (control, web) = running.wait_for(SERVER, |line| match said(line)? {
@@ -48,6 +57,7 @@ pub(super) fn start(
     let port = upstream.to_string();
     let mut client = match service {
         Service::Tcp => vec!["tcp", port.as_str()],
+        Service::Udp => vec!["udp", port.as_str()],
         Service::Http => vec!["http", port.as_str(), "--subdomain", NAME],
     };
     client.extend(["--server", &control, "--token", &token, "--output", "json"]);
@@ -58,7 +68,7 @@ pub(super) fn start(
         _ => None,
     })?;
     match service {
-        Service::Tcp => {
+        Service::Tcp | Service::Udp => {
             let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
             let port: u16 = port.with_context(|| format!("no port in {url}"))?;
             running.target((running.place().server(), port).into(), url);
