@@ -64,6 +64,7 @@ fn login_frame() -> io::Result<()> {
         hold_s: 60,
         agent: "tunnel/0.1.0".into(),
         account: "me".into(),
+        clock_ms: Some(1_800_000_000_000),
     };
     write("login_frame", "hello-token", framed(&hello(by_token, None)))?;
     write("login_frame", "hello-proof-attach", framed(&hello(by_proof, Some(attach))))?;

@@ -47,6 +47,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("verbose", "TUNNEL_VERBOSE"),
     ("state-dir", "TUNNEL_STATE_DIR"),
     ("no-check", "TUNNEL_NO_CHECK"),
+    ("json", "TUNNEL_JSON"),
     // Both sides.
     ("plaintext", "TUNNEL_PLAINTEXT"),
     ("grace", "TUNNEL_GRACE"),

@@ -18,6 +18,7 @@ pub mod env;
 
 mod resolve;
 
+mod doctor;
 mod run;
 
 mod output;

@@ -9,7 +9,8 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    Builder, ClientError, ConnectError, Events, HttpTunnel, Phase, Status, TcpTunnel, TlsTunnel, UdpTunnel,
+    Builder, ClientError, ConnectError, Event, Events, HttpTunnel, Phase, Status, TcpTunnel, TlsTunnel,
+    UdpTunnel,
     session::supervisor,
     shared::{Shared, Wish},
     status::TunnelStatus,
@@ -103,6 +104,27 @@ impl Client {
             return Ok(());
         }
         Err(self.closed().await.err().unwrap_or(ClientError::Dropped).into())
+    }
+
+    /// Sends a heartbeat now instead of when one is due, and tells how long it took to come back. Waits for a session
+    /// if there is none.
+    ///
+    /// # Errors
+    /// The client has ended instead.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: an answer that comes later is an [`Event::Rtt`] like any other.
+    pub async fn ping(&self) -> Result<Duration, ClientError> {
+        let mut events = self.events();
+        self.shared.asked_for_beat.notify_one();
+        loop {
+            tokio::select! {
+                event = events.next() => if let Some(Event::Rtt { rtt }) = event {
+                    return Ok(rtt);
+                },
+                end = self.closed() => return Err(end.err().unwrap_or(ClientError::Dropped)),
+            }
+        }
     }
 
     /// Waits until the client has ended for good: asked to by [`Client::close`] or [`Client::drain`], or because the

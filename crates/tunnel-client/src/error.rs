@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, path::PathBuf, sync::Arc, time::Duration};
 
-use tunnel_protocol::{FrameError, Refusal, Version};
+use tunnel_protocol::{Code, FrameError, Refusal, Version};
 use tunnel_transport::{AddressError, CertError, DialError};
 
 /// Why [`Builder::connect`](crate::Builder::connect) gave no client.
@@ -159,6 +159,17 @@ impl From<Infallible> for UpstreamError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
+}
+
+/// Why there is no connection to an upstream now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// What a visitor would be told.
+    pub code: Code,
+    /// What happened, and what to do: one line.
+    pub message: String,
 }
 
 /// Why a tunnel is over.

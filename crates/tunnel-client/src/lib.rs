@@ -58,7 +58,7 @@ mod status;
 pub use builder::Builder;
 pub use client::Client;
 pub use config::{Limits, Timeouts};
-pub use error::{BindError, ClientError, ConnectError, LoginError, TunnelEnd, UpstreamError};
+pub use error::{BindError, ClientError, ConnectError, LoginError, TunnelEnd, Unreachable, UpstreamError};
 pub use event::{Event, Events};
 pub use forward::{Upstream, UpstreamProtocol};
 pub use policies::{HostHeader, POLICIES_MAX, Policies, PolicyError, ProxyProtocol};

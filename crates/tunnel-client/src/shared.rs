@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, broadcast, watch},
+    sync::{Notify, Semaphore, broadcast, watch},
     time::Instant,
 };
 use tunnel_io::Meter;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     /// What became of UDP tunnels' datagrams.
     pub(crate) datagrams: Account,
     rtt_micros: AtomicU64,
+    /// Told when somebody wants a heartbeat now.
+    pub(crate) asked_for_beat: Notify,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) wish: watch::Sender<Wish>,
@@ -81,6 +83,7 @@ impl Shared {
             traffic: Meter::new(),
             datagrams: Account::default(),
             rtt_micros: AtomicU64::new(0),
+            asked_for_beat: Notify::new(),
             events: broadcast::Sender::new(crate::event::HELD),
             state: watch::Sender::new(State::default()),
             wish: watch::Sender::new(Wish::Run),

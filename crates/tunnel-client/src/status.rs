@@ -58,6 +58,11 @@ pub struct SessionStatus {
     pub account: String,
     /// How many connections it has.
     pub lanes: u32,
+    /// The version of the protocol that both sides speak.
+    pub version: u16,
+    /// How far the server's clock was ahead of this machine's at the login, in milliseconds, give or take half the
+    /// time that the login took; negative if it was behind. `None` if the server didn't tell.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A tunnel.

@@ -103,6 +103,9 @@ pub struct Welcome {
     /// What the server calls this client: the token's name.
     #[serde(default)]
     pub account: String,
+    /// The server's clock, in milliseconds since 1970, so that a client whose own is wrong can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<u64>,
 }
 
 /// Why not, for machines and for people.

@@ -54,6 +54,7 @@ mod snapshot;
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
 pub use config::{Config, ConfigError, Limits, Timeouts};
 pub use events::Event;
+pub use http::DevServer;
 pub use registry::SavedLease;
 pub use rights::Rights;
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};

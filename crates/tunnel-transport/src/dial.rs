@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_io::{BoxedIo, Io};
 
 use crate::{
@@ -46,11 +46,17 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The usual way: TCP, through a proxy if need be, then TLS.
 #[derive(Clone)]
 pub struct TcpDialer {
-    address: ServerAddress,
+    pub(crate) address: ServerAddress,
     /// `None` is plaintext. Shared by all lanes, so that they can resume each other's TLS sessions.
     tls: Option<Arc<ClientConfig>>,
-    proxy: Option<Proxy>,
-    timeout: Duration,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) timeout: Duration,
+}
+
+/// A connection whose other end has shown that it is the server.
+pub(crate) enum Secured<T> {
+    Plain(T),
+    Tls(Box<TlsStream<T>>),
 }
 
 impl TcpDialer {
@@ -93,7 +99,7 @@ impl TcpDialer {
         self.within(deadline, Stage::Handshake, self.secure(stream)).await
     }
 
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
         let failed = |source| DialError::Resolve { server: self.address.clone(), source };
         let found = lookup_host((self.address.host(), self.address.port())).await.map_err(failed)?;
         let addresses: Vec<_> = found.collect();
@@ -106,29 +112,37 @@ impl TcpDialer {
             .map_err(|source| DialError::Connect { server: self.address.clone(), source })
     }
 
-    async fn through(&self, proxy: &Proxy) -> Result<TcpStream, DialError> {
+    pub(crate) async fn through(&self, proxy: &Proxy) -> Result<TcpStream, DialError> {
         let failed = |problem| DialError::Proxy { proxy: proxy.to_string(), problem };
         proxy.open(&self.address).await.map_err(failed)
     }
 
-    async fn secure<T: Io + 'static>(&self, mut io: T) -> Result<BoxedIo, DialError> {
+    async fn secure<T: Io + 'static>(&self, io: T) -> Result<BoxedIo, DialError> {
+        Ok(match self.shake_hands(io).await? {
+            Secured::Plain(io) => Box::new(io),
+            Secured::Tls(stream) => stream,
+        })
+    }
+
+    /// TLS, or what is in its place.
+    pub(crate) async fn shake_hands<T: Io>(&self, mut io: T) -> Result<Secured<T>, DialError> {
         let failed = |problem| DialError::Tls { server: self.address.clone(), problem };
         let Some(config) = &self.tls else {
             plaintext::greet_server(&mut io).await.map_err(failed)?;
-            return Ok(Box::new(io));
+            return Ok(Secured::Plain(io));
         };
         let stream = TlsConnector::from(Arc::clone(config))
             .connect(self.address.server_name(), io)
             .await
             .map_err(|error| failed(verify::problem(&error)))?;
         if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
-            Ok(Box::new(stream))
+            Ok(Secured::Tls(Box::new(stream)))
         } else {
             Err(failed(TlsProblem::NotTunnel))
         }
     }
 
-    async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         deadline: Instant,
         stage: Stage,

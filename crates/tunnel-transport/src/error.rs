@@ -12,9 +12,7 @@ use crate::{Pin, ProxyProblem, ServerAddress};
 #[non_exhaustive]
 pub enum DialError {
     /// The name could not be turned into an address.
-    #[error(
-        "cannot find the address of {server}; check the spelling, and that this machine is online and has DNS"
-    )]
+    #[error("{}", resolve_advice(server, source))]
     Resolve {
         /// The server asked for.
         server: ServerAddress,
@@ -120,7 +118,11 @@ pub enum TlsProblem {
         /// The pin of the certificate presented.
         got: Pin,
     },
-    /// Its certificate is not for this name, not from a trusted issuer, or not valid now.
+    /// Its certificate was valid until a time that has passed, by this machine's clock.
+    Expired,
+    /// Its certificate begins to be valid at a time that is still to come, by this machine's clock.
+    NotYetValid,
+    /// Its certificate is not for this name, or not from a trusted issuer.
     UntrustedCertificate {
         /// Which of these, in words.
         reason: String,
@@ -146,6 +148,14 @@ impl fmt::Display for TlsProblem {
                 f,
                 "has another key than this token expects (expected {expected:.16}…, got {got:.16}…); if the server \
                  was reinstalled, get a new token with `tunnel token create`; if not, someone may be in between"
+            ),
+            Self::Expired => f.write_str(
+                "has a certificate that has expired, by this machine's clock; renew the server's certificate, or set \
+                 this machine's clock",
+            ),
+            Self::NotYetValid => f.write_str(
+                "has a certificate that is not valid yet, by this machine's clock; set this machine's clock, or \
+                 wait until the certificate begins",
             ),
             Self::UntrustedCertificate { reason } => write!(
                 f,
@@ -204,6 +214,26 @@ pub enum CertError {
         "this system has no usable root certificates; install `ca-certificates`, or use a token or CA file"
     )]
     SystemRoots(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Resolvers have no codes for these, only words: glibc's, musl's and BSD's. What none of them fits is told as both.
+fn resolve_advice(server: &ServerAddress, error: &io::Error) -> String {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if says(&[
+        "Name or service not known",
+        "Name does not resolve",
+        "nodename nor servname",
+        "No address associated",
+    ]) {
+        format!("there is no address for {server} in DNS; check the spelling, or add the record")
+    } else if says(&["Temporary failure in name resolution", "Try again"]) {
+        format!("DNS did not answer when asked for {server}; check that this machine is online and has DNS")
+    } else {
+        format!(
+            "cannot find the address of {server}; check the spelling, and that this machine is online and has DNS"
+        )
+    }
 }
 
 fn connect_advice(server: &ServerAddress, error: &io::Error) -> String {

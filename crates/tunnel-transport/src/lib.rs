@@ -28,11 +28,13 @@ mod error;
 mod percent;
 mod proxy;
 mod race;
+mod steps;
 
 mod certs;
 mod plaintext;
 mod tls;
 mod upstream_tls;
+mod validity;
 mod verify;
 mod web_tls;
 
@@ -47,6 +49,7 @@ pub use error::{CertError, DialError, Stage, TlsProblem};
 pub use listen::Listener;
 pub use percent::percent_decode;
 pub use proxy::{ParseProxyError, Proxy, ProxyProblem};
+pub use steps::{Handshake, PeerCertificate};
 pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
 pub use udp::{bind_datagrams, connect_datagrams};

@@ -1,6 +1,9 @@
 //! Both ends against each other, over real sockets: who is let in, who is not, and what people are told.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::ServerName};
@@ -201,6 +204,41 @@ async fn a_ca_file_vouches_for_its_names_only() {
     let stranger = Server::start(tls(&self::identity()));
     let problem = stranger.problem("localhost", Trust::CaFile(chain().0)).await;
     assert_eq!(problem, TlsProblem::UntrustedCertificate { reason });
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_time_is_told_from_one_of_a_stranger() {
+    let now = SystemTime::now();
+    let day = Duration::from_secs(24 * 3600);
+    for (from, until, expected) in
+        [(now - 2 * day, now - day, TlsProblem::Expired), (now + day, now + 2 * day, TlsProblem::NotYetValid)]
+    {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        let leaf = params.self_signed(&key).unwrap().pem();
+        let identity = ControlIdentity::from_pem(leaf.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        let server = Server::start(tls(&identity));
+        assert_eq!(server.problem("localhost", Trust::CaFile(leaf.into())).await, expected);
+        let error = expected.to_string();
+        assert!(error.contains("clock") && error.contains("; "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_dial_in_steps_shows_what_it_found() {
+    let identity = identity();
+    let server = Server::start(tls(&identity));
+    let address = ServerAddress::new("127.0.0.1", server.port).unwrap();
+    let dialer = TcpDialer::new(address, Trust::Pinned(identity.pin())).unwrap();
+    let found = dialer.find().await.unwrap();
+    assert_eq!(found.len(), 1);
+    let handshake = dialer.greet(dialer.reach(found[0]).await.unwrap()).await.unwrap();
+    assert!(handshake.key_exchange.is_some());
+    let certificate = handshake.certificate.unwrap();
+    assert_eq!(certificate.pin, identity.pin());
+    let (from, until) = certificate.valid.unwrap();
+    assert!(from < SystemTime::now() && SystemTime::now() < until);
 }
 
 #[tokio::test]

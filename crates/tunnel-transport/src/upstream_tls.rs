@@ -192,6 +192,12 @@ impl From<TlsProblem> for UpstreamTlsError {
         match problem {
             TlsProblem::NotTls => Self::NotTls,
             TlsProblem::UntrustedCertificate { reason } => Self::Untrusted { reason },
+            TlsProblem::Expired => {
+                Self::Untrusted { reason: "it has expired, or this machine's clock is wrong".into() }
+            }
+            TlsProblem::NotYetValid => {
+                Self::Untrusted { reason: "it is not valid yet, or this machine's clock is wrong".into() }
+            }
             TlsProblem::OldTls => Self::OldTls,
             TlsProblem::NotTunnel => Self::Protocol,
             TlsProblem::Closed => Self::Closed,

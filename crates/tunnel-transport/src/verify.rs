@@ -55,6 +55,12 @@ pub(crate) fn problem(error: &io::Error) -> TlsProblem {
         {
             TlsProblem::PinMismatch { expected: other.expected, got: other.got }
         }
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => TlsProblem::Expired,
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => TlsProblem::NotYetValid,
         rustls::Error::InvalidCertificate(reason) => {
             TlsProblem::UntrustedCertificate { reason: describe(reason) }
         }
@@ -169,12 +175,6 @@ pub(crate) fn ca_verifier(
 fn describe(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => "its issuer is unknown here".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired, or this machine's clock is wrong".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, or this machine's clock is wrong".to_owned()
-        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for another name".to_owned()
         }

@@ -7,7 +7,6 @@
 
 mod certificate;
 mod store;
-mod validity;
 
 use std::{
     fmt, io,

@@ -4,6 +4,7 @@
 //! counts; what the values mean together is `resolve`'s business.
 
 mod client;
+mod doctor;
 mod policies;
 mod server;
 
@@ -15,6 +16,7 @@ pub use client::{
     Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
     SecretText, TcpArgs, TlsArgs, UdpArgs, WebName,
 };
+pub use doctor::DoctorArgs;
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
 
@@ -53,6 +55,8 @@ pub enum Command {
     Client(ClientArgs),
     /// Save a server and its token for later commands
     Login(LoginArgs),
+    /// Find out what keeps a tunnel from working, each fault with its cure
+    Doctor(Box<DoctorArgs>),
     /// Make, list and revoke the tokens of a server, on the server's machine
     Token(TokenArgs),
     /// See it work: a server, a client and a small site in one process
@@ -144,6 +148,7 @@ impl Command {
             Self::Udp(args) => Some(&mut args.connection.credentials),
             Self::Client(args) => Some(&mut args.connection.credentials),
             Self::Login(args) => Some(&mut args.credentials),
+            Self::Doctor(args) => Some(&mut args.credentials),
             Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
         }
     }
@@ -174,6 +179,7 @@ impl Command {
             Self::Udp(args) => Some(&mut args.connection.route),
             Self::Client(args) => Some(&mut args.connection.route),
             Self::Login(args) => Some(&mut args.route),
+            Self::Doctor(args) => Some(&mut args.route),
             Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
         }
     }

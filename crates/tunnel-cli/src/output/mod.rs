@@ -12,7 +12,10 @@ use tunnel_client::{Event, Refusal};
 
 use crate::args::Output;
 
-pub(crate) use self::{console::Console, words::chain};
+pub(crate) use self::{
+    console::Console,
+    words::{chain, printable},
+};
 
 /// Tells a client's story, one line after the other.
 #[derive(Debug)]

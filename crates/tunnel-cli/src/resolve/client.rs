@@ -7,16 +7,17 @@ use std::{
 };
 
 use tunnel_client::{
-    Policies, PolicyError, Proxy, Token, Trust, Upstream, UpstreamError, UpstreamProtocol, UpstreamTrust,
+    Pin, Policies, PolicyError, Proxy, Token, Trust, Upstream, UpstreamError, UpstreamProtocol, UpstreamTrust,
 };
 use tunnel_protocol::token::ParseTokenError;
 use tunnel_transport::{ParseProxyError, ServerAddress};
 
 use crate::{
     args::{
-        Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
-        TcpArgs, TlsArgs, UdpArgs, WebName,
+        Certificates, ClientArgs, Connection, Credentials, DoctorArgs, HttpArgs, LoginArgs, Output, Protocol,
+        Route, TcpArgs, TlsArgs, UdpArgs, WebName,
     },
+    doctor::Patient,
     resolve::proxy,
     state::{
         files::{self, FileError},
@@ -206,6 +207,31 @@ impl LoginArgs {
         let target = Target { server: self.server, token: Some(token), trust, proxy };
         let state = places::client_state(self.state_dir)?;
         Ok(LoginPlan { target, save, check: !self.no_check, state, warnings })
+    }
+}
+
+impl DoctorArgs {
+    /// A server that can't be told apart from none is a finding, not an error.
+    pub(crate) fn resolve(self) -> Result<(Patient, Vec<String>), ResolveError> {
+        let mut warnings = Vec::new();
+        let logins = match places::client_state(self.state_dir) {
+            Ok(state) => Logins::load(&state)?,
+            Err(_) => Logins::default(),
+        };
+        let target = target(self.server, &self.credentials, &self.route, &logins, &mut warnings);
+        let target = match target {
+            Err(error @ ResolveError::NoServer) => Err(error.to_string()),
+            target => Ok(target?),
+        };
+        Ok((Patient { target, upstream: self.upstream }, warnings))
+    }
+}
+
+impl Target {
+    /// What the client library makes of it: by the pin in the token, unless something else was said.
+    pub(crate) fn effective_trust(&self) -> Trust {
+        let pinned = || Some(Trust::Pinned(Pin::from_bytes(self.token.as_ref()?.pin()?)));
+        self.trust.clone().or_else(pinned).unwrap_or(Trust::System)
     }
 }
 

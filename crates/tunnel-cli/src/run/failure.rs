@@ -75,6 +75,9 @@ pub enum Failure {
     /// The operating system doesn't pass signals on.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+    /// `tunnel doctor` found something.
+    #[error("{} failed: {}", count(.0.len(), "check"), .0.join(", "))]
+    Unwell(Vec<&'static str>),
     /// A second signal cut the draining short.
     #[error("stopped at once by a second {0}; visitors under way were cut off")]
     Killed(Signal),
@@ -113,6 +116,10 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn refusal_of(error: &ClientError) -> Option<&Refusal> {

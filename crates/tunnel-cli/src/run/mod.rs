@@ -11,6 +11,7 @@ mod client;
 mod login;
 
 mod demo;
+mod doctor;
 mod token;
 
 pub use failure::Failure;
@@ -37,6 +38,7 @@ pub async fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Udp(args) => client::run(args.resolve()?, console).await,
         Command::Client(args) => client::run(args.resolve()?, console).await,
         Command::Login(args) => login::run(args.resolve()?, console).await,
+        Command::Doctor(args) => doctor::run(*args, console).await,
         Command::Token(args) => token::run(args, console),
         Command::Demo(args) => demo::run(args, console).await,
     }

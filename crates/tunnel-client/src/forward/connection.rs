@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 use tracing::trace;
-use tunnel_io::{Io, Meter, RelayOptions};
+use tunnel_io::{BoxedIo, Io, Meter, RelayOptions};
 use tunnel_transport::{UpstreamTlsStream, reset};
 
 /// A connection to an upstream, of whatever kind.
@@ -24,6 +24,15 @@ impl Connection {
             Self::Tls(stream) => stream,
             #[cfg(unix)]
             Self::Unix(stream) => stream,
+        }
+    }
+
+    pub(crate) fn into_io(self) -> BoxedIo {
+        match self {
+            Self::Tcp(stream) => Box::new(stream),
+            Self::Tls(stream) => stream,
+            #[cfg(unix)]
+            Self::Unix(stream) => Box::new(stream),
         }
     }
 

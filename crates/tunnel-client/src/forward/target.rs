@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use tunnel_protocol::{
     BindSpec, StreamHeader, bind as wire,
     proxy::{self, ProxyVersion},
@@ -66,6 +67,14 @@ impl Target {
 
     pub(crate) fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// Connects for nobody in particular, TLS included, within `limit`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up.
+    pub(crate) async fn dial_anonymously(&self, limit: Duration) -> Result<Connection, Failure> {
+        dial::dial(&self.upstream, self.tls.as_ref(), Bytes::new(), limit).await
     }
 
     /// Connects for this visitor, TLS included, within `limit`.

@@ -6,11 +6,15 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use tunnel_io::BoxedIo;
+use tunnel_protocol::Code;
 use tunnel_transport::UpstreamTrust;
 
-use crate::UpstreamError;
+use super::{Failure, Target};
+use crate::{Unreachable, UpstreamError};
 
 /// A local service: reached by TCP, by TLS, through a Unix socket, or a directory whose files are shown.
 ///
@@ -80,6 +84,22 @@ impl Upstream {
             Place::Tcp(address) | Place::Tls(address, _) => Some((&address.host, address.port)),
             Place::Unix(_) | Place::Directory(_) => None,
         }
+    }
+
+    /// Connects once, as for a visitor, TLS included, within `limit`: to see whether anything is there, before anybody
+    /// visits.
+    ///
+    /// # Errors
+    /// [`Unreachable`], which says what a visitor would be told and what to do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up.
+    pub async fn try_connect(&self, limit: Duration) -> Result<BoxedIo, Unreachable> {
+        let target = Target::new(self.clone())
+            .map_err(|error| Unreachable { code: Code::UpstreamUnreachable, message: error.to_string() })?;
+        let connection = target.dial_anonymously(limit).await;
+        let failed = |failure: Failure| Unreachable { code: failure.code(), message: failure.to_string() };
+        Ok(connection.map_err(failed)?.into_io())
     }
 
     /// The same place, reached by TCP where it would have been by TLS.

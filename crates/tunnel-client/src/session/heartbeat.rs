@@ -191,12 +191,14 @@ impl Heard {
 
 /// Beats until the server is dead.
 ///
-/// `last_read` tells when bytes were last read on the lane; `ping` must not wait; `rtt` is told each round trip.
-pub(crate) async fn run(
+/// `last_read` tells when bytes were last read on the lane; `asked` ends when somebody wants a beat now; `ping` must not
+/// wait; `rtt` is told each round trip.
+pub(crate) async fn run<A: Future<Output = ()>>(
     pace: Pace,
     last_read: impl Fn() -> Instant,
     heard: &Heard,
     mut pongs: mpsc::Receiver<u64>,
+    asked: impl Fn() -> A,
     ping: impl Fn(u64),
     rtt: impl Fn(Duration),
 ) -> Silence {
@@ -211,22 +213,25 @@ pub(crate) async fn run(
     // One ping at a time is timed; a newer one replaces it.
     let mut timed: Option<(u64, Instant)> = None;
     loop {
-        tokio::select! {
+        let is_due = tokio::select! {
             () = sleep_until(start + watchdog.next_look()) => match watchdog.look(sample()) {
-                Verdict::Alive => {}
-                Verdict::Ping => {
-                    seq += 1;
-                    timed = Some((seq, Instant::now()));
-                    ping(seq);
-                }
+                Verdict::Alive => false,
+                Verdict::Ping => true,
                 Verdict::Dead(silence) => return silence,
             },
+            () = asked() => true,
             Some(answered) = pongs.recv() => {
                 if let Some((seq, sent)) = timed && seq == answered {
                     timed = None;
                     rtt(sent.elapsed());
                 }
+                false
             }
+        };
+        if is_due {
+            seq += 1;
+            timed = Some((seq, Instant::now()));
+            ping(seq);
         }
     }
 }

@@ -38,6 +38,6 @@ pub(crate) async fn watch(pace: Pace, opener: Opener, activity: Activity) -> Str
     tokio::select! {
         end = receive => end.to_string(),
         end = control::send(writer, outgoing) => end.to_string(),
-        silence = heartbeat::run(pace, || activity.last_read(), &heard, pongs, ping, |_rtt| {}) => silence.to_string(),
+        silence = heartbeat::run(pace, || activity.last_read(), &heard, pongs, std::future::pending, ping, |_rtt| {}) => silence.to_string(),
     }
 }

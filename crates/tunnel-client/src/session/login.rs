@@ -1,5 +1,7 @@
 //! From nothing to a connection the server has accepted: dial, prove the token, be welcomed.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -23,6 +25,8 @@ const DIAL_MARGIN: std::time::Duration = std::time::Duration::from_secs(1);
 pub(crate) struct Established {
     pub(crate) io: BoxedIo,
     pub(crate) welcome: Welcome,
+    /// How far the server's clock is ahead of this machine's, if it told.
+    pub(crate) clock_ahead_ms: Option<i64>,
 }
 
 /// Dials and logs in: as a new session, or with `attach` as a further lane of one.
@@ -34,10 +38,19 @@ pub(crate) async fn log_in(settings: &Settings, attach: Option<Attach>) -> Resul
         .await
         .unwrap_or_else(|_| Err(no_connection(settings)))?;
     let limit = settings.timeouts.login;
+    let before = SystemTime::now();
     let welcome = timeout(limit, introduce(&mut io, settings, attach))
         .await
         .unwrap_or(Err(LoginError::Silent(limit)))?;
-    Ok(Established { io, welcome })
+    let clock_ahead_ms = welcome.clock_ms.map(|clock| ahead(clock, before, SystemTime::now()));
+    Ok(Established { io, welcome, clock_ahead_ms })
+}
+
+/// How far a clock is ahead that was read between two moments of ours: at half time, for all we know.
+fn ahead(clock_ms: u64, before: SystemTime, after: SystemTime) -> i64 {
+    let millis = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let here = i64::try_from(millis(before).midpoint(millis(after))).unwrap_or(i64::MAX);
+    i64::try_from(clock_ms).unwrap_or(i64::MAX).saturating_sub(here)
 }
 
 /// The login's messages, over a connection that leads to the server.

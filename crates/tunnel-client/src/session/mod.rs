@@ -118,7 +118,7 @@ pub(crate) async fn run(
     channels: Channels,
     reporter: Reporter,
 ) -> SessionEnd {
-    let Established { io, welcome } = established;
+    let Established { io, welcome, .. } = established;
     let Channels { outbox, outgoing, mut leave } = channels;
     let gauge = Arc::new(Gauge::default());
     let pace = Pace::new(welcome.heartbeat_ms, welcome.dead_after_ms, shared.settings.timeouts.probe);
@@ -168,7 +168,8 @@ pub(crate) async fn run(
         shared.set_rtt(rtt);
         shared.emit(Event::Rtt { rtt });
     };
-    let heart = heartbeat::run(pace, || activity.last_read(), &heard, pongs, ping, rtt);
+    let asked = || shared.asked_for_beat.notified();
+    let heart = heartbeat::run(pace, || activity.last_read(), &heard, pongs, asked, ping, rtt);
     let lanes = lanes.run(lanes_wanted, || recount.notify_one());
     let recounted = async {
         loop {

@@ -85,6 +85,7 @@ struct Live {
     handle: Handle,
     task: AbortHandle,
     welcome: Welcome,
+    clock_ahead_ms: Option<i64>,
     binds: Binds,
     lanes: u32,
     since: Instant,
@@ -209,7 +210,7 @@ impl Supervisor {
             // It came in just before the drain would have called it off: nobody is to use it.
             return;
         }
-        let welcome = established.welcome.clone();
+        let (welcome, clock_ahead_ms) = (established.welcome.clone(), established.clock_ahead_ms);
         info!(session = %welcome.session, server = %welcome.agent, account = %welcome.account, "connected");
         let key = self.next_key;
         self.next_key += 1;
@@ -226,8 +227,16 @@ impl Supervisor {
             server: welcome.agent.clone(),
             account: welcome.account.clone(),
         });
-        let binds = Binds::default();
-        self.current = Some(Live { key, handle, task, welcome, binds, lanes: 1, since: Instant::now() });
+        self.current = Some(Live {
+            key,
+            handle,
+            task,
+            welcome,
+            clock_ahead_ms,
+            binds: Binds::default(),
+            lanes: 1,
+            since: Instant::now(),
+        });
     }
 
     /// A login failed.
@@ -359,6 +368,8 @@ impl Supervisor {
             server: live.welcome.agent.clone(),
             account: live.welcome.account.clone(),
             lanes: live.lanes,
+            version: live.welcome.version.0,
+            clock_ahead_ms: live.clock_ahead_ms,
         });
         let state = State { phase, session, last_failure: self.last_failure.clone() };
         self.shared.state.send_if_modified(|before| {

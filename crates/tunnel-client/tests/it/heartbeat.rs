@@ -75,3 +75,16 @@ async fn bytes_without_heartbeats_are_not_life_for_ever() {
     }
     assert!(start.elapsed() >= Duration::from_secs(55), "bytes count for something: {:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_is_asked_for_comes_at_once() {
+    let (_server, client, mut session) = connected().await;
+    for _ in 0..3 {
+        let start = Instant::now();
+        tokio::select! {
+            message = session.hear() => panic!("the client should have nothing to say: {message:?}"),
+            rtt = client.ping() => drop(rtt.unwrap()),
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO, "it doesn't wait for the next one that is due");
+    }
+}

@@ -1,7 +1,12 @@
 //! The login: the last thing a stranger can reach. Frames of at most 4 KiB, no multiplexer, no waiting without a
 //! deadline (the caller holds it).
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -200,6 +205,7 @@ fn welcome(control: &Control, session: &Session, version: Version) -> Welcome {
         hold_s: config.timeouts.lease.as_secs(),
         agent: AGENT.to_owned(),
         account: session.identity.name.to_string(),
+        clock_ms: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(millis),
     }
 }
 

@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A development server, and what it wants to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DevServer {
+pub struct DevServer {
     /// What people call it.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Its own setting that lets a host in.
-    pub(super) setting: &'static str,
+    pub setting: &'static str,
 }
 
 /// What such a server answers.
@@ -95,8 +95,14 @@ const SIGNS: &[Sign] = &[
 ];
 
 impl DevServer {
+    /// The development server that gives this answer to a host it doesn't allow, if it is one: `text` is the beginning
+    /// of the body, `path` what was asked for.
+    pub fn that_refuses(status: u16, text: &[u8], path: &str) -> Option<Self> {
+        find(StatusCode::from_u16(status).ok()?, text, path)
+    }
+
     /// One line for the tunnel's owner.
-    pub(super) fn hint(&self, host: &str) -> String {
+    pub fn hint(&self, host: &str) -> String {
         let Self { name, setting } = self;
         format!(
             "{name} doesn't allow the host {host}: start the client with `--host-header rewrite`, or add it to {setting}"

@@ -42,6 +42,7 @@ use tracing::{Instrument, debug, debug_span};
 use tunnel_io::peek_until;
 use tunnel_protocol::{Code, RequestId, control::RequestReport};
 
+pub use self::devserver::DevServer;
 use self::{
     answer::Answer,
     body::Inbound,

@@ -4,8 +4,10 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-use super::validity::{self, Validity};
-use crate::{CertError, certs};
+use crate::{
+    CertError, certs,
+    validity::{self, Validity},
+};
 
 /// A certificate chain and its key, for the names in it. Cheap to clone.
 #[derive(Clone)]

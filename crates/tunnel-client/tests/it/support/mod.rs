@@ -111,6 +111,7 @@ pub(crate) fn welcome(session: u64) -> Welcome {
         hold_s: 60,
         agent: "fake/1".into(),
         account: "laptop".into(),
+        clock_ms: None,
     }
 }
 

@@ -1,15 +1,15 @@
 //! From when until when a certificate is valid.
 //!
-//! Nothing depends on it but a warning, and the libraries at hand check it without telling. So this reads just the
+//! Nothing depends on it but what people are told, and the libraries at hand check it without telling. So this reads just the
 //! two dates (RFC 5280 §4.1), from a certificate that a real parser has read before, and has no opinion on the rest.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The two dates in a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Validity {
-    pub(super) not_before: SystemTime,
-    pub(super) not_after: SystemTime,
+pub(crate) struct Validity {
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
 }
 
 const INTEGER: u8 = 0x02;
@@ -19,7 +19,7 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
 /// Reads the dates; `None` if this is no certificate after all, or a date is none.
-pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
+pub(crate) fn of(certificate: &[u8]) -> Option<Validity> {
     let (_, mut certificate) = element(&mut &*certificate)?;
     let (_, mut body) = element(&mut certificate)?;
     if body.first() == Some(&VERSION) {
