@@ -1,10 +1,14 @@
 //! Who is let in: the seam to whatever keeps the tokens.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
+use tokio::sync::watch;
 use tunnel_protocol::{InstanceId, Secret, TokenHash, TokenId, login::Credential, proof};
 
-use crate::rights::Rights;
+use crate::{
+    rights::{Reservations, Rights},
+    usage::Usage,
+};
 
 /// Whom a token stands for. Names and ports are leased to identities, never to connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +17,9 @@ pub struct Identity {
     pub token: TokenId,
     /// What the operator calls it.
     pub name: Arc<str>,
+    /// Which of its secrets was shown: 0 the first, and one more each time it was replaced. Who came in by one that
+    /// counts no longer has to go.
+    pub generation: u32,
 }
 
 /// What a client showed, and what it must be checked against.
@@ -35,10 +42,33 @@ pub trait Authenticator: Send + Sync + 'static {
     /// one.
     fn authenticate(&self, login: Login<'_>) -> Option<Identity>;
 
-    /// What an identity that was let in earlier may publish now; `None` if it may not even stay. Asked at every bind,
-    /// and every second for each session, so that a revoked token ends its sessions, and a right that was taken away
-    /// the tunnels that need it.
+    /// What an identity that was let in earlier may do now; `None` if it may not even stay. Asked at every bind, and
+    /// whenever something changed, so that a revoked token ends its sessions, and a right that was taken away the
+    /// tunnels that need it.
     fn rights(&self, identity: &Identity) -> Option<Arc<Rights>>;
+
+    /// What is set aside for one token each. None, unless an implementation says otherwise.
+    fn reservations(&self) -> Arc<Reservations> {
+        Arc::default()
+    }
+
+    /// Moves whenever rights or reservations may have changed, and at once. Without it (the default) they are asked
+    /// for every second.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    /// Hears what a token's visitors used since it heard last: every second, and at the end. Without it (the default)
+    /// nothing is kept, and [`Rights::monthly_bytes`] counts from the server's start.
+    fn charge(&self, token: TokenId, used: Usage) {
+        let _ = (token, used);
+    }
+
+    /// How many bytes a token's visitors moved this month (UTC) by what was charged, here and before, both ways together.
+    fn used_this_month(&self, token: TokenId) -> u64 {
+        let _ = token;
+        0
+    }
 }
 
 /// One token as a server stores it.
@@ -50,8 +80,12 @@ pub struct StoredToken {
     pub name: Arc<str>,
     /// The hash of the secret part.
     pub hash: TokenHash,
-    /// What it may publish.
+    /// What it may do.
     pub rights: Arc<Rights>,
+    /// How often its secret was replaced.
+    pub generation: u32,
+    /// The secret before this one, and until when it is taken as well.
+    pub former: Option<(TokenHash, SystemTime)>,
 }
 
 impl fmt::Debug for StoredToken {
@@ -61,9 +95,28 @@ impl fmt::Debug for StoredToken {
 }
 
 impl StoredToken {
-    /// Whether `login` shows this token.
-    pub fn admits(&self, login: Login<'_>) -> bool {
-        admits(&self.hash, login)
+    /// A token whose secret was never replaced.
+    pub fn new(id: TokenId, name: impl Into<Arc<str>>, hash: TokenHash, rights: Arc<Rights>) -> Self {
+        Self { id, name: name.into(), hash, rights, generation: 0, former: None }
+    }
+
+    /// Who `login` is, if it shows this token.
+    fn identify(&self, login: Login<'_>) -> Option<Identity> {
+        let generation = if admits(&self.hash, login) {
+            self.generation
+        } else {
+            let (former, until) = self.former?;
+            let is_taken = admits(&former, login) && SystemTime::now() < until;
+            is_taken.then(|| self.generation.saturating_sub(1))?
+        };
+        Some(Identity { token: self.id, name: self.name.clone(), generation })
+    }
+
+    /// What an identity of this token may do; `None` if the secret that it showed is taken no longer.
+    pub fn rights_of(&self, identity: &Identity) -> Option<Arc<Rights>> {
+        let is_former = identity.generation.checked_add(1) == Some(self.generation)
+            && self.former.is_some_and(|(_, until)| SystemTime::now() < until);
+        (identity.generation == self.generation || is_former).then(|| self.rights.clone())
     }
 }
 
@@ -75,7 +128,7 @@ pub fn check(found: Option<&StoredToken>, login: Login<'_>) -> Option<Identity> 
         admits(&TokenHash::of(&Secret::new([0; 24])), login);
         return None;
     };
-    token.admits(login).then(|| Identity { token: token.id, name: token.name.clone() })
+    token.identify(login)
 }
 
 /// The public id a credential names, if it names one.
@@ -106,7 +159,7 @@ impl Authenticator for TokenList {
     }
 
     fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
-        self.0.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
+        self.0.iter().find(|token| token.id == identity.token)?.rights_of(identity)
     }
 }
 
@@ -119,7 +172,7 @@ pub struct AllowAll;
 
 impl Authenticator for AllowAll {
     fn authenticate(&self, _login: Login<'_>) -> Option<Identity> {
-        Some(Identity { token: TokenId([0; 8]), name: "anyone".into() })
+        Some(Identity { token: TokenId([0; 8]), name: "anyone".into(), generation: 0 })
     }
 
     fn rights(&self, _identity: &Identity) -> Option<Arc<Rights>> {
@@ -136,12 +189,7 @@ mod tests {
     #[test]
     fn a_token_is_taken_in_the_form_that_fits_the_connection_and_in_no_other() {
         let token = Token::new([7; 32], None);
-        let list = TokenList(vec![StoredToken {
-            id: token.id(),
-            name: "ci".into(),
-            hash: token.hash(),
-            rights: Arc::default(),
-        }]);
+        let list = TokenList(vec![StoredToken::new(token.id(), "ci", token.hash(), Arc::default())]);
         let instance = InstanceId([1; 16]);
         let nonce = [3; 32];
         let bare = Credential::Token { id: token.id(), secret: token.secret().clone() };

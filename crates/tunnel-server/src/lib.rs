@@ -50,14 +50,18 @@ mod metrics;
 mod places;
 mod shared;
 mod snapshot;
+mod usage;
 
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
 pub use config::{Config, ConfigError, Limits, Timeouts};
 pub use events::Event;
 pub use http::DevServer;
 pub use registry::SavedLease;
-pub use rights::Rights;
+pub use rights::{
+    ParsePortsError, ParseReservedError, PortSet, Reservations, ReservedName, Rights, TunnelKind, UnknownKind,
+};
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use snapshot::{MemberInfo, SessionInfo, Snapshot, TunnelInfo};
-pub use tunnel_router::{HostPattern, Hostname, HostnameError, LabelPattern};
+pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
 pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};
+pub use usage::{Month, ParseMonthError, Usage};

@@ -1,9 +1,21 @@
-//! Which host names a token may publish: what keeps one tenant from taking another's domain, and everyone from
+//! What a token may do: what keeps one tenant from taking another's domain or all of the server, and everyone from
 //! speaking for the operator.
+
+mod kind;
+mod ports;
+mod reservations;
+
+use std::time::SystemTime;
 
 use tunnel_router::{HostPattern, Hostname, Label, LabelPattern};
 
-/// The host names of one token. Ports are anyone's within the server's ranges.
+pub use self::{
+    kind::{TunnelKind, UnknownKind},
+    ports::{ParsePortsError, PortSet},
+    reservations::{ParseReservedError, Reservations, ReservedName},
+};
+
+/// What one token may do. The default is what a token may do of which nothing was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// The names right below the server's domain that it may have. A reserved one needs an entry that is exactly it;
@@ -16,6 +28,25 @@ pub struct Rights {
     /// Whether it may have all those other names, whatever `domains` says. For a server without tokens, where nobody's
     /// domain can be taken by anybody else.
     pub any_domain: bool,
+    /// The kinds of tunnels it may have. Empty (the default): all.
+    pub kinds: Vec<TunnelKind>,
+    /// The ports of TCP tunnels that it may have, within the server's. `None` (the default): all of them.
+    pub tcp_ports: Option<PortSet>,
+    /// The ports of UDP tunnels that it may have, within the server's. `None` (the default): all of them.
+    pub udp_ports: Option<PortSet>,
+    /// How many tunnels it may have at once, those that are held for an absent client included. `None` (the default):
+    /// as many as the server lets each token have.
+    pub max_tunnels: Option<u32>,
+    /// How many visitors all its tunnels together may have at once: connections, flows, and for the web exchanges.
+    /// `None` (the default): as many as its tunnels may have.
+    pub max_connections: Option<u32>,
+    /// How many bytes a second all its tunnels together may carry, each way. `None` (the default): any number.
+    pub bandwidth: Option<u64>,
+    /// How many bytes of visitors' its tunnels may carry in a calendar month (UTC), both ways together. `None` (the
+    /// default): any number.
+    pub monthly_bytes: Option<u64>,
+    /// When it ends. `None` (the default): when it is revoked.
+    pub expires: Option<SystemTime>,
 }
 
 /// What right is missing.
@@ -81,7 +112,7 @@ mod tests {
         Rights {
             subdomains: subdomains.iter().map(|text| text.parse().unwrap()).collect(),
             domains: domains.iter().map(|text| text.parse().unwrap()).collect(),
-            any_domain: false,
+            ..Rights::default()
         }
     }
 

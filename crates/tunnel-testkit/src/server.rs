@@ -108,8 +108,7 @@ impl Site {
         let mut random = [0; 32];
         getrandom::fill(&mut random).expect("invariant: the operating system gives random bytes");
         let token = Token::new(random, Some(*self.pin().as_bytes()));
-        let stored =
-            StoredToken { id: token.id(), name: name.into(), hash: token.hash(), rights: Arc::default() };
+        let stored = StoredToken::new(token.id(), name, token.hash(), Arc::default());
         self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).push(stored);
         token
     }
@@ -187,6 +186,6 @@ impl Authenticator for Tokens {
 
     fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
         let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        tokens.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
+        tokens.iter().find(|token| token.id == identity.token)?.rights_of(identity)
     }
 }

@@ -42,8 +42,7 @@ async fn run() -> anyhow::Result<String> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
     let token = Token::new(random, Some(*identity.pin().as_bytes()));
-    let stored =
-        StoredToken { id: token.id(), name: "me".into(), hash: token.hash(), rights: Default::default() };
+    let stored = StoredToken::new(token.id(), "me", token.hash(), Default::default());
 
     let control = Listener::bind(LOOPBACK)?;
     let web = Listener::bind(LOOPBACK)?;

@@ -73,8 +73,7 @@ fn server() -> Result<(Server, SocketAddr, Token), Failure> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| TokenError::Random(error.into()))?;
     let token = Token::new(random, Some(*identity.pin().as_bytes()));
-    let stored =
-        StoredToken { id: token.id(), name: "demo".into(), hash: token.hash(), rights: Arc::default() };
+    let stored = StoredToken::new(token.id(), "demo", token.hash(), Arc::default());
 
     let domain = Hostname::parse("localhost").expect("invariant: `localhost` is a host name");
     let mut config = Config::new(domain);

@@ -76,7 +76,7 @@ impl Authenticator for LiveTokens {
 
     fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
         let memory = self.fresh(MAX_AGE);
-        memory.tokens.iter().find(|token| token.id == identity.token).map(|token| token.rights.clone())
+        memory.tokens.iter().find(|token| token.id == identity.token)?.rights_of(identity)
     }
 }
 

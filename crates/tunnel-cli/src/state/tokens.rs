@@ -117,7 +117,7 @@ impl TokenFile {
             let rights = Arc::new(record.rights().map_err(|reason| {
                 FileError::content(&self.path(), format!("`{}` has a damaged right: {reason}", record.name))
             })?);
-            Ok(StoredToken { id: record.id, name: record.name.into(), hash, rights })
+            Ok(StoredToken::new(record.id, record.name, hash, rights))
         };
         self.list()?.into_iter().map(stored).collect()
     }
@@ -193,7 +193,7 @@ impl Record {
         Ok(Rights {
             subdomains: subdomains.collect::<Result<_, String>>()?,
             domains: domains.collect::<Result<_, String>>()?,
-            any_domain: false,
+            ..Rights::default()
         })
     }
 

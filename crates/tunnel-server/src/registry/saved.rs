@@ -82,7 +82,7 @@ impl Registry {
         let mut table = self.lock();
         for lease in saved {
             let Some(name) = lease.name(&self.shared.config) else { continue };
-            let owner = Identity { token: lease.token, name: lease.name.into() };
+            let owner = Identity { token: lease.token, name: lease.name.into(), generation: 0 };
             if !self.of_strangers(&table, &name, owner.token).is_empty() {
                 tracing::warn!(?name, "a saved lease contradicts another one");
                 continue;

@@ -28,7 +28,11 @@ fn shared() -> Shared {
 /// A claim by a fresh session of the token and installation of these numbers.
 fn claim(token: u8, instance: u8) -> Claim {
     let who = Who {
-        identity: Identity { token: TokenId([token; 8]), name: format!("token-{token}").into() },
+        identity: Identity {
+            token: TokenId([token; 8]),
+            name: format!("token-{token}").into(),
+            generation: 0,
+        },
         instance: InstanceId([instance; 16]),
         machine: format!("machine-{instance}"),
         agent: String::new(),

@@ -12,7 +12,7 @@ fn rights(subdomains: &[&str], domains: &[&str]) -> Rights {
     Rights {
         subdomains: subdomains.iter().map(|text| text.parse().unwrap()).collect(),
         domains: domains.iter().map(|text| text.parse().unwrap()).collect(),
-        any_domain: false,
+        ..Rights::default()
     }
 }
 

@@ -113,7 +113,11 @@ impl World {
     ) -> (Arc<Target>, impl FnOnce(Arc<Endpoint>) -> Client + use<>) {
         self.sessions += 1;
         let who = Who {
-            identity: Identity { token: tunnel_protocol::TokenId([0; 8]), name: "tests".into() },
+            identity: Identity {
+                token: tunnel_protocol::TokenId([0; 8]),
+                name: "tests".into(),
+                generation: 0,
+            },
             instance: InstanceId([0; 16]),
             machine: String::new(),
             agent: String::new(),

@@ -1,0 +1,138 @@
+//! Who did what, and when: for the operator who wonders later.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use rusqlite::{Connection, Transaction, params};
+
+use crate::time::{from_seconds, to_seconds};
+
+/// Entries kept: the latest so many …
+const KEPT: i64 = 100_000;
+/// … and none older.
+const KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Entries that may wait to be written; beyond, the oldest go.
+const WAITING: usize = 4096;
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Somebody at the command line of the server's machine.
+    Command,
+    /// Somebody by the admin API, the dashboard included.
+    Admin,
+    /// The server by itself.
+    Server,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditEntry {
+    /// Counts up; 0 before it is written.
+    pub id: i64,
+    /// When, in whole seconds.
+    pub at: SystemTime,
+    /// Who: `command`, `admin` or `server`.
+    pub actor: String,
+    /// What, as a fixed word: `token-created`, `session-kicked`, …
+    pub action: String,
+    /// To whom or what.
+    pub subject: String,
+    /// More about it, for people; never a secret.
+    pub detail: String,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Command => "command",
+            Self::Admin => "admin",
+            Self::Server => "server",
+        })
+    }
+}
+
+impl AuditEntry {
+    /// An entry for something that happens now. What is long is cut.
+    pub(crate) fn now(actor: Actor, action: &str, subject: &str, detail: &str) -> Self {
+        let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(500).collect();
+        Self {
+            id: 0,
+            at: SystemTime::now(),
+            actor: actor.to_string(),
+            action: cut(action),
+            subject: cut(subject),
+            detail: cut(detail),
+        }
+    }
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Mutex<VecDeque<AuditEntry>>);
+
+impl Journal {
+    pub(crate) fn push(&self, entry: AuditEntry) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= WAITING {
+            waiting.pop_front();
+        }
+        waiting.push_back(entry);
+    }
+
+    pub(crate) fn take(&self) -> Vec<AuditEntry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// What could not be written goes before what came since.
+    pub(crate) fn give_back(&self, entries: Vec<AuditEntry>) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries.into_iter().rev().take(WAITING.saturating_sub(waiting.len())) {
+            waiting.push_front(entry);
+        }
+    }
+}
+
+pub(crate) fn append(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusqlite::Result<()> {
+    let mut statement = transaction
+        .prepare_cached("INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)")?;
+    let AuditEntry { at, actor, action, subject, detail, .. } = entry;
+    statement.execute(params![to_seconds(*at), actor, action, subject, detail]).map(|_| ())
+}
+
+/// Removes what is old or too much.
+pub(crate) fn prune(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let oldest = to_seconds(SystemTime::now().checked_sub(KEPT_FOR).unwrap_or(SystemTime::UNIX_EPOCH));
+    transaction.execute(
+        "DELETE FROM audit WHERE at < ? OR id <= (SELECT max(id) FROM audit) - ?",
+        params![oldest, KEPT],
+    )?;
+    Ok(())
+}
+
+/// The latest `limit` entries before `before`, the latest first.
+pub(crate) fn latest(
+    connection: &Connection,
+    before: Option<i64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<AuditEntry>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, at, actor, action, subject, detail FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?",
+    )?;
+    let rows = statement.query_map(params![before.unwrap_or(i64::MAX), limit], |row| {
+        Ok(AuditEntry {
+            id: row.get(0)?,
+            at: from_seconds(row.get(1)?),
+            actor: row.get(2)?,
+            action: row.get(3)?,
+            subject: row.get(4)?,
+            detail: row.get(5)?,
+        })
+    })?;
+    rows.collect()
+}

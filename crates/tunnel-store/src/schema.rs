@@ -1,0 +1,92 @@
+//! The database file: how it is opened, and how it becomes what this program expects.
+//!
+//! During an upgrade the former server still uses the file that the new one has migrated. So a migration only adds:
+//! tables, and columns with defaults. What must be removed is removed one version later.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::OpenError;
+
+/// The file's name in the data directory.
+pub(crate) const FILE: &str = "store.db";
+
+/// How long a write waits for another process's.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Each brings the file from the version of its place to the next one.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// Opens the file, makes it if it isn't there, and brings it up to date.
+pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
+    keep_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let fails = |source| OpenError::Database { path: path.to_owned(), source };
+    let mut connection = connect(path).map_err(fails)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = version(&connection).map_err(fails)?;
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    if found < known {
+        migrate(&mut connection).map_err(fails)?;
+    }
+    Ok(connection)
+}
+
+/// A further connection to a file that was opened before.
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    // Readers never wait for the writer, and what was committed is there after `kill -9` and after a power cut.
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+/// Moves whenever another connection has written to the file.
+pub(crate) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// All steps in one transaction. Another process may have done them meanwhile, so it looks again once it may write.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = usize::try_from(version(&transaction)?).unwrap_or_default();
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
+    }
+    transaction.commit()
+}
+
+/// Only the owner may read it. SQLite gives the files beside it the same mode.
+fn keep_private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = options.mode(0o600).open(path)?;
+        let permissions = file.metadata()?.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    options.open(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! What is in memory of the store: read by whoever asks for a client or a visitor, replaced whole.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use rusqlite::Connection;
+use tracing::warn;
+use tunnel_protocol::TokenId;
+use tunnel_server::{Reservations, StoredToken};
+
+use crate::{
+    reservations::{self, Reservation, ReservationRow},
+    tokens::{self, TokenRecord, TokenRow},
+};
+
+/// The store at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    rows: Rows,
+    tokens: HashMap<TokenId, StoredToken>,
+    /// In the order they were made.
+    pub(crate) records: Vec<Arc<TokenRecord>>,
+    pub(crate) reserved: Vec<Reservation>,
+    pub(crate) reservations: Arc<Reservations>,
+}
+
+/// What it was made of, to see whether it has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    tokens: Vec<TokenRow>,
+    reservations: Vec<ReservationRow>,
+}
+
+impl Rows {
+    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self { tokens: tokens::load(connection)?, reservations: reservations::load(connection)? })
+    }
+}
+
+impl View {
+    /// A token that can't be read is left out: nobody may use it, and the others don't suffer.
+    pub(crate) fn new(rows: Rows) -> Self {
+        let mut view = Self::default();
+        for row in &rows.tokens {
+            match row.read() {
+                Ok((stored, record)) => {
+                    view.tokens.insert(stored.id, stored);
+                    view.records.push(Arc::new(record));
+                }
+                Err(reason) => {
+                    warn!(token = row.name(), %reason, "a token can't be read, and nobody may use it");
+                }
+            }
+        }
+        let names = |token: TokenId| view.tokens.get(&token).map(|token| token.name.clone());
+        for row in &rows.reservations {
+            match row.read(names) {
+                Some(reservation) => view.reserved.push(reservation),
+                None => warn!(reservation = row.name(), "a reservation can't be read, and doesn't hold"),
+            }
+        }
+        let all = view.reserved.iter().map(|reserved| (reserved.name.clone(), reserved.token));
+        view.reservations = Arc::new(all.collect());
+        view.rows = rows;
+        view
+    }
+
+    pub(crate) fn is_of(&self, rows: &Rows) -> bool {
+        self.rows == *rows
+    }
+
+    pub(crate) fn token(&self, id: TokenId) -> Option<&StoredToken> {
+        self.tokens.get(&id)
+    }
+}
+
+impl View {
+    /// Whether within the `past` before `now` a time was reached from which on some token may do something else.
+    pub(crate) fn has_passed(&self, now: SystemTime, past: Duration) -> bool {
+        let since = now.checked_sub(past).unwrap_or(now);
+        let times = self.records.iter().flat_map(|record| [record.former_until, record.rights.expires]);
+        times.flatten().any(|time| since < time && time <= now)
+    }
+}
