@@ -32,7 +32,7 @@ pub const FAIR_SHARE: usize = 64 << 10;
 pub struct Budget(Arc<Books>);
 
 struct Books {
-    limit: u64,
+    limit: AtomicU64,
     /// Bytes ever counted. Also the clock by which a stream is found stalled.
     received: AtomicU64,
     /// Bytes ever taken off again.
@@ -48,7 +48,7 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Books {
-            limit: bytes as u64,
+            limit: AtomicU64::new(bytes as u64),
             received: AtomicU64::new(0),
             released: AtomicU64::new(0),
             next_sweep: AtomicU64::new(0),
@@ -65,10 +65,15 @@ impl Budget {
         self.0.received.load(Ordering::Acquire).saturating_sub(released)
     }
 
-    /// The bytes it was made with.
+    /// The bytes it was made with, or set to last.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.0.limit
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the bound, from the next received frame on.
+    pub fn set_limit(&self, bytes: usize) {
+        self.0.limit.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Adds a lane to those that look for stalled streams when told to.
@@ -97,15 +102,15 @@ impl Budget {
 
     /// Whether a stream of which nothing was read since `clock` counts as stalled.
     pub(crate) fn is_stale(&self, clock: u64) -> bool {
-        self.clock().saturating_sub(clock) >= self.0.limit / 4
+        self.clock().saturating_sub(clock) >= self.limit() / 4
     }
 
     pub(crate) fn is_pressed(&self) -> bool {
-        self.used() > self.0.limit / 2
+        self.used() > self.limit() / 2
     }
 
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        self.used().saturating_add(bytes as u64) <= self.0.limit
+        self.used().saturating_add(bytes as u64) <= self.limit()
     }
 
     /// How often a sweep was ordered: a lane that sees a new number has to sweep.
@@ -117,7 +122,7 @@ impl Budget {
     fn order_sweep(&self) {
         let now = self.clock();
         let due = self.0.next_sweep.load(Ordering::Relaxed);
-        let next = now + (self.0.limit / 16).max(1);
+        let next = now + (self.limit() / 16).max(1);
         if now < due
             || self.0.next_sweep.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_err()
         {

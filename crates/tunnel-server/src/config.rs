@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tunnel_router::Hostname;
 
 /// How a server behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// The domain whose subdomains are given to clients. Default `localhost`.
@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// How much a server holds at once. Each default is for a small VPS; each bound is per what its name says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Control connections that have not logged in, in all. Default 1,024; about 32 KiB each.
@@ -81,7 +81,7 @@ pub struct Limits {
 }
 
 /// How long a server waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
     /// For TLS and login together. Default 10 s.

@@ -18,7 +18,7 @@ use tunnel_io::Pace;
 use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
 pub(crate) use crate::target::{Serving, Target};
-use crate::{auth::Identity, policy::Policies};
+use crate::{auth::Identity, policy::Policies, settings::Settings};
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -36,20 +36,9 @@ pub(crate) struct Endpoint {
     parked: Arc<AtomicUsize>,
     /// How fast the bytes of all visitors may go, whoever serves them: it outlives reconnects.
     pace: Arc<Pace>,
-    limits: EndpointLimits,
-}
-
-/// How much one endpoint may hold.
-#[derive(Clone, Debug)]
-pub(crate) struct EndpointLimits {
-    /// Visitors (connections, or HTTP exchanges in flight) at once.
-    pub(crate) visitors: usize,
-    /// Visitors waiting for this absent client at once.
-    pub(crate) parked: usize,
-    /// Visitors waiting for any absent client, and how many may.
-    pub(crate) parked_in_all: (Arc<AtomicUsize>, usize),
-    /// How long a visitor waits for an absent client.
-    pub(crate) hold: Duration,
+    settings: Settings,
+    /// Visitors waiting at any endpoint.
+    parked_in_all: Arc<AtomicUsize>,
 }
 
 /// Who serves an endpoint now.
@@ -66,7 +55,7 @@ pub(crate) enum State {
     Gone,
 }
 
-/// Counts one visitor of an endpoint while it lives.
+/// Counts one visitor while it lives: a bound on a number that may be set anew while some are there.
 #[derive(Debug)]
 pub(crate) struct VisitorPermit(Arc<AtomicUsize>);
 
@@ -74,7 +63,7 @@ impl Endpoint {
     pub(crate) fn new(
         address: PublicAddress,
         owner: Identity,
-        limits: EndpointLimits,
+        (settings, parked_in_all): (Settings, Arc<AtomicUsize>),
         state: State,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -86,7 +75,8 @@ impl Endpoint {
             visitors: Arc::default(),
             parked: Arc::default(),
             pace: Arc::new(Pace::new(0)),
-            limits,
+            settings,
+            parked_in_all,
         })
     }
 
@@ -113,7 +103,7 @@ impl Endpoint {
 
     /// Takes one of the endpoint's visitor places, or `None` when they are all taken.
     pub(crate) fn admit(&self) -> Option<VisitorPermit> {
-        VisitorPermit::take(&self.visitors, self.limits.visitors)
+        VisitorPermit::take(&self.visitors, self.settings.now().limits.visitors_per_tunnel)
     }
 
     /// How fast the bytes of all visitors may go together, as these policies have it; `None` for any speed.
@@ -145,12 +135,10 @@ impl Endpoint {
         // The common case takes no permit and no subscription.
         let until = match &*self.state.borrow() {
             State::Live(targets) => return Ok(self.least_busy(targets, avoid)),
-            State::Away { until } => (*until).min(Instant::now() + self.limits.hold),
+            State::Away { until } => (*until).min(Instant::now() + self.settings.now().timeouts.hold),
             State::Gone => return Err(Absent::Gone),
         };
-        let _place = VisitorPermit::take(&self.parked, self.limits.parked).ok_or(Absent::Crowded)?;
-        let (parked, limit) = &self.limits.parked_in_all;
-        let _place_in_all = VisitorPermit::take(parked, *limit).ok_or(Absent::Crowded)?;
+        let _places = self.park().ok_or(Absent::Crowded)?;
         let mut state = self.state.subscribe();
         let arrival = state.wait_for(|state| !matches!(state, State::Away { .. }));
         match tokio::time::timeout_at(until, arrival).await {
@@ -161,6 +149,14 @@ impl Endpoint {
             Ok(Err(_closed)) => Err(Absent::Gone),
             Err(_elapsed) => Err(Absent::Away),
         }
+    }
+
+    /// A place to wait in, here and among all who wait.
+    fn park(&self) -> Option<[VisitorPermit; 2]> {
+        let config = self.settings.now();
+        let here = VisitorPermit::take(&self.parked, config.limits.parked_per_tunnel)?;
+        let in_all = VisitorPermit::take(&self.parked_in_all, config.limits.parked)?;
+        Some([here, in_all])
     }
 
     /// What visitors must pass now: the policies of who serves the endpoint, or did last, so that nobody is let in
@@ -241,7 +237,8 @@ pub(crate) enum Absent {
 }
 
 impl VisitorPermit {
-    fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+    /// One of `limit` places, or `None` when as many or more are taken.
+    pub(crate) fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let taken =
             count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
         taken.ok().map(|_| Self(count.clone()))

@@ -25,6 +25,7 @@
 //! ```
 
 mod config;
+mod reconfigure;
 mod server;
 
 mod auth;
@@ -48,6 +49,7 @@ mod events;
 mod ids;
 mod metrics;
 mod places;
+mod settings;
 mod shared;
 mod snapshot;
 mod usage;
@@ -56,6 +58,7 @@ pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList,
 pub use config::{Config, ConfigError, Limits, Timeouts};
 pub use events::Event;
 pub use http::DevServer;
+pub use reconfigure::ReconfigureError;
 pub use registry::SavedLease;
 pub use rights::{
     ParsePortsError, ParseReservedError, PortSet, Reservations, ReservedName, Rights, TunnelKind, UnknownKind,

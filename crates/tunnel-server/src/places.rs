@@ -4,21 +4,16 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
-use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::{config::Config, throttle};
+use crate::{endpoint::VisitorPermit, settings::Settings, throttle};
 
 /// The places of one server.
 #[derive(Debug)]
 pub(crate) struct Places {
-    left: Arc<Semaphore>,
-    per_address: usize,
-    /// Those who come in others' stead: proxies and load balancers.
-    exempt: Vec<IpNet>,
+    settings: Settings,
+    taken: Arc<AtomicUsize>,
     here: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -28,38 +23,37 @@ pub(crate) struct Place {
     places: Arc<Places>,
     /// As whose it is counted, if as anybody's.
     counted: Option<IpAddr>,
-    _place: OwnedSemaphorePermit,
+    _place: VisitorPermit,
 }
 
 impl Places {
-    pub(crate) fn new(config: &Config) -> Arc<Self> {
-        Arc::new(Self {
-            left: Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS))),
-            per_address: config.limits.connections_per_address,
-            exempt: [&config.trusted_proxies[..], &config.proxy_protocol_from[..]].concat(),
-            here: Mutex::default(),
-        })
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self { settings, taken: Arc::default(), here: Mutex::default() })
     }
 
     /// A place for a connection from this address, or `None` if all are taken, or all that it may have.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let place = self.left.clone().try_acquire_owned().ok()?;
+        let place = VisitorPermit::take(&self.taken, self.settings.now().limits.connections)?;
         let counted = self.counted(address);
         self.enter(counted).then(|| Place { places: self.clone(), counted, _place: place })
     }
 
-    /// As whose a connection is counted. Loopback is a proxy that nobody told us of, or the operator.
+    /// As whose a connection is counted. Those who come in others' stead aren't: proxies and load balancers, and
+    /// loopback, which is a proxy that nobody told us of, or the operator.
     fn counted(&self, address: IpAddr) -> Option<IpAddr> {
         let address = address.to_canonical();
-        let is_exempt = address.is_loopback() || self.exempt.iter().any(|network| network.contains(&address));
+        let config = self.settings.now();
+        let mut exempt = config.trusted_proxies.iter().chain(&config.proxy_protocol_from);
+        let is_exempt = address.is_loopback() || exempt.any(|network| network.contains(&address));
         (!is_exempt).then(|| throttle::network(address))
     }
 
     fn enter(&self, counted: Option<IpAddr>) -> bool {
         let Some(address) = counted else { return true };
+        let limit = self.settings.now().limits.connections_per_address;
         let mut here = self.lock();
         let count = here.entry(address).or_default();
-        let has_room = *count < self.per_address;
+        let has_room = *count < limit;
         *count += usize::from(has_room);
         has_room
     }
@@ -104,9 +98,12 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use tunnel_router::Hostname;
 
     use super::*;
+    use crate::config::Config;
 
     fn places(connections: usize, per_address: usize) -> Arc<Places> {
         let mut config = Config::new(Hostname::parse("test").unwrap());
@@ -114,7 +111,7 @@ mod tests {
         config.limits.connections_per_address = per_address;
         config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         config.proxy_protocol_from = vec!["192.168.0.0/16".parse().unwrap()];
-        Places::new(&config)
+        Places::new(Settings::new(config))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -136,7 +133,7 @@ mod tests {
             assert!(places.take(ip(same)).is_some());
         }
         assert!(places.lock().is_empty(), "{places:?}");
-        assert_eq!(places.left.available_permits(), 100, "refusals take nothing");
+        assert_eq!(places.taken.load(Ordering::Relaxed), 0, "refusals take nothing");
     }
 
     #[test]
@@ -160,5 +157,27 @@ mod tests {
         let places = places(2, 2);
         let _taken = [places.take(ip("127.0.0.1")).unwrap(), places.take(ip("192.0.2.1")).unwrap()];
         assert!(places.take(ip("192.0.2.2")).is_none());
+    }
+    #[test]
+    fn a_smaller_number_turns_nobody_out_and_counts_for_the_next() {
+        let places = places(3, 3);
+        let mut taken: Vec<_> = (1..=3).map(|n| places.take(IpAddr::from([192, 0, 2, n])).unwrap()).collect();
+        let set = |connections, trusted: &[&str]| {
+            let mut config = Config::clone(&places.settings.now());
+            config.limits.connections = connections;
+            config.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+            places.settings.replace(config);
+        };
+        set(1, &["192.0.2.0/24"]);
+        for _ in 0..2 {
+            assert!(places.take(ip("192.0.2.9")).is_none());
+            taken.pop();
+        }
+        assert!(places.take(ip("192.0.2.9")).is_none(), "one is there, and one may be");
+        set(2, &[]);
+        taken.push(places.take(ip("192.0.2.9")).unwrap());
+        assert!(places.take(ip("192.0.2.9")).is_none());
+        drop(taken);
+        assert!(places.lock().is_empty(), "each is given back as whom it was counted");
     }
 }

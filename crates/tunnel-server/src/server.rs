@@ -62,7 +62,7 @@ pub struct Server {
 /// A way to watch and steer a running server; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
-    control: Control,
+    pub(crate) control: Control,
 }
 
 impl ServerBuilder {
@@ -111,22 +111,17 @@ impl ServerBuilder {
     pub fn build(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let authenticator = self.authenticator.ok_or(StartError::NoAuthenticator)?;
-        let web_port = match (self.config.public_port, self.web.first()) {
-            (Some(port), _) => port,
-            (None, Some(listener)) => listener.local_addr()?.port(),
-            (None, None) => 80,
-        };
+        let web_port = self.web.first().map(Listener::local_addr).transpose()?.map_or(80, |at| at.port());
         let https = match self.https.first() {
-            Some((listener, tls)) => {
-                let port = self.config.public_https_port.unwrap_or(listener.local_addr()?.port());
-                Some(Arc::new(Https { port, certificates: tls.store().clone() }))
-            }
+            Some((listener, tls)) => Some(Arc::new(Https {
+                listener_port: listener.local_addr()?.port(),
+                certificates: tls.store().clone(),
+            })),
             None if self.config.redirect_https => return Err(StartError::NoHttps),
             None => None,
         };
-        let limits = &self.config.limits;
-        let throttle = Throttle::new(limits.unauthenticated, limits.unauthenticated_per_address);
         let shared = Shared { https, ..Shared::new(self.config) };
+        let throttle = Throttle::new(shared.settings.clone());
         let registry = Registry::new(shared.clone(), web_port);
         registry.import(self.leases);
         let sessions = Arc::new(Sessions::default());
@@ -225,7 +220,7 @@ impl ServerHandle {
 /// Lets what is under way finish.
 async fn drain(control: &Control) {
     let shared = &control.shared;
-    let grace = shared.config.timeouts.grace;
+    let grace = shared.config().timeouts.grace;
     info!(grace_s = grace.as_secs(), visitors = shared.visitors.len(), "draining");
     shared.events.emit(Event::Draining);
     shared.draining.cancel();

@@ -9,7 +9,13 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, events::Events, ingress::https::Https, metrics::Metrics, places::Places, routes::Routes,
+    config::Config,
+    events::Events,
+    ingress::https::Https,
+    metrics::Metrics,
+    places::Places,
+    routes::Routes,
+    settings::{Now, Settings},
 };
 
 /// Answers compressed at once, in all. What comes beyond goes as it is, so the bound is one on memory: 90 MiB.
@@ -18,7 +24,7 @@ const COMPRESSORS: usize = 256;
 /// Handed to every part of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
+    pub(crate) settings: Settings,
     pub(crate) routes: Arc<Routes>,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
@@ -41,11 +47,13 @@ pub(crate) struct Shared {
 impl Shared {
     /// What a server with these settings shares.
     pub(crate) fn new(config: Config) -> Self {
+        let unread = tunnel_mux::Budget::new(config.limits.unread_bytes);
+        let settings = Settings::new(config);
         Self {
-            connections: Places::new(&config),
+            connections: Places::new(settings.clone()),
             compressors: Arc::new(Semaphore::new(COMPRESSORS)),
-            unread: tunnel_mux::Budget::new(config.limits.unread_bytes),
-            config: Arc::new(config),
+            unread,
+            settings,
             routes: Arc::new(Routes::default()),
             events: Events::new(),
             metrics: Arc::new(Metrics::default()),
@@ -54,5 +62,9 @@ impl Shared {
             stopping: CancellationToken::new(),
             visitors: TaskTracker::new(),
         }
+    }
+    /// The settings as they are now: read where they are used, so that a change counts at once.
+    pub(crate) fn config(&self) -> Now {
+        self.settings.now()
     }
 }

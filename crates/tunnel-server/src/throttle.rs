@@ -14,11 +14,12 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::settings::Settings;
+
 /// Counts connections that have not logged in, and wrong tokens, per address.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    total: usize,
-    per_address: usize,
+    settings: Settings,
     state: Mutex<State>,
 }
 
@@ -54,20 +55,21 @@ pub(crate) struct StrangerPermit {
 }
 
 impl Throttle {
-    pub(crate) fn new(total: usize, per_address: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_address, state: Mutex::default() })
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self { settings, state: Mutex::default() })
     }
 
     /// A place for a connection from `address`, or `None` when its network has as many as it may.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<StrangerPermit> {
         let (address, neighbourhood) = (network(address), neighbourhood(address));
+        let config = self.settings.now();
         let mut state = self.lock();
-        if state.by_address.get(&address).is_some_and(|here| *here >= self.per_address) {
+        let per_address = config.limits.unauthenticated_per_address;
+        if state.by_address.get(&address).is_some_and(|here| *here >= per_address) {
             return None;
         }
-        if state.count >= self.total {
-            state.evict();
-        }
+        // More than one if there may be fewer by now.
+        while state.count >= config.limits.unauthenticated && state.evict() {}
         state.last_number += 1;
         let (number, evicted) = (state.last_number, CancellationToken::new());
         let stranger = Stranger { address, evicted: evicted.clone() };
@@ -114,16 +116,16 @@ impl Throttle {
 }
 
 impl State {
-    fn evict(&mut self) {
+    /// Takes one's place away, if there is anyone.
+    fn evict(&mut self) -> bool {
         let crowd = self.strangers.iter().max_by_key(|(_, crowd)| crowd.len());
         let Some((neighbourhood, number)) =
             crowd.and_then(|(neighbourhood, crowd)| Some((*neighbourhood, *crowd.keys().next()?)))
         else {
-            return;
+            return false;
         };
-        if let Some(stranger) = self.remove(neighbourhood, number) {
-            stranger.evicted.cancel();
-        }
+        let stranger = self.remove(neighbourhood, number);
+        stranger.inspect(|stranger| stranger.evicted.cancel()).is_some()
     }
 
     /// Takes a stranger out, unless that has been done.
@@ -193,7 +195,17 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
+    use tunnel_router::Hostname;
+
     use super::*;
+    use crate::config::Config;
+
+    fn throttle(total: usize, per_address: usize) -> Arc<Throttle> {
+        let mut config = Config::new(Hostname::parse("test").unwrap());
+        config.limits.unauthenticated = total;
+        config.limits.unauthenticated_per_address = per_address;
+        Throttle::new(Settings::new(config))
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -201,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_cost_one_address_growing_time_and_no_other_anything() {
-        let throttle = Throttle::new(10, 10);
+        let throttle = throttle(10, 10);
         for _ in 0..4 {
             throttle.failed(ip("192.0.2.1"));
         }
@@ -222,7 +234,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_per_network_and_given_back() {
-        let throttle = Throttle::new(10, 2);
+        let throttle = throttle(10, 2);
         let first = throttle.admit(ip("2001:db8::1")).unwrap();
         let _second = throttle.admit(ip("2001:db8::2")).unwrap();
         assert!(throttle.admit(ip("2001:db8::3")).is_none(), "one /64 is one address");
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_gets_the_place_of_the_oldest_in_the_crowd() {
-        let throttle = Throttle::new(4, 2);
+        let throttle = throttle(4, 2);
         let lone = throttle.admit(ip("203.0.113.1")).unwrap();
         let crowd: Vec<_> = (1..=3).map(|n| throttle.admit(IpAddr::from([192, 0, 2, n])).unwrap()).collect();
         let newcomer = throttle.admit(ip("198.51.100.1")).expect("full, and yet there is a place");

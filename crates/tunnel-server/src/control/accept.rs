@@ -62,8 +62,9 @@ async fn handle(
         let (io, asked) = handshake.await?;
         login::login(&control, io, address, asked).await
     };
+    let patience = control.shared.config().timeouts.login;
     let admitted = tokio::select! {
-        admitted = tokio::time::timeout(control.shared.config.timeouts.login, login) => admitted,
+        admitted = tokio::time::timeout(patience, login) => admitted,
         () = permit.evicted() => return debug!("made room for another stranger"),
         () = control.shared.stopping.cancelled() => return,
     };

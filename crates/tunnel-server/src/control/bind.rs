@@ -120,7 +120,8 @@ impl<'a> Binds<'a> {
     /// Takes down what the token may not publish any more.
     pub(super) fn review(&mut self, rights: &Rights) {
         let Self { control, session, leases } = self;
-        let asker = Asker { identity: &session.identity, rights, domain: &control.shared.config.domain };
+        let config = control.shared.config();
+        let asker = Asker { identity: &session.identity, rights, domain: &config.domain };
         let refused: Vec<_> = leases
             .iter()
             .filter_map(|(tunnel, lease)| Some((*tunnel, asker.check(lease.name().host()?).err()?)))
@@ -135,7 +136,7 @@ impl<'a> Binds<'a> {
     }
 
     fn check(&self, tunnel: TunnelId) -> Result<(), Refusal> {
-        let limit = self.control.shared.config.limits.tunnels_per_session;
+        let limit = self.control.shared.config().limits.tunnels_per_session;
         if self.session.is_leaving() {
             return Err(Refusal::permanent(Code::Draining, "this client said that it is leaving"));
         }
@@ -183,7 +184,8 @@ impl<'a> Binds<'a> {
         let identity = &self.session.identity;
         let rights = self.control.authenticator.rights(identity);
         let rights = rights.ok_or_else(|| Refusal::permanent(Code::Revoked, "the token was revoked"))?;
-        let asker = Asker { identity, rights: &rights, domain: &self.control.shared.config.domain };
+        let config = self.control.shared.config();
+        let asker = Asker { identity, rights: &rights, domain: &config.domain };
         let name = |host| Name::Host(host, part.clone());
         if let Some(host) = asker.wanted(spec)? {
             return self.claim(&name(host), claim);
@@ -203,7 +205,8 @@ impl<'a> Binds<'a> {
         preferred: Option<u16>,
         claim: &Claim,
     ) -> Result<Lease, Refusal> {
-        let range = (kind.offered)(&self.control.shared.config).ok_or_else(|| {
+        let config = self.control.shared.config();
+        let range = (kind.offered)(&config).ok_or_else(|| {
             let Ports { what, flag, .. } = kind;
             let message =
                 format!("this server offers no {what} ports; its operator can with `{flag} 20000-29999`");

@@ -51,7 +51,7 @@ async fn beat(
 async fn answer(control: &Control, stream: tunnel_mux::Stream, activity: &tunnel_mux::Activity) -> String {
     let (read, mut write) = tokio::io::split(stream);
     let mut messages = Messages::new(read);
-    let dead_after = control.shared.config.timeouts.dead_after;
+    let dead_after = control.shared.config().timeouts.dead_after;
     loop {
         let message = tokio::select! {
             message = messages.next() => message,
@@ -89,7 +89,7 @@ async fn silence(activity: &tunnel_mux::Activity, limit: Duration) -> Duration {
 /// The multiplexer's settings for every lane of this server.
 pub(super) fn mux_config(control: &Control) -> tunnel_mux::Config {
     let mut config = tunnel_mux::Config::default();
-    config.max_streams = control.shared.config.limits.streams_per_lane;
+    config.max_streams = control.shared.config().limits.streams_per_lane;
     config.receive_budget = Some(control.shared.unread.clone());
     config
 }

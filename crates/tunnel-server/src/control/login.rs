@@ -171,7 +171,7 @@ fn new_session(
     identity: Identity,
     address: SocketAddr,
 ) -> Result<NewSession, Refusal> {
-    let limits = &control.shared.config.limits;
+    let limits = &control.shared.config().limits;
     let who = Who {
         identity,
         instance: hello.instance,
@@ -192,7 +192,7 @@ fn new_session(
 }
 
 fn welcome(control: &Control, session: &Session, version: Version) -> Welcome {
-    let config = &control.shared.config;
+    let config = control.shared.config();
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Welcome {
         version,

@@ -82,7 +82,7 @@ async fn drive(
     let Some(_lane) = session.add_lane(opener, activity.clone()) else { return "ended at once".to_owned() };
     let (read, write) = tokio::io::split(stream);
     let rights = watch::Sender::new(None);
-    let timeouts = &control.shared.config.timeouts;
+    let timeouts = control.shared.config().timeouts.clone();
     let heartbeat = Heartbeat::new(timeouts.heartbeat, timeouts.dead_after, session.clone(), activity);
     tokio::select! {
         reason = listen(control, session, Messages::new(read), rights.subscribe()) => reason,

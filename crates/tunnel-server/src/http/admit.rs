@@ -16,7 +16,7 @@ impl Desk {
         if !self.is_trusted {
             return connected;
         }
-        first_stranger(connected, headers, &self.shared.config.trusted_proxies)
+        first_stranger(connected, headers, &self.shared.config().trusted_proxies)
     }
 }
 

@@ -76,7 +76,7 @@ const REPORTED_PATH: usize = 512;
 /// # Cancel safety
 /// Dropping it closes the connection and resets the exchange in flight.
 pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr, door: Door, place: Place) {
-    let is_trusted = shared.config.trusted_proxies.iter().any(|network| network.contains(&visitor.ip()));
+    let is_trusted = shared.config().trusted_proxies.iter().any(|network| network.contains(&visitor.ip()));
     let agreed = door.secure.as_ref().map(|secure| secure.is_h2);
     let place = Arc::new(place);
     let desk = Arc::new(Desk { shared, visitor, door, is_trusted, place });
@@ -97,11 +97,12 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
         (bytes[..length] != PREFACE[..length] || length == PREFACE.len())
             .then(|| length == PREFACE.len() && bytes[..length] == *PREFACE)
     };
+    let patience = desk.shared.config().timeouts.head;
     let peeked = tokio::select! {
         biased;
         () = desk.shared.stopping.cancelled() => return,
         () = desk.shared.draining.cancelled() => return,
-        peeked = timeout(desk.shared.config.timeouts.head, peek_until(io, BUFFER, is_preface)) => peeked,
+        peeked = timeout(patience, peek_until(io, BUFFER, is_preface)) => peeked,
     };
     match peeked {
         Ok(Ok((true, io))) => http2::serve(desk, io).await,
@@ -118,7 +119,7 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
 async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Instant) {
     let shared = desk.shared.clone();
     let visitor = desk.visitor;
-    let (gate, turns) = Gate::new(io, said, Patience::from(&shared.config.timeouts), since);
+    let (gate, turns) = Gate::new(io, said, Patience::from(&shared.config().timeouts), since);
     let service = {
         let turns = turns.clone();
         // Boxed, so that a connection at rest doesn't hold the room for an exchange.

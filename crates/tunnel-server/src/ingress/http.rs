@@ -65,8 +65,8 @@ async fn take(shared: Shared, mut stream: TcpStream, visitor: SocketAddr, mut pl
     if !place.is_for(visitor.ip()) {
         return refuse(&shared, &stream, visitor);
     }
-    let https = shared.https.as_ref().filter(|_| shared.config.redirect_https);
-    let door = Door { redirect: https.map(|https| https.port), ..Door::plain(local) };
+    let redirect = shared.https_port().filter(|_| shared.config().redirect_https);
+    let door = Door { redirect, ..Door::plain(local) };
     http::serve(shared, stream, visitor, door, place).await;
 }
 

@@ -39,8 +39,8 @@ use crate::{
 /// What the rest of a server knows of the https port.
 #[derive(Debug)]
 pub(crate) struct Https {
-    /// The port in public addresses.
-    pub(crate) port: u16,
+    /// The listener's port, which is in public addresses unless the settings name another one.
+    pub(crate) listener_port: u16,
     /// What can be shown there.
     pub(crate) certificates: CertStore,
 }
@@ -106,7 +106,7 @@ async fn take(shared: Shared, tls: WebTls, mut stream: TcpStream, visitor: Socke
     if !place.is_for(visitor.ip()) {
         return refuse(&shared, stream, visitor);
     }
-    let deadline = Instant::now() + shared.config.timeouts.handshake;
+    let deadline = Instant::now() + shared.config().timeouts.handshake;
     // Boxed, so that the task of a connection at rest doesn't keep the room for a handshake.
     let wish = tokio::select! {
         biased;
@@ -115,7 +115,7 @@ async fn take(shared: Shared, tls: WebTls, mut stream: TcpStream, visitor: Socke
     };
     match wish {
         Ok(Ok(Wish::Web(stream, sni))) => {
-            let port = shared.https.as_ref().map_or(local.port(), |https| https.port);
+            let port = shared.https_port().unwrap_or(local.port());
             let secure = Some(Secure { sni, is_h2: stream.is_h2(), port });
             http::serve(shared, stream, visitor, Door { local, secure, redirect: None }, place).await;
         }
@@ -205,10 +205,16 @@ async fn pass(
 }
 
 impl Shared {
+    /// The port in public addresses of the https listener, if there is one.
+    pub(crate) fn https_port(&self) -> Option<u16> {
+        let https = self.https.as_ref()?;
+        Some(self.config().public_https_port.unwrap_or(https.listener_port))
+    }
+
     /// The public address of a web tunnel. `http_port` is the port without TLS.
     pub(crate) fn web_url(&self, host: &str, http_port: u16) -> String {
-        match &self.https {
-            Some(https) if self.is_https(host) => url("https", host, https.port, 443),
+        match self.https_port() {
+            Some(port) if self.is_https(host) => url("https", host, port, 443),
             _ => url("http", host, http_port, 80),
         }
     }
@@ -216,7 +222,7 @@ impl Shared {
     /// Whether a host's visitors are to use https: a certificate is there for it, or there is no other way.
     pub(crate) fn is_https(&self, host: &str) -> bool {
         let https = self.https.as_ref();
-        https.is_some_and(|https| self.config.redirect_https || https.certificates.covers(host))
+        https.is_some_and(|https| self.config().redirect_https || https.certificates.covers(host))
     }
 
     /// Why a web tunnel's address is without TLS though this server could do better, for its owner.
@@ -233,7 +239,7 @@ impl Shared {
 
     /// The public address of a TLS tunnel, if there is a port for it.
     pub(crate) fn tls_url(&self, host: &str) -> Option<String> {
-        self.https.as_ref().map(|https| format!("tls://{host}:{}", https.port))
+        self.https_port().map(|port| format!("tls://{host}:{port}"))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use ipnet::IpNet;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tracing::debug;
 use tunnel_protocol::proxy::{self, ProxyError, ProxyHeader, V2_MAX};
@@ -41,8 +42,8 @@ enum Unnamed {
 /// # Cancel safety
 /// Not cancel safe: what was read of a header is lost, and the connection with it.
 pub(super) async fn who(shared: &Shared, stream: &mut TcpStream, ends: Ends) -> Option<Ends> {
-    let networks = &shared.config.proxy_protocol_from;
-    if !networks.iter().any(|network| network.contains(&ends.visitor.ip())) {
+    let must_say = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&ends.visitor.ip()));
+    if !must_say(&shared.config().proxy_protocol_from) {
         return Some(ends);
     }
     let header = tokio::select! {

@@ -27,7 +27,7 @@ use crate::{
 /// # Errors
 /// The system's reason why the port can't be opened.
 pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
-    let listener = Listener::bind(SocketAddr::new(shared.config.bind, port))?;
+    let listener = Listener::bind(SocketAddr::new(shared.config().bind, port))?;
     Ok(PortGuard::new(shared.visitors.spawn(accept(shared.clone(), listener, endpoint))))
 }
 
@@ -46,7 +46,7 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
             continue;
         };
         let request = ids::request_id();
-        let local = socket.local_addr().unwrap_or(SocketAddr::new(shared.config.bind, 0));
+        let local = socket.local_addr().unwrap_or(SocketAddr::new(shared.config().bind, 0));
         let (endpoint, mut socket) = (endpoint.clone(), socket);
         let visitors = shared.visitors.clone();
         let shared = shared.clone();

@@ -163,7 +163,7 @@ impl Registry {
                 if members.iter().any(|member| member.target.session.id == claim.session.id) {
                     return Err(ClaimError::Held(format!("{what} is already published by this very client")));
                 }
-                let alive_within = self.shared.config.timeouts.heartbeat + LATE;
+                let alive_within = self.shared.config().timeouts.heartbeat + LATE;
                 let mut others = members.iter().filter(|member| {
                     !pool::is_former_self(member, terms, claim)
                         && member.target.session.silent_for() <= alive_within
@@ -234,7 +234,7 @@ impl Registry {
     /// Whether a token may have one more name. Those that are held or in quarantine count, or a token could use
     /// names up by taking and leaving them.
     fn check_quota(&self, table: &Table, token: TokenId) -> Result<(), ClaimError> {
-        let limit = self.shared.config.limits.tunnels_per_token;
+        let limit = self.shared.config().limits.tunnels_per_token;
         let has = table.entries.values().filter(|entry| entry.owner.token == token).count();
         if has < limit { Ok(()) } else { Err(ClaimError::TooMany(has)) }
     }

@@ -77,7 +77,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let registry = &self.registry;
-        let timeouts = &registry.shared.config.timeouts;
+        let config = registry.shared.config();
+        let timeouts = &config.timeouts;
         let now = Instant::now();
         let mut table = registry.lock();
         let Some(entry) = table.entries.get_mut(&self.name) else { return };

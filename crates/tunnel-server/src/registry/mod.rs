@@ -41,7 +41,7 @@ pub(crate) use self::{
 };
 use crate::{
     auth::Identity,
-    endpoint::{Endpoint, EndpointLimits, State, Target},
+    endpoint::{Endpoint, State, Target},
     events::Event,
     ingress::port::PortGuard,
     shared::Shared,
@@ -51,7 +51,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Registry {
     shared: Shared,
-    /// The port in public web addresses.
+    /// The port in public web addresses, unless the settings name another one.
     web_port: u16,
     /// Visitors waiting at any endpoint.
     parked: Arc<AtomicUsize>,
@@ -178,16 +178,6 @@ impl Registry {
             }
             entry.endpoint.set_state(State::Gone);
             self.shared.events.emit(Event::TunnelReleased { url: entry.endpoint.address.url().to_owned() });
-        }
-    }
-
-    fn endpoint_limits(&self) -> EndpointLimits {
-        let config = &self.shared.config;
-        EndpointLimits {
-            visitors: config.limits.visitors_per_tunnel,
-            parked: config.limits.parked_per_tunnel,
-            parked_in_all: (self.parked.clone(), config.limits.parked),
-            hold: config.timeouts.hold,
         }
     }
 

@@ -40,7 +40,8 @@ impl Name {
 
     /// Where visitors find it.
     pub(super) fn address(&self, shared: &Shared, web_port: u16) -> PublicAddress {
-        let domain = &shared.config.domain;
+        let config = shared.config();
+        let domain = &config.domain;
         match self {
             Self::Host(pattern, part) => {
                 let host = pattern.to_string();

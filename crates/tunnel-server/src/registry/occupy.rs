@@ -73,8 +73,10 @@ impl Registry {
             self.remove(table, &other);
         }
         self.remove(table, name);
-        let address = name.address(&self.shared, self.web_port);
-        let endpoint = Endpoint::new(address, owner.clone(), self.endpoint_limits(), state);
+        let web_port = self.shared.config().public_port.unwrap_or(self.web_port);
+        let address = name.address(&self.shared, web_port);
+        let limits = (self.shared.settings.clone(), self.parked.clone());
+        let endpoint = Endpoint::new(address, owner.clone(), limits, state);
         let opened = match name {
             Name::Host(host, part) => {
                 self.shared.routes.publish(host, part.clone(), endpoint.clone());

@@ -47,6 +47,7 @@ pub struct SavedLease {
 impl Registry {
     /// Every lease worth keeping over a restart: those that are live or held.
     pub(crate) fn export(&self) -> Vec<SavedLease> {
+        let config = self.shared.config();
         let table = self.lock();
         let kept = table.entries.iter().filter_map(|(name, entry)| {
             let holder = match &entry.phase {
@@ -67,7 +68,7 @@ impl Registry {
                 instance: holder.instance,
                 machine: holder.machine.clone(),
             };
-            saved.set_name(name, &self.shared.config);
+            saved.set_name(name, &config);
             Some(saved)
         });
         let mut saved: Vec<_> = kept.collect();
@@ -78,10 +79,11 @@ impl Registry {
     /// Takes saved leases in, held for their owners from now on. One that makes no sense any more (a port outside
     /// the range, taken by another program) is left out.
     pub(crate) fn import(self: &Arc<Self>, saved: Vec<SavedLease>) {
-        let until = Instant::now() + self.shared.config.timeouts.lease;
+        let config = self.shared.config();
+        let until = Instant::now() + config.timeouts.lease;
         let mut table = self.lock();
         for lease in saved {
-            let Some(name) = lease.name(&self.shared.config) else { continue };
+            let Some(name) = lease.name(&config) else { continue };
             let owner = Identity { token: lease.token, name: lease.name.into(), generation: 0 };
             if !self.of_strangers(&table, &name, owner.token).is_empty() {
                 tracing::warn!(?name, "a saved lease contradicts another one");

@@ -130,10 +130,10 @@ async fn a_released_name_is_its_owners_while_visitors_wait_and_then_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_has_only_so_many_names_the_released_ones_included() {
-    let mut shared = shared();
-    let mut config = Config::clone(&shared.config);
+    let shared = shared();
+    let mut config = Config::clone(&shared.config());
     config.limits.tunnels_per_token = 2;
-    shared.config = Arc::new(config);
+    shared.settings.replace(config);
     let registry = Registry::new(shared, 80);
     let name = |text| web(&format!("{text}.test"), "/");
     let _first = registry.claim(&name("a1"), &claim(1, 1)).unwrap();

@@ -16,6 +16,7 @@ mod places;
 mod policies;
 mod pool;
 mod proxy_protocol;
+mod reconfigure;
 mod shaping;
 mod support;
 mod tcp;

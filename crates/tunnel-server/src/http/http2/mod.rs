@@ -74,7 +74,7 @@ const BROKEN_STREAMS: usize = 64;
 /// # Cancel safety
 /// Dropping it closes the connection, which tells the visitor that nothing under way is whole.
 pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
-    let patience = Patience::from(&desk.shared.config.timeouts);
+    let patience = Patience::from(&desk.shared.config().timeouts);
     let shared = desk.shared.clone();
     let mut connection = tokio::select! {
         biased;

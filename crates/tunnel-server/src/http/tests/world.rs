@@ -22,7 +22,7 @@ use tunnel_transport::Listener;
 use crate::{
     auth::Identity,
     config::Config,
-    endpoint::{Endpoint, EndpointLimits, State, Target},
+    endpoint::{Endpoint, State, Target},
     http::pool::Pool,
     ingress,
     routes::Part,
@@ -91,9 +91,7 @@ impl World {
             host: host.to_owned(),
             subdomain: Some("a".into()),
         };
-        let hold = self.shared.config.timeouts.hold;
-        let limits =
-            EndpointLimits { visitors: 100, parked: 100, parked_in_all: (Arc::default(), 100), hold };
+        let limits = (self.shared.settings.clone(), Arc::default());
         let owner = target.session.identity.clone();
         let endpoint = Endpoint::new(address, owner, limits, State::Live(vec![target]));
         let part = Part::Http(PathPrefix::root());

@@ -184,7 +184,7 @@ async fn to_visitor(
 impl Door {
     /// Whether the operator's limit on answers, measured by what was asked, lets this one through.
     fn may_answer(&self, flow: &Flow, answered: u64) -> bool {
-        let limit = self.shared.config.limits.udp_answer_ratio;
+        let limit = self.shared.config().limits.udp_answer_ratio;
         limit.is_none_or(|ratio| answered <= flow.line.asked.load(Ordering::Relaxed) * u64::from(ratio))
     }
 

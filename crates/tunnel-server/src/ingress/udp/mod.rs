@@ -49,18 +49,13 @@ const QUEUED_MAX: usize = 16 << 20;
 /// # Errors
 /// The system's reason why the port can't be opened.
 pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
-    let local = SocketAddr::new(shared.config.bind, port);
+    let local = SocketAddr::new(shared.config().bind, port);
     let socket = bind_datagrams(local)?;
-    let limits = FlowLimits {
-        total: shared.config.limits.udp_flows_per_tunnel,
-        per_address: shared.config.limits.udp_flows_per_address,
-        idle: shared.config.timeouts.udp_idle,
-    };
     let door = Arc::new(Door {
         socket,
         local,
         endpoint,
-        flows: Mutex::new(FlowTable::new(limits)),
+        flows: Mutex::new(FlowTable::new()),
         queued: Arc::default(),
         shared: shared.clone(),
     });
@@ -98,14 +93,15 @@ impl Drop for OpenDoor {
 
 async fn receive(open: OpenDoor) {
     let door = &open.0;
-    let mut sweeps = tokio::time::interval(SWEEP.min(door.shared.config.timeouts.udp_idle));
+    let idle = || door.shared.config().timeouts.udp_idle;
+    let mut sweeps = tokio::time::interval(SWEEP.min(idle()));
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let has_flows = door.flows().len() > 0;
         tokio::select! {
             () = door.shared.draining.cancelled() => return,
             () = door.shared.stopping.cancelled() => return,
-            _ = sweeps.tick(), if has_flows => door.flows().expire(Instant::now()),
+            _ = sweeps.tick(), if has_flows => door.flows().expire(idle(), Instant::now()),
             ready = door.socket.readable() => {
                 if let Err(error) = ready {
                     // Only a runtime that is going down says so.
@@ -174,7 +170,12 @@ impl Door {
         }
         let policies = self.endpoint.known_policies();
         policies.admit(visitor.ip()).map_err(Denied::code)?;
-        self.flows().make_room(visitor, now).map_err(|_full| Code::TooManyVisitors)?;
+        let limits = {
+            let config = self.shared.config();
+            let limits = &config.limits;
+            FlowLimits { total: limits.udp_flows_per_tunnel, per_address: limits.udp_flows_per_address }
+        };
+        self.flows().make_room(visitor, limits, now).map_err(|_full| Code::TooManyVisitors)?;
         let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
         let line = Arc::new(Line::new(self.queued.clone()));
         let over = CancellationToken::new();

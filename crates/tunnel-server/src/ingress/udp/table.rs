@@ -21,21 +21,18 @@ use tokio::time::Instant;
 
 use crate::throttle::network;
 
-/// How many flows, and for how long.
+/// How many flows there may be now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowLimits {
     /// In all.
     pub(crate) total: usize,
     /// From one address (IPv6: one /64).
     pub(crate) per_address: usize,
-    /// How long a flow may be quiet.
-    pub(crate) idle: Duration,
 }
 
 /// The flows of one port, each with a `T` that is dropped when the flow is over.
 #[derive(Debug)]
 pub(crate) struct FlowTable<T> {
-    limits: FlowLimits,
     flows: HashMap<SocketAddr, Flow<T>>,
     sources: HashMap<IpAddr, Source>,
     last_id: u64,
@@ -89,8 +86,8 @@ impl Stage {
 }
 
 impl<T> FlowTable<T> {
-    pub(crate) fn new(limits: FlowLimits) -> Self {
-        Self { limits, flows: HashMap::new(), sources: HashMap::new(), last_id: 0, full_until: None }
+    pub(crate) fn new() -> Self {
+        Self { flows: HashMap::new(), sources: HashMap::new(), last_id: 0, full_until: None }
     }
 
     /// How many flows there are.
@@ -120,12 +117,17 @@ impl<T> FlowTable<T> {
     ///
     /// # Errors
     /// [`Full`]: nobody gives way.
-    pub(crate) fn make_room(&mut self, visitor: SocketAddr, now: Instant) -> Result<(), Full> {
+    pub(crate) fn make_room(
+        &mut self,
+        visitor: SocketAddr,
+        limits: FlowLimits,
+        now: Instant,
+    ) -> Result<(), Full> {
         let address = network(visitor.ip());
         let here = self.sources.get(&address).map_or(0, |source| source.flows);
-        if here >= self.limits.per_address {
+        if here >= limits.per_address {
             self.give_way(Some(address), now)
-        } else if self.flows.len() >= self.limits.total {
+        } else if self.flows.len() >= limits.total {
             self.give_way(None, now)
         } else {
             Ok(())
@@ -149,9 +151,8 @@ impl<T> FlowTable<T> {
         }
     }
 
-    /// Ends the flows that have been quiet for too long.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        let idle = self.limits.idle;
+    /// Ends the flows that have been quiet for so long.
+    pub(crate) fn expire(&mut self, idle: Duration, now: Instant) {
         let quiet = |flow: &Flow<T>| now.saturating_duration_since(flow.last) >= idle;
         let over: Vec<_> =
             self.flows.iter().filter(|(_, flow)| quiet(flow)).map(|(visitor, _)| *visitor).collect();

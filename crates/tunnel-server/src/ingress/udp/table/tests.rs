@@ -7,6 +7,7 @@ use super::*;
 /// A table, and a clock to move.
 struct Bench {
     table: FlowTable<Rc<()>>,
+    limits: FlowLimits,
     now: Instant,
 }
 
@@ -25,13 +26,12 @@ impl Seen {
 
 impl Bench {
     fn new(total: usize, per_address: usize) -> Self {
-        let limits = FlowLimits { total, per_address, idle: Duration::from_secs(60) };
-        Self { table: FlowTable::new(limits), now: Instant::now() }
+        Self { table: FlowTable::new(), limits: FlowLimits { total, per_address }, now: Instant::now() }
     }
 
     fn begin(&mut self, visitor: &str) -> Result<Seen, Full> {
         let visitor = visitor.parse().unwrap();
-        self.table.make_room(visitor, self.now)?;
+        self.table.make_room(visitor, self.limits, self.now)?;
         let value = Rc::new(());
         let alive = Rc::downgrade(&value);
         let id = self.table.begin(visitor, value, self.now);
@@ -172,10 +172,10 @@ fn idle_flows_end_whichever_way_the_last_datagram_went() {
     bench.hear(&heard);
     bench.answer(&answered);
     bench.wait(30_000);
-    bench.table.expire(bench.now);
+    bench.table.expire(Duration::from_secs(60), bench.now);
     assert!(quiet.is_over() && !heard.is_over() && !answered.is_over());
     bench.wait(30_000);
-    bench.table.expire(bench.now);
+    bench.table.expire(Duration::from_secs(60), bench.now);
     assert_eq!(bench.table.len(), 0);
     assert_eq!(
         (bench.table.flows.capacity(), bench.table.sources.capacity()),

@@ -1,0 +1,35 @@
+//! The settings of a running server: one value, replaced as a whole, read wherever something is decided.
+//!
+//! Nothing copies a setting that may change, or it would go on by the old one.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::config::Config;
+
+/// What a server goes by now; clones are the same settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings(Arc<ArcSwap<Config>>);
+
+/// The settings at one moment. For decisions: what waits keeps the values that it needs, not this.
+pub(crate) type Now = Guard<Arc<Config>>;
+
+impl Settings {
+    pub(crate) fn new(config: Config) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(config)))
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.0.load()
+    }
+
+    /// The settings at one moment, to keep.
+    pub(crate) fn full(&self) -> Arc<Config> {
+        self.0.load_full()
+    }
+
+    pub(crate) fn replace(&self, config: Config) {
+        self.0.store(Arc::new(config));
+    }
+}
