@@ -107,6 +107,8 @@ pub enum Code {
     RateLimited,
     /// The upstream is a development server that doesn't take the public host name.
     UpstreamHostRefused,
+    /// The operator keeps visitors out of the tunnel for now.
+    TunnelPaused,
 }
 
 /// Number, name, code: the one table everything else is read from.
@@ -156,6 +158,7 @@ const TABLE: &[(u16, &str, Code)] = &[
     (413, "address-not-allowed", Code::AddressNotAllowed),
     (414, "rate-limited", Code::RateLimited),
     (415, "upstream-host-refused", Code::UpstreamHostRefused),
+    (416, "tunnel-paused", Code::TunnelPaused),
 ];
 
 impl Code {

@@ -100,7 +100,7 @@ pub(crate) async fn open(
     loop {
         let serving = search.next().await?;
         let pace = search.pace(&serving).filter(|_| kind != StreamKind::Udp);
-        match open_on(&serving, kind, visit, pace).await {
+        match open_on(serving.target(), kind, visit, pace).await {
             Ok(stream) => return Ok(stream.held_by(serving)),
             Err(missed) => search.missed(&serving, missed)?,
         }
@@ -167,6 +167,11 @@ impl<'a> Search<'a> {
         Ok(serving)
     }
 
+    /// Where it is searched for.
+    pub(crate) fn endpoint(&self) -> &'a Arc<Endpoint> {
+        self.endpoint
+    }
+
     /// How fast the visitor's bytes may go.
     pub(crate) fn pace(&self, serving: &Serving) -> Option<Arc<Pace>> {
         self.endpoint.pace(&serving.policies)
@@ -194,7 +199,7 @@ impl<'a> Search<'a> {
 /// # Cancel safety
 /// Cancel safe: a stream that was opened is reset.
 pub(crate) async fn open_on(
-    target: &Target,
+    target: &Arc<Target>,
     kind: StreamKind,
     visit: Visit,
     pace: Option<Arc<Pace>>,
@@ -209,7 +214,9 @@ pub(crate) async fn open_on(
     let header =
         StreamHeader { kind, tunnel: target.tunnel, request, visitor: Some(visitor), local: Some(local) };
     stream.write_all(&header.encode()).await.map_err(|_dead| Missed::LaneLost)?;
-    Ok(VisitorStream::new(stream, pace, READY_PATIENCE))
+    // The bytes of a flow are in its datagrams, and counted there.
+    let is_counted = kind != StreamKind::Udp;
+    Ok(VisitorStream::new(stream, target.clone(), is_counted, pace, READY_PATIENCE))
 }
 
 impl From<&io::Error> for DispatchError {

@@ -8,17 +8,18 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 use tunnel_io::Pace;
 use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
 pub(crate) use crate::target::{Serving, Target};
-use crate::{auth::Identity, policy::Policies, settings::Settings};
+use crate::{auth::Identity, policy::Policies, settings::Settings, tally::Tally};
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -27,6 +28,12 @@ pub(crate) struct Endpoint {
     pub(crate) address: PublicAddress,
     /// Who holds it: visitors that waited through an absence are only ever given to this identity.
     pub(crate) owner: Identity,
+    /// What it has carried.
+    pub(crate) tally: Arc<Tally>,
+    /// Cancelled when nothing of it may go on: the operator closed it, or the server stops.
+    pub(crate) over: CancellationToken,
+    /// Whether new visitors are refused until the operator says otherwise.
+    paused: AtomicBool,
     state: watch::Sender<State>,
     /// Those of who serves it, or did last.
     policies: Mutex<Arc<Policies>>,
@@ -59,16 +66,23 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct VisitorPermit(Arc<AtomicUsize>);
 
+/// A visitor's place at an endpoint, and among all visitors of its owner.
+pub(crate) type Admission = [VisitorPermit; 2];
+
 impl Endpoint {
     pub(crate) fn new(
         address: PublicAddress,
         owner: Identity,
         (settings, parked_in_all): (Settings, Arc<AtomicUsize>),
         state: State,
+        (tally, over): (Arc<Tally>, CancellationToken),
     ) -> Arc<Self> {
         Arc::new(Self {
             address,
             owner,
+            tally,
+            over,
+            paused: AtomicBool::new(false),
             policies: Mutex::new(policies_of(&state).unwrap_or_default()),
             state: watch::Sender::new(state),
             turns: AtomicUsize::new(0),
@@ -102,8 +116,20 @@ impl Endpoint {
     }
 
     /// Takes one of the endpoint's visitor places, or `None` when they are all taken.
-    pub(crate) fn admit(&self) -> Option<VisitorPermit> {
-        VisitorPermit::take(&self.visitors, self.settings.now().limits.visitors_per_tunnel)
+    pub(crate) fn admit(&self) -> Option<Admission> {
+        let here = VisitorPermit::take(&self.visitors, self.settings.now().limits.visitors_per_tunnel)?;
+        let of_owner = VisitorPermit::take(self.tally.account().visitors(), usize::MAX)?;
+        Some([here, of_owner])
+    }
+
+    /// Refuses new visitors from now on, or no longer. Those who are there go on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether new visitors are refused for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// How fast the bytes of all visitors may go together, as these policies have it; `None` for any speed.

@@ -46,6 +46,13 @@ pub enum Event {
         /// The public address.
         url: String,
     },
+    /// The operator keeps visitors out of a tunnel, or lets them in again.
+    TunnelPaused {
+        /// The public address.
+        url: String,
+        /// Whether they are kept out.
+        paused: bool,
+    },
     /// Who holds which names changed: the moment to save [`ServerHandle::leases`](crate::ServerHandle::leases).
     LeasesChanged,
     /// A control connection was refused.

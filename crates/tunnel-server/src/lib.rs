@@ -45,13 +45,18 @@ mod ingress;
 mod policy;
 mod stream;
 
+mod account;
 mod events;
 mod ids;
 mod metrics;
 mod places;
+mod records;
 mod settings;
 mod shared;
 mod snapshot;
+mod steer;
+mod tally;
+mod totals;
 mod usage;
 
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
@@ -59,12 +64,17 @@ pub use config::{Config, ConfigError, Limits, Timeouts};
 pub use events::Event;
 pub use http::DevServer;
 pub use reconfigure::ReconfigureError;
+pub use records::{RequestLine, RequestRecord};
 pub use registry::SavedLease;
 pub use rights::{
     ParsePortsError, ParseReservedError, PortSet, Reservations, ReservedName, Rights, TunnelKind, UnknownKind,
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use snapshot::{MemberInfo, SessionInfo, Snapshot, TunnelInfo};
+pub use steer::{NoSuchSession, NoSuchTunnel};
+pub use tally::{Traffic, UpstreamState};
+pub use totals::Totals;
+pub use tunnel_protocol::{InstanceId, RequestId, SessionId, TokenId, TunnelId};
 pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
 pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};
 pub use usage::{Month, ParseMonthError, Usage};

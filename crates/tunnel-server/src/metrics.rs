@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) udp_dropped: AtomicU64,
     /// Requests sent a second time because their lane had died.
     pub(crate) retries: AtomicU64,
+    /// Answers to web requests by the first digit of their status, from 1 to 5.
+    answers: [AtomicU64; 5],
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -47,6 +49,18 @@ impl Metrics {
     /// Adds `count` to `counter`.
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts an answer to a web request.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(class) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
+            Self::count(class);
+        }
+    }
+
+    /// Answers to web requests by the first digit of their status, from 1 to 5.
+    pub(crate) fn answers(&self) -> [u64; 5] {
+        std::array::from_fn(|class| self.answers[class].load(Ordering::Relaxed))
     }
 
     /// Counts something refused to a client or a visitor.

@@ -4,7 +4,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{endpoint::VisitorPermit, settings::Settings, throttle};
@@ -36,6 +39,11 @@ impl Places {
         let place = VisitorPermit::take(&self.taken, self.settings.now().limits.connections)?;
         let counted = self.counted(address);
         self.enter(counted).then(|| Place { places: self.clone(), counted, _place: place })
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// As whose a connection is counted. Those who come in others' stead aren't: proxies and load balancers, and

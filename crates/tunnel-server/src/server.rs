@@ -3,9 +3,9 @@
 use std::{fmt, future::Future, io, sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
-use tunnel_protocol::{Code, Refusal, ServerMessage};
+use tunnel_protocol::{Code, Refusal, ServerMessage, TokenId};
 use tunnel_router::Hostname;
 use tunnel_transport::{ControlTls, Listener, WebTls};
 
@@ -15,10 +15,13 @@ use crate::{
     control::{self, Control, Sessions},
     events::Event,
     ingress::{self, https::Https},
+    records::RequestRecord,
     registry::{Registry, SavedLease},
     shared::Shared,
     snapshot::Snapshot,
     throttle::Throttle,
+    totals::Totals,
+    usage::Usage,
 };
 
 /// Why a server can't start.
@@ -126,7 +129,8 @@ impl ServerBuilder {
         registry.import(self.leases);
         let sessions = Arc::new(Sessions::default());
         let tasks = TaskTracker::new();
-        let control = Control { shared, registry, authenticator, throttle, sessions, tasks };
+        let retiring = CancellationToken::new();
+        let control = Control { shared, registry, authenticator, throttle, sessions, retiring, tasks };
         Ok(Server { control, control_listeners: self.control, web: self.web, https: self.https })
     }
 }
@@ -160,7 +164,7 @@ impl Server {
         ServerHandle { control: self.control.clone() }
     }
 
-    /// Serves until `shutdown` is ready, then drains: no new visitors, clients are told to come back later, and
+    /// Serves until `shutdown` is ready or [`ServerHandle::drain`] was called, then drains: no new visitors, clients are told to come back later, and
     /// what is under way gets [`Timeouts::grace`](crate::Timeouts::grace) to finish.
     ///
     /// # Cancel safety
@@ -180,7 +184,10 @@ impl Server {
             doors.spawn(ingress::https::serve(control.shared.clone(), listener, tls));
         }
         doors.spawn(sweep(control.registry.clone()));
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = control.retiring.cancelled() => {}
+        }
         drain(&control).await;
         drop(stopping);
         control.registry.clear();
@@ -197,7 +204,38 @@ impl ServerHandle {
         self.control.shared.events.subscribe()
     }
 
-    /// How things stand.
+    /// A record of each visitor's exchange from now on, once it is over. A slow listener misses some and is told how
+    /// many. While nobody listens, records cost nothing.
+    pub fn requests(&self) -> broadcast::Receiver<Arc<RequestRecord>> {
+        self.control.shared.records.subscribe(false)
+    }
+
+    /// The same, with what visitors call themselves and where they say to come from; from then on that is in
+    /// everybody's records.
+    pub fn requests_in_full(&self) -> broadcast::Receiver<Arc<RequestRecord>> {
+        self.control.shared.records.subscribe(true)
+    }
+
+    /// Sums and gauges without anything about single sessions and tunnels: cheap however many there are.
+    pub fn totals(&self) -> Totals {
+        Totals::take(&self.control)
+    }
+
+    /// What each token has used since the server started.
+    pub fn usage(&self) -> Vec<(TokenId, Usage)> {
+        let accounts = self.control.shared.accounts.all();
+        accounts.iter().map(|(token, account)| (*token, account.usage())).collect()
+    }
+
+    /// What each token has used since this was last called, those left out that used nothing. What was taken is for
+    /// the caller to keep: there is one such caller.
+    pub fn take_usage(&self) -> Vec<(TokenId, Usage)> {
+        let accounts = self.control.shared.accounts.all();
+        let taken = accounts.iter().map(|(token, account)| (*token, account.take()));
+        taken.filter(|(_, usage)| !usage.is_nothing()).collect()
+    }
+
+    /// How things stand. The cost grows with the sessions and tunnels there are; see [`ServerHandle::totals`].
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.control)
     }

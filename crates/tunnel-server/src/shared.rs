@@ -9,11 +9,13 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    account::Accounts,
     config::Config,
     events::Events,
     ingress::https::Https,
     metrics::Metrics,
     places::Places,
+    records::Records,
     routes::Routes,
     settings::{Now, Settings},
 };
@@ -28,6 +30,10 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
+    /// What each token has used.
+    pub(crate) accounts: Arc<Accounts>,
+    /// What becomes of each visitor, for those who listen.
+    pub(crate) records: Records,
     /// The https port, if there is one.
     pub(crate) https: Option<Arc<Https>>,
     /// Cancelled when the server is asked to stop: no new visitors, what is under way may finish.
@@ -57,6 +63,8 @@ impl Shared {
             routes: Arc::new(Routes::default()),
             events: Events::new(),
             metrics: Arc::new(Metrics::default()),
+            accounts: Arc::default(),
+            records: Records::new(),
             https: None,
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),

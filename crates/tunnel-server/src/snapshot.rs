@@ -7,9 +7,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tunnel_protocol::{SessionId, TunnelId};
+use tunnel_protocol::{
+    InstanceId, SessionId, TokenId, TunnelId,
+    bind::{PublicAddress, UpstreamProtocol},
+};
 
-use crate::{control::Control, registry::Member};
+use crate::{
+    control::Control,
+    registry::Member,
+    rights::TunnelKind,
+    tally::{Traffic, UpstreamState},
+};
 
 /// A server at one moment.
 #[derive(Clone, Debug)]
@@ -19,6 +27,8 @@ pub struct Snapshot {
     pub sessions: Vec<SessionInfo>,
     /// The tunnels, those that are held for an absent client included.
     pub tunnels: Vec<TunnelInfo>,
+    /// The addresses of tunnels that the operator has paused, those that nobody holds now included.
+    pub paused: Vec<String>,
     /// Visitor tasks alive: connections and what drives them.
     pub visitor_tasks: usize,
     /// Tasks of control connections alive.
@@ -54,6 +64,10 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// The token's name.
     pub identity: String,
+    /// The token.
+    pub token: TokenId,
+    /// The client's installation: the same after it restarted.
+    pub instance: InstanceId,
     /// The client's machine, as it says.
     pub machine: String,
     /// The client's software, as it says.
@@ -62,6 +76,8 @@ pub struct SessionInfo {
     pub address: SocketAddr,
     /// Since when.
     pub since: SystemTime,
+    /// Whether it said that it is about to leave.
+    pub is_leaving: bool,
     /// The heartbeat's last round trip.
     pub rtt: Option<Duration>,
     /// How many lanes it has.
@@ -80,16 +96,28 @@ pub struct SessionInfo {
 pub struct TunnelInfo {
     /// The public address.
     pub url: String,
+    /// What visitors speak there.
+    pub kind: TunnelKind,
     /// The owner's token's name.
     pub owner: String,
+    /// The owner's token.
+    pub token: TokenId,
     /// The owner's machine.
     pub machine: String,
     /// The session that serves it and its id there, of a pool the first; `None` while its client is away.
     pub serving: Option<(SessionId, TunnelId)>,
     /// All that serve it: one, or several that form a pool; nobody while its client is away.
     pub members: Vec<MemberInfo>,
+    /// Since when the client serves it, of a pool the first; or since when the one that was lost did.
+    pub since: SystemTime,
     /// Visitors now, those included that wait for a client.
     pub visitors: usize,
+    /// Whether the operator keeps visitors out for now.
+    pub paused: bool,
+    /// What its owner wants done with visitors, in words, without anything secret. Empty while nobody has said so.
+    pub policies: Vec<String>,
+    /// What it has carried.
+    pub traffic: Traffic,
 }
 
 /// One client that serves a tunnel.
@@ -104,6 +132,12 @@ pub struct MemberInfo {
     pub machine: String,
     /// Where it forwards to, as it says.
     pub upstream: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// Whether its upstream could be reached when a visitor last wanted to.
+    pub upstream_state: UpstreamState,
+    /// Whether HTTP/2 is spoken to its upstream, which a web tunnel's may want.
+    pub is_http2: bool,
     /// The visitors that were given to it, now.
     pub visitors: usize,
 }
@@ -117,10 +151,13 @@ impl Snapshot {
             SessionInfo {
                 id: session.id,
                 identity: session.identity.name.to_string(),
+                token: session.identity.token,
+                instance: session.instance,
                 machine: session.machine.clone(),
                 agent: session.agent.clone(),
                 address: session.address,
                 since: session.started,
+                is_leaving: session.is_leaving(),
                 rtt: session.rtt(),
                 lanes: session.lanes(),
                 streams: session.streams(),
@@ -137,11 +174,20 @@ impl Snapshot {
                     tunnel: target.tunnel,
                     machine: holder.machine.clone(),
                     upstream: target.upstream.to_string(),
+                    since: holder.since,
+                    upstream_state: target.reach.state(),
+                    is_http2: target.protocol == UpstreamProtocol::Http2,
                     visitors: target.visitors.load(Ordering::Relaxed),
                 })
                 .collect();
             tunnels.push(TunnelInfo {
                 url: endpoint.address.url().to_owned(),
+                kind: kind(&endpoint.address),
+                token: endpoint.owner.token,
+                since: holder.since,
+                paused: endpoint.is_paused(),
+                policies: endpoint.known_policies().in_words(),
+                traffic: endpoint.tally.traffic(),
                 owner: endpoint.owner.name.to_string(),
                 machine: holder.machine.clone(),
                 serving: members.first().map(|first| (first.session, first.tunnel)),
@@ -152,6 +198,7 @@ impl Snapshot {
         Self {
             sessions: sessions.collect(),
             tunnels,
+            paused: control.registry.paused(),
             visitor_tasks: control.shared.visitors.len(),
             control_tasks: control.tasks.len(),
             requests: metrics.requests.load(Ordering::Relaxed),
@@ -165,5 +212,14 @@ impl Snapshot {
             tls_failures: metrics.tls_failures.load(Ordering::Relaxed),
             refusals: metrics.refusals(),
         }
+    }
+}
+
+fn kind(address: &PublicAddress) -> TunnelKind {
+    match address {
+        PublicAddress::Tls { .. } => TunnelKind::Tls,
+        PublicAddress::Tcp { .. } => TunnelKind::Tcp,
+        PublicAddress::Udp { .. } => TunnelKind::Udp,
+        _ => TunnelKind::Http,
     }
 }

@@ -14,12 +14,12 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 use tunnel_io::{Pace, Paced};
 use tunnel_protocol::{Code, StreamReply};
 
-use crate::target::Serving;
+use crate::target::{Serving, Target};
 
 /// One visitor's way to the upstream.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ pub(crate) struct VisitorStream {
     inner: Paced<tunnel_mux::Stream>,
     /// `None` once the upstream is ready.
     reply: Option<Box<Awaiting>>,
+    /// Whose it is, and whose bytes it counts, if it does.
+    target: Arc<Target>,
+    is_counted: bool,
+    /// When the upstream's first byte was there.
+    first_byte: Option<Instant>,
     /// The visitor's place at the client, if the stream is what holds it.
     _serving: Option<Serving>,
 }
@@ -47,12 +52,21 @@ pub(crate) struct StreamRefused(pub(crate) Code);
 
 impl VisitorStream {
     /// A stream whose header was just written, whose bytes from here on keep to `pace`. The client has `patience` to
-    /// become ready.
-    pub(crate) fn new(inner: tunnel_mux::Stream, pace: Option<Arc<Pace>>, patience: Duration) -> Self {
+    /// become ready. What passes is counted for `target`'s tunnel if `is_counted`.
+    pub(crate) fn new(
+        inner: tunnel_mux::Stream,
+        target: Arc<Target>,
+        is_counted: bool,
+        pace: Option<Arc<Pace>>,
+        patience: Duration,
+    ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
         Self {
             inner: Paced::new(inner, pace),
             reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
+            target,
+            is_counted,
+            first_byte: None,
             _serving: None,
         }
     }
@@ -67,10 +81,18 @@ impl VisitorStream {
         self.inner.into_inner().reset();
     }
 
+    /// When the upstream began to answer, if it has.
+    pub(crate) fn first_byte(&self) -> Option<Instant> {
+        self.first_byte
+    }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(awaiting) = &mut self.reply {
             match StreamReply::decode(&awaiting.bytes[..awaiting.filled]) {
-                Ok(Some((StreamReply::Ready, _))) => self.reply = None,
+                Ok(Some((StreamReply::Ready, _))) => {
+                    self.reply = None;
+                    self.target.reach.reached();
+                }
                 Ok(Some((StreamReply::Accepted, _))) if !awaiting.accepted => {
                     awaiting.filled = 0;
                     awaiting.accepted = true;
@@ -80,6 +102,7 @@ impl VisitorStream {
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
                 Ok(Some((StreamReply::Refused(code), _))) => {
+                    self.target.reach.failed(code);
                     return Poll::Ready(Err(io::Error::other(StreamRefused(code))));
                 }
                 Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
@@ -89,6 +112,7 @@ impl VisitorStream {
                     let mut buf = ReadBuf::new(&mut byte);
                     let Poll::Ready(read) = Pin::new(self.inner.get_mut()).poll_read(cx, &mut buf) else {
                         ready!(awaiting.deadline.as_mut().poll(cx));
+                        self.target.reach.failed(Code::UpstreamTimeout);
                         return Poll::Ready(Err(io::Error::other(StreamRefused(Code::UpstreamTimeout))));
                     };
                     read?;
@@ -111,13 +135,24 @@ impl AsyncRead for VisitorStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_ready(cx))?;
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+        let count = buf.filled().len() - before;
+        if self.is_counted && count > 0 {
+            self.target.tally.add_out(count);
+            self.first_byte.get_or_insert_with(Instant::now);
+        }
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, buf));
+        if let (true, Ok(count)) = (self.is_counted, &wrote) {
+            self.target.tally.add_in(*count);
+        }
+        Poll::Ready(wrote)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

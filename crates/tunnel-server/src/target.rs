@@ -13,7 +13,12 @@ use std::{
 
 use tunnel_protocol::{TunnelId, bind::UpstreamProtocol};
 
-use crate::{http::pool::Pool, policy::Policies, session::Session};
+use crate::{
+    http::pool::Pool,
+    policy::Policies,
+    session::Session,
+    tally::{Tally, UpstreamGauge},
+};
 
 /// The session and the tunnel in it that serve an endpoint, alone or with others.
 #[derive(Debug)]
@@ -34,6 +39,10 @@ pub(crate) struct Target {
     pub(crate) pool: Pool,
     /// Visitors that it has now.
     pub(crate) visitors: AtomicUsize,
+    /// Its endpoint's counters.
+    pub(crate) tally: Arc<Tally>,
+    /// Whether it last reached its upstream.
+    pub(crate) reach: UpstreamGauge,
 }
 
 /// A visitor's place at a target, for as long as it lives.

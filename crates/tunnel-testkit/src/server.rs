@@ -169,6 +169,11 @@ impl TestServer {
         let _ = (&mut self.running).await;
     }
 
+    /// Waits until the server ends by itself.
+    pub async fn ended(mut self) {
+        let _ = (&mut self.running).await;
+    }
+
     /// Asks the server to drain; [`TestServer::drain`] then waits.
     pub fn begin_drain(&mut self) {
         if let Some(shutdown) = self.shutdown.take() {

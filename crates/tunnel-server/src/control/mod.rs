@@ -22,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel_protocol::SessionId;
 
 pub(crate) use self::accept::{accept, serve};
@@ -39,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Cancelled by whoever wants the server to drain without having asked for that when it began to run.
+    pub(crate) retiring: CancellationToken,
     /// Every control connection's task.
     pub(crate) tasks: TaskTracker,
 }
@@ -75,6 +77,10 @@ impl Sessions {
 
     pub(crate) fn get(&self, id: SessionId) -> Option<Arc<Session>> {
         self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {

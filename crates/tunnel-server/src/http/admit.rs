@@ -18,6 +18,12 @@ impl Desk {
         }
         first_stranger(connected, headers, &self.shared.config().trusted_proxies)
     }
+
+    /// The same as an address; the port is 0 where it isn't known.
+    pub(super) fn visitor_address(&self, headers: &HeaderMap) -> SocketAddr {
+        let (ip, connected) = (self.visitor_of(headers), self.visitor.ip().to_canonical());
+        SocketAddr::new(ip, if ip == connected { self.visitor.port() } else { 0 })
+    }
 }
 
 /// Whether a visitor is let in.

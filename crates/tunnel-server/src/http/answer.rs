@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -22,11 +23,19 @@ use super::{
     link::Link,
     upload::Receipt,
 };
-use crate::endpoint::{Serving, VisitorPermit};
+use crate::{
+    endpoint::{Admission, Serving},
+    records::{Draft, Drafted},
+};
 
 /// An answer's body.
 #[derive(Debug)]
-pub(super) struct Answer(Kind);
+pub(super) struct Answer {
+    kind: Kind,
+    /// The record of it, and whether it came to its end.
+    draft: Drafted,
+    is_over: bool,
+}
 
 #[expect(clippy::large_enum_variant, reason = "nearly all are an upstream's, and none is kept for long")]
 #[derive(Debug)]
@@ -39,7 +48,7 @@ enum Kind {
         ends_by_close: bool,
         /// On HTTP/1.
         turn: Option<Turn>,
-        _permit: VisitorPermit,
+        _permit: Admission,
     },
     /// An upstream's, made smaller.
     Compressed {
@@ -108,9 +117,18 @@ impl Drop for Exchange {
 }
 
 impl Answer {
+    fn new(kind: Kind) -> Self {
+        Self { kind, draft: None, is_over: false }
+    }
+
+    /// Notes in the record what becomes of it.
+    pub(super) fn record(&mut self, draft: Arc<Draft>) {
+        self.draft = Some(draft);
+    }
+
     /// A page of ours.
     pub(super) fn page(page: Bytes) -> Self {
-        Self(Kind::Page(Full::new(page)))
+        Self::new(Kind::Page(Full::new(page)))
     }
 
     /// An answer without a body that no exchange hangs on.
@@ -121,12 +139,12 @@ impl Answer {
     /// An answer after which its HTTP/2 stream is a stream of bytes, and who waits for it.
     pub(super) fn switch() -> (Self, oneshot::Receiver<StreamIo>) {
         let (switch, switched) = oneshot::channel();
-        (Self(Kind::Switch(Some(switch))), switched)
+        (Self::new(Kind::Switch(Some(switch))), switched)
     }
 
     /// Who waits for the stream, if this is such an answer.
     pub(super) fn take_switch(&mut self) -> Option<oneshot::Sender<StreamIo>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Switch(switch) => switch.take(),
             Kind::Page(_) | Kind::Upstream { .. } | Kind::Compressed { .. } => None,
         }
@@ -134,7 +152,7 @@ impl Answer {
 
     /// The same answer, made smaller.
     pub(super) fn compressed(self, squeeze: Squeeze) -> Self {
-        Self(Kind::Compressed { answer: Box::new(self), squeeze: Box::new(squeeze) })
+        Self::new(Kind::Compressed { answer: Box::new(self), squeeze: Box::new(squeeze) })
     }
 
     /// An upstream's answer.
@@ -142,25 +160,19 @@ impl Answer {
         body: Inbound,
         exchange: Exchange,
         ends_by_close: bool,
-        (turn, permit): (Option<Turn>, VisitorPermit),
+        (turn, permit): (Option<Turn>, Admission),
     ) -> Self {
-        Self(Kind::Upstream { body, exchange, ends_by_close, turn, _permit: permit })
+        Self::new(Kind::Upstream { body, exchange, ends_by_close, turn, _permit: permit })
     }
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (body, exchange, ends_by_close, turn) = match &mut self.get_mut().0 {
-            Kind::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
-            Kind::Compressed { answer, squeeze } => return squeeze.poll_frame(Pin::new(&mut **answer), cx),
-            Kind::Switch(_) => return Poll::Ready(None),
-            Kind::Upstream { body, exchange, ends_by_close, turn, .. } => {
+impl Kind {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (body, exchange, ends_by_close, turn) = match self {
+            Self::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
+            Self::Compressed { answer, squeeze } => return squeeze.poll_frame(Pin::new(&mut **answer), cx),
+            Self::Switch(_) => return Poll::Ready(None),
+            Self::Upstream { body, exchange, ends_by_close, turn, .. } => {
                 (body, exchange, ends_by_close, turn)
             }
         };
@@ -174,9 +186,33 @@ impl Body for Answer {
         }
         Poll::Ready(frame)
     }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = ready!(this.kind.poll_frame(cx));
+        if let Some(draft) = &this.draft {
+            match &frame {
+                Some(Ok(frame)) => {
+                    draft.add_out(frame.data_ref().map_or(0, Bytes::len));
+                    this.is_over |= frame.is_trailers();
+                }
+                None => this.is_over = true,
+                Some(Err(_)) => {}
+            }
+        }
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Page(page) => page.is_end_stream(),
             Kind::Compressed { squeeze, .. } => squeeze.is_end_stream(),
             Kind::Switch(_) => true,
@@ -185,7 +221,7 @@ impl Body for Answer {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Page(page) => page.size_hint(),
             Kind::Compressed { .. } => SizeHint::default(),
             Kind::Switch(_) => SizeHint::with_exact(0),
@@ -196,8 +232,11 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            draft.end(self.is_over || self.is_end_stream());
+        }
         // hyper doesn't ask for bodies that it knows to be empty.
-        if let Kind::Upstream { body, exchange, .. } = &mut self.0
+        if let Kind::Upstream { body, exchange, .. } = &mut self.kind
             && body.is_end_stream()
         {
             exchange.finish();

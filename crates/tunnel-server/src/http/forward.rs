@@ -6,6 +6,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
+use tokio::time::Instant;
 use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Version;
 
@@ -23,14 +24,15 @@ use super::{
     link::Link,
     pool,
     respond::Failure,
-    upgrade::{self, Challenge},
+    upgrade::{self, Carried, Challenge},
     upload::{Receipt, Upload},
 };
 use crate::{
     dispatch::{DispatchError, Search},
-    endpoint::{Endpoint, Target, VisitorPermit},
+    endpoint::{Admission, Endpoint, Target},
     metrics::Metrics,
     policy::{Policies, Public},
+    records::Drafted,
 };
 
 /// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
@@ -66,6 +68,8 @@ pub(super) struct Passage {
     pub(super) hint: Option<String>,
     /// Who served it, once somebody did.
     pub(super) served: Option<Arc<Target>>,
+    /// The record of it.
+    pub(super) draft: Drafted,
 }
 
 /// Why there is no answer.
@@ -112,7 +116,7 @@ pub(super) async fn forward(
     facts: &Facts,
     id: RequestId,
     mut request: Request<Inbound>,
-    (turn, permit): (Option<Turn>, VisitorPermit),
+    (turn, permit): (Option<Turn>, Admission),
     passage: &mut Passage,
 ) -> Result<Response<Answer>, Failure> {
     let on_upgrade = facts.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -186,7 +190,8 @@ pub(super) async fn forward(
             (None, challenge) => challenge.map(upgrade::Visitor::Http2),
         };
         let switched = visitor.zip(facts.upgrade.as_deref()).and_then(|(visitor, asked)| {
-            upgrade::switch(desk, asked, visitor, &mut response, exchange, permit)
+            let carried = Carried { endpoint, draft: passage.draft.clone(), permit };
+            upgrade::switch(desk, asked, visitor, &mut response, exchange, carried)
         });
         let switched = switched.map(|mut switched| {
             passage.to_visitor(switched.headers_mut());
@@ -214,6 +219,10 @@ pub(super) async fn forward(
 }
 
 impl Passage {
+    pub(super) fn new(draft: Drafted) -> Self {
+        Self { draft, ..Self::default() }
+    }
+
     fn upstream(&self) -> Option<Arc<str>> {
         self.served.as_ref().map(|target| target.upstream.clone())
     }
@@ -277,13 +286,14 @@ async fn attempt(
     })?;
     let (is_reused, target) = (link.is_reused, link.serving.target().clone());
     passage.served = Some(target.clone());
+    passage.draft.iter().for_each(|draft| draft.set_queued());
     if outgoing.is_websocket && !link.can_upgrade() {
         link.put_back();
         let fault = Fault::Malformed("it speaks HTTP/2, in which the server opens no WebSockets".into());
         let receipt = Receipt::default();
         return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, target: Some(target) });
     }
-    let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue);
+    let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue, passage.draft.clone());
     let (mut request, early) = (outgoing.request(upload), outgoing.early(&receipt));
     passage.prepare(request.headers_mut());
     let mut exchange = Exchange::new(link, receipt);
@@ -291,6 +301,7 @@ async fn attempt(
     match link.ask(request, early).await {
         Ok(response) => {
             exchange.receipt().set_answered();
+            passage.draft.iter().for_each(|draft| draft.set_first_byte(Instant::now()));
             Ok((response, exchange))
         }
         Err(Unanswered { error, is_unsent }) => {
@@ -306,7 +317,7 @@ fn accept(
     response: Response<Inbound>,
     mut exchange: Exchange,
     facts: &Facts,
-    turn: (Option<Turn>, VisitorPermit),
+    turn: (Option<Turn>, Admission),
 ) -> Result<Response<Answer>, Failure> {
     let (mut head, body) = response.into_parts();
     if let Err(error) = headers::to_visitor(&mut head.headers) {

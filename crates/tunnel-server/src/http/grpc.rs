@@ -36,6 +36,7 @@ fn status(code: Code) -> u16 {
         Code::BadRequest | Code::Internal | Code::UpstreamMalformed => 13,
         Code::TunnelAway
         | Code::TooManyVisitors
+        | Code::TunnelPaused
         | Code::ClientBusy
         | Code::Misdirected
         | Code::UpstreamRefused

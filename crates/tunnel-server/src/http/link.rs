@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     dispatch::{self, DispatchError, Search, Visit},
-    endpoint::{Serving, Target},
+    endpoint::{Endpoint, Serving, Target},
     shared::Shared,
     stream::VisitorStream,
 };
@@ -78,15 +78,20 @@ impl Link {
                 return Ok(Self { sender, serving, is_reused: true, cut, refusal });
             }
             let pace = search.pace(&serving);
-            match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
-                Ok(stream) => return Self::begin(shared, stream, serving).await,
+            match dispatch::open_on(serving.target(), StreamKind::Http, visit, pace).await {
+                Ok(stream) => return Self::begin(shared, search.endpoint(), stream, serving).await,
                 Err(missed) => search.missed(&serving, missed)?,
             }
         }
     }
 
-    async fn begin(shared: &Shared, stream: VisitorStream, serving: Serving) -> Result<Self, DispatchError> {
-        let cut = shared.stopping.child_token();
+    async fn begin(
+        shared: &Shared,
+        endpoint: &Endpoint,
+        stream: VisitorStream,
+        serving: Serving,
+    ) -> Result<Self, DispatchError> {
+        let cut = endpoint.over.child_token();
         let refusal = Arc::new(OnceLock::new());
         let io = UpstreamIo { stream, cut: cut.clone(), is_read: false, refusal: refusal.clone() };
         let target = serving.target().clone();

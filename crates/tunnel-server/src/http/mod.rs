@@ -33,7 +33,10 @@ mod respond;
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
 
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, header::CONNECTION};
+use ::http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version as HttpVersion,
+    header::{CONNECTION, REFERER, USER_AGENT},
+};
 use bytes::Bytes;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -41,6 +44,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, debug_span};
 use tunnel_io::peek_until;
 use tunnel_protocol::{Code, RequestId, control::RequestReport};
+use tunnel_router::Version;
 
 pub use self::devserver::DevServer;
 use self::{
@@ -62,6 +66,8 @@ use crate::{
     ids,
     metrics::Metrics,
     places::Place,
+    records::{Drafted, RequestLine},
+    rights::TunnelKind,
     shared::Shared,
 };
 
@@ -198,7 +204,8 @@ impl Desk {
         let path = path(&request);
         let asked = Asked::new(id, &request);
         let wish = Wish::of(&method, request.version(), request.headers());
-        let mut passage = Passage::default();
+        let draft = self.draft(id, &request, verdict.as_ref().ok());
+        let mut passage = Passage::new(draft.clone());
         let (endpoint, outcome) = match verdict {
             Ok(facts) if !self.door.admits(&self.shared.routes, &facts.host) => {
                 (None, Err(Failure::new(Code::Misdirected).at(facts.host)))
@@ -208,6 +215,10 @@ impl Desk {
             }
             Ok(facts) => {
                 let endpoint = self.shared.routes.lookup(&facts.host, target_path(&request));
+                if let Some(endpoint) = &endpoint {
+                    endpoint.tally.count_request();
+                    draft.iter().for_each(|draft| draft.at(endpoint));
+                }
                 let outcome = match &endpoint {
                     Some(endpoint) => self.exchange(endpoint, &facts, id, request, turn, &mut passage).await,
                     None => Err(Failure::new(Code::TunnelNotFound)),
@@ -219,7 +230,11 @@ impl Desk {
         let (mut response, error) = match outcome {
             Ok(response) => (self.compress(wish, passage.served.as_deref(), response), None),
             Err(failure) => {
-                self.shared.metrics.refused(failure.code());
+                match &endpoint {
+                    Some(endpoint) => endpoint.tally.refused(&self.shared.metrics, failure.code()),
+                    None => self.shared.metrics.refused(failure.code()),
+                }
+                draft.iter().for_each(|draft| draft.set_code(failure.code()));
                 (asked.respond(&failure).map(Answer::page), Some(failure))
             }
         };
@@ -228,6 +243,13 @@ impl Desk {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let status = response.status().as_u16();
+        self.shared.metrics.answered(status);
+        if let Some(draft) = draft {
+            draft.set_status(status);
+            if !draft.is_upgraded() {
+                response.body_mut().record(draft);
+            }
+        }
         let duration = started.elapsed();
         debug!(
             request.id = %id,
@@ -240,10 +262,28 @@ impl Desk {
             "answered"
         );
         if let Some(endpoint) = endpoint {
+            endpoint.tally.count_answer(status);
             let hint = passage.hint.take();
             self.report((&endpoint, passage.served.as_deref()), id, &method, path, (status, duration, hint));
         }
         response
+    }
+
+    /// Begins the request's record, if anybody listens. `facts` are `None` of one that couldn't be read.
+    fn draft(&self, id: RequestId, request: &Request<Inbound>, facts: Option<&Facts>) -> Drafted {
+        let records = &self.shared.records;
+        let draft = records.draft(id, TunnelKind::Http, self.visitor_address(request.headers()))?;
+        let Some(facts) = facts else { return Some(Arc::new(draft)) };
+        let version = match (request.version(), facts.version) {
+            (HttpVersion::HTTP_2, _) => "HTTP/2.0",
+            (_, Version::Http10) => "HTTP/1.0",
+            (_, Version::Http11) => "HTTP/1.1",
+        };
+        let line =
+            RequestLine::new(version, request.method().as_str(), facts.host.as_str(), target_path(request));
+        let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let line = if records.is_full() { line.in_full(field(USER_AGENT), field(REFERER)) } else { line };
+        Some(Arc::new(draft.with_request(line)))
     }
 
     async fn exchange(
@@ -255,6 +295,9 @@ impl Desk {
         turn: Option<Turn>,
         passage: &mut Passage,
     ) -> Result<Response<Answer>, Failure> {
+        if endpoint.is_paused() {
+            return Err(Failure::new(Code::TunnelPaused));
+        }
         let policies = endpoint.known_policies();
         admit::check(&policies, self.visitor_of(request.headers()), request.headers())?;
         passage.checked = Some(policies);

@@ -83,6 +83,11 @@ impl Page<'_> {
                 format!("The client behind {host} is not connected right now, and did not return in time."),
                 "Try again in a moment. If the tunnel is yours, check that its client is running and online.".into(),
             ),
+            Code::TunnelPaused => (
+                "The tunnel is paused",
+                format!("The operator of this server lets nobody in at {host} for now."),
+                "If the tunnel is yours, ask the operator.".into(),
+            ),
             Code::TooManyVisitors => (
                 "Too many visitors",
                 format!("{host} has as many visitors as it may have at once."),

@@ -120,7 +120,9 @@ impl From<DispatchError> for Failure {
 fn status(code: Code) -> StatusCode {
     match code {
         Code::TunnelNotFound => StatusCode::NOT_FOUND,
-        Code::TunnelAway | Code::TooManyVisitors | Code::ClientBusy => StatusCode::SERVICE_UNAVAILABLE,
+        Code::TunnelAway | Code::TooManyVisitors | Code::ClientBusy | Code::TunnelPaused => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::UpstreamRefused
         | Code::UpstreamUnreachable

@@ -25,7 +25,11 @@ use super::{
     headers,
     http2::io::StreamIo,
 };
-use crate::{endpoint::VisitorPermit, ids};
+use crate::{
+    endpoint::{Admission, Endpoint},
+    ids,
+    records::{Draft, Drafted},
+};
 
 /// Who is to carry on.
 #[derive(Debug)]
@@ -34,6 +38,13 @@ pub(super) enum Visitor {
     Http1(OnUpgrade, Turn),
     /// One stream of a connection, and what the upstream has to have answered.
     Http2(Challenge),
+}
+
+/// What a stream of bytes takes over from the exchange it was.
+pub(super) struct Carried<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) draft: Drafted,
+    pub(super) permit: Admission,
 }
 
 /// Whether a WebSocket is among the protocols asked for.
@@ -50,7 +61,7 @@ pub(super) fn switch(
     visitor: Visitor,
     response: &mut Response<Inbound>,
     exchange: Exchange,
-    permit: VisitorPermit,
+    carried: Carried<'_>,
 ) -> Option<Response<Answer>> {
     let chosen = response.headers().get(UPGRADE)?.clone();
     let is_asked = |protocol: &str| asked.split(',').any(|asked| asked.trim().eq_ignore_ascii_case(protocol));
@@ -63,7 +74,9 @@ pub(super) fn switch(
     headers::to_visitor(switched.headers_mut()).ok()?;
     let upstream = hyper::upgrade::on(&mut *response);
     let shared = &desk.shared;
-    let stopping = shared.stopping.clone();
+    let Carried { endpoint, draft, permit } = carried;
+    let over = endpoint.over.clone();
+    draft.iter().for_each(|draft| draft.set_upgraded());
     match visitor {
         Visitor::Http1(visitor, turn) => {
             headers::set_upgrade(switched.headers_mut(), chosen);
@@ -73,10 +86,10 @@ pub(super) fn switch(
             shared.visitors.spawn(async move {
                 let _places = places;
                 // Pinned outside, so that it is dropped after the cut that its drop is to carry out.
-                let mut carrying = pin!(carry_connection(visitor, upstream, &turns));
+                let mut carrying = pin!(carry_connection(visitor, upstream, &turns, draft));
                 tokio::select! {
                     biased;
-                    () = stopping.cancelled() => turns.cut(),
+                    () = over.cancelled() => turns.cut(),
                     () = &mut carrying => {}
                 }
             });
@@ -93,8 +106,8 @@ pub(super) fn switch(
                 let _places = places;
                 tokio::select! {
                     biased;
-                    () = stopping.cancelled() => {}
-                    () = carry_stream(visitor, upstream) => {}
+                    () = over.cancelled() => {}
+                    () = carry_stream(visitor, upstream, draft) => {}
                 }
             });
         }
@@ -102,7 +115,7 @@ pub(super) fn switch(
     Some(switched)
 }
 
-async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns) {
+async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns, draft: Drafted) {
     // Either fails if its connection breaks first; the other is then given up, which resets it.
     let (visitor, upstream): (Upgraded, Upgraded) = match tokio::try_join!(visitor, upstream) {
         Ok(both) => both,
@@ -112,21 +125,23 @@ async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns
         }
     };
     let mut visitor = TokioIo::new(visitor);
-    if !carry(&mut visitor, upstream).await {
+    if !carry(&mut visitor, upstream, draft).await {
         // A cut is no end: neither side may take it for one. The visitor's side is still there to be told.
         turns.cut();
     }
 }
 
-async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: OnUpgrade) {
+async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: OnUpgrade, draft: Drafted) {
     // Without the one the other is dropped, which resets it.
     let (Ok(mut visitor), Ok(upstream)) = tokio::join!(visitor, upstream) else { return };
-    carry(&mut visitor, upstream).await;
+    carry(&mut visitor, upstream, draft).await;
 }
 
 /// Whether both ended as they should. Dropping the upstream's stream resets it otherwise.
-async fn carry(visitor: &mut impl Io, upstream: Upgraded) -> bool {
-    let relayed = relay(visitor, &mut TokioIo::new(upstream), RelayOptions::default()).await;
+async fn carry(visitor: &mut impl Io, upstream: Upgraded, draft: Drafted) -> bool {
+    let options = RelayOptions { meter: draft.as_deref().map(Draft::meter), ..RelayOptions::default() };
+    let relayed = relay(visitor, &mut TokioIo::new(upstream), options).await;
+    draft.iter().for_each(|draft| draft.end(relayed.end.is_ok()));
     if let Err(error) = &relayed.end {
         debug!(error = error as &dyn std::error::Error, "upgraded connection broken off");
     }

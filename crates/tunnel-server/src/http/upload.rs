@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tunnel_protocol::Code;
 
 use super::body::{BodyError, Inbound};
+use crate::records::Drafted;
 
 /// How long an upstream may keep a visitor waiting that asked whether to send its body; then it is sent, since many
 /// upstreams don't know how to answer (RFC 9110 §10.1.1).
@@ -38,6 +39,7 @@ struct Sending {
     /// Nothing of the body was taken yet.
     is_untouched: bool,
     progress: Arc<Progress>,
+    draft: Drafted,
     give_back: Option<oneshot::Sender<Inbound>>,
 }
 
@@ -60,7 +62,7 @@ struct Progress {
 
 impl Upload {
     /// A body to send, `None` for a request that has none. With `on_request` it waits to be asked for.
-    pub(super) fn new(body: Option<Inbound>, on_request: bool) -> (Self, Receipt) {
+    pub(super) fn new(body: Option<Inbound>, on_request: bool, draft: Drafted) -> (Self, Receipt) {
         let Some(body) = body else { return (Self::default(), Receipt::default()) };
         let progress = Arc::<Progress>::default();
         let (give_back, unsent) = oneshot::channel();
@@ -69,6 +71,7 @@ impl Upload {
             hold: on_request.then(|| Box::pin(until_wanted(progress.clone())) as Pin<Box<_>>),
             is_untouched: true,
             progress: progress.clone(),
+            draft,
             give_back: Some(give_back),
         };
         (Self(Some(sending)), Receipt { progress: Some(progress), unsent: Some(unsent) })
@@ -122,6 +125,9 @@ impl Sending {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         self.is_untouched = false;
+        if let (Some(draft), Some(Ok(frame))) = (&self.draft, &frame) {
+            draft.add_in(frame.data_ref().map_or(0, Bytes::len));
+        }
         match &frame {
             Some(Ok(frame)) if frame.is_data() && !body.is_end_stream() => {}
             Some(Ok(_)) | None => self.progress.is_whole.store(true, Ordering::Release),

@@ -33,6 +33,7 @@ use crate::{
     ids,
     metrics::Metrics,
     places::Place,
+    rights::TunnelKind,
     shared::Shared,
 };
 
@@ -192,15 +193,16 @@ async fn pass(
     local: SocketAddr,
 ) {
     Metrics::count(&shared.metrics.tcp_visitors);
+    endpoint.tally.count_connection();
     let Some(_permit) = endpoint.admit() else {
-        shared.metrics.refused(Code::TooManyVisitors);
+        endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
         return reset(stream.into_inner().0);
     };
     let visit = Visit { request: ids::request_id(), visitor, local };
     let span = info_span!("visitor", id = %visit.request, addr = %visitor);
     tokio::select! {
-        () = tcp::serve(&shared.metrics, endpoint, stream, visit).instrument(span) => {}
-        () = shared.stopping.cancelled() => {}
+        () = tcp::serve(shared, endpoint, stream, visit, TunnelKind::Tls).instrument(span) => {}
+        () = endpoint.over.cancelled() => {}
     }
 }
 

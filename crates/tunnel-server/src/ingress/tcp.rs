@@ -18,7 +18,9 @@ use crate::{
     endpoint::Endpoint,
     ids,
     metrics::Metrics,
-    policy,
+    policy::{self, Denied},
+    records::Draft,
+    rights::TunnelKind,
     shared::Shared,
 };
 
@@ -40,8 +42,9 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
         };
         Metrics::count(&shared.metrics.tcp_visitors);
         let place = shared.connections.take(visitor.ip());
+        endpoint.tally.count_connection();
         let Some((mut place, permit)) = place.zip(endpoint.admit()) else {
-            shared.metrics.refused(Code::TooManyVisitors);
+            endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
             reset(socket);
             continue;
         };
@@ -59,7 +62,7 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
                 return reset(socket);
             };
             if !place.is_for(visitor.ip()) {
-                shared.metrics.refused(Code::TooManyVisitors);
+                endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
                 return reset(socket);
             }
             let visit = Visit { request, visitor, local };
@@ -67,8 +70,8 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
             let socket = Prefixed::new(Bytes::new(), socket);
             // Boxed inside: the task itself stays small for the thousands of visitors that only wait.
             tokio::select! {
-                () = serve(&shared.metrics, &endpoint, socket, visit).instrument(span) => {}
-                () = shared.stopping.cancelled() => {}
+                () = serve(&shared, &endpoint, socket, visit, TunnelKind::Tcp).instrument(span) => {}
+                () = endpoint.over.cancelled() => {}
             }
         };
         visitors.spawn(serving);
@@ -78,15 +81,27 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
 /// Carries one visitor, and first what was read of it already. A visitor that can't be carried, or whose upstream
 /// breaks off, sees a reset: never an end that looks clean.
 pub(super) async fn serve(
-    metrics: &Metrics,
+    shared: &Shared,
     endpoint: &Arc<Endpoint>,
     mut socket: Prefixed<TcpStream>,
     visit: Visit,
+    kind: TunnelKind,
 ) {
+    let draft = shared.records.draft(visit.request, kind, visit.visitor);
+    draft.iter().for_each(|draft| draft.at(endpoint));
+    let refused = |code| {
+        endpoint.tally.refused(&shared.metrics, code);
+        draft.iter().for_each(|draft| draft.set_code(code));
+    };
     let policies = endpoint.known_policies();
-    if let Err(denied) = policies.admit(visit.visitor.ip()) {
-        metrics.refused(denied.code());
-        debug!(%denied, "visitor refused");
+    let admitted = if endpoint.is_paused() {
+        Err(Code::TunnelPaused)
+    } else {
+        policies.admit(visit.visitor.ip()).map_err(Denied::code)
+    };
+    if let Err(code) = admitted {
+        refused(code);
+        debug!(%code, "visitor refused");
         return reset(socket.into_inner().0);
     }
     let opened = tokio::select! {
@@ -97,17 +112,24 @@ pub(super) async fn serve(
     let mut stream = match opened {
         Ok(stream) => stream,
         Err(error) => {
-            metrics.refused(error.code());
+            refused(error.code());
             debug!(%error, "visitor refused");
             return reset(socket.into_inner().0);
         }
     };
-    let relayed = tunnel_io::relay(&mut socket, &mut stream, RelayOptions::default()).await;
+    draft.iter().for_each(Draft::set_queued);
+    let options = RelayOptions { meter: draft.as_ref().map(Draft::meter), ..RelayOptions::default() };
+    let relayed = tunnel_io::relay(&mut socket, &mut stream, options).await;
+    endpoint.tally.touch();
+    if let Some(draft) = &draft {
+        stream.first_byte().into_iter().for_each(|at| draft.set_first_byte(at));
+        draft.end(relayed.end.is_ok());
+    }
     match relayed.end {
         Ok(()) => debug!(bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor left"),
         Err(error) => {
             if error.side == Side::B {
-                metrics.refused(DispatchError::from(&error.source).code());
+                refused(DispatchError::from(&error.source).code());
             }
             debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
             stream.reset();

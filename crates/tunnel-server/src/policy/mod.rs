@@ -5,6 +5,7 @@
 
 mod admit;
 mod compile;
+mod words;
 
 mod fields;
 mod host;

@@ -14,7 +14,9 @@ use super::{
     lease::{End, Lease},
     pool::{self, Terms},
 };
-use crate::{endpoint::Target, events::Event, http::pool::Pool, policy::Policies, session::Session};
+use crate::{
+    endpoint::Target, events::Event, http::pool::Pool, policy::Policies, session::Session, tally::Tally,
+};
 
 /// How late a heartbeat may be before its session counts as silent when another client of the same token wants its
 /// name.
@@ -112,6 +114,7 @@ impl Registry {
             // With all that they have counted, and so that nobody who was checked by them is checked again.
             terms.policies = entry.terms.policies.clone();
         }
+        let tally = self.tally(&table, name, owner.token);
         let target = Target {
             session: session.clone(),
             tunnel: *tunnel,
@@ -122,12 +125,14 @@ impl Registry {
             policies: terms.policies.clone(),
             pool: Pool::default(),
             visitors: Default::default(),
+            tally: tally.clone(),
+            reach: Default::default(),
         };
         let holder =
             Holder { instance: session.instance, machine: session.machine.clone(), since: SystemTime::now() };
         let generation = table.next_generation();
         let member = Member { holder, target: Arc::new(target), generation };
-        let endpoint = self.serve_by(&mut table, name, owner, terms, member)?;
+        let endpoint = self.serve_by(&mut table, name, owner, terms, (member, tally))?;
         drop(table);
         let url = endpoint.address.url().to_owned();
         self.shared.events.emit(Event::TunnelBound { session: session.id, url });
@@ -149,6 +154,12 @@ impl Registry {
             Some(host) => self.shared.routes.parts(host).is_empty(),
             None => !table.entries.contains_key(name),
         }
+    }
+
+    /// The counters of a name: those it has if its owner is the same, or new ones.
+    pub(super) fn tally(&self, table: &Table, name: &Name, owner: TokenId) -> Arc<Tally> {
+        let entry = table.entries.get(name).filter(|entry| entry.owner.token == owner);
+        entry.map_or_else(|| Tally::new(self.shared.accounts.of(owner)), |entry| entry.endpoint.tally.clone())
     }
 
     fn check(&self, table: &Table, name: &Name, claim: &Claim) -> Result<(), ClaimError> {

@@ -20,12 +20,16 @@ mod name;
 mod occupy;
 mod pool;
 mod saved;
+mod steer;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -61,6 +65,9 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<Name, Entry>,
+    /// Names of these tokens that the operator has paused, whether they are taken just now or not, and their
+    /// addresses.
+    paused: HashMap<(Name, TokenId), String>,
     last_generation: u64,
 }
 
@@ -159,6 +166,16 @@ impl Registry {
         for name in &names {
             self.remove(&mut table, name);
         }
+    }
+
+    /// How many names are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Visitors that wait at any of them.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
     }
 
     /// Every name: its endpoint, who holds or held it first of all, and who serves it now.

@@ -13,6 +13,7 @@ use crate::{
     auth::Identity,
     endpoint::{Endpoint, State},
     ingress::{tcp, udp},
+    tally::Tally,
 };
 
 impl Registry {
@@ -24,7 +25,7 @@ impl Registry {
         name: &Name,
         owner: &Identity,
         terms: Terms,
-        member: Member,
+        (member, tally): (Member, Arc<Tally>),
     ) -> Result<Arc<Endpoint>, ClaimError> {
         let own = table.entries.get_mut(name).filter(|entry| entry.owner.token == owner.token);
         if let Some(entry) = own.filter(|entry| entry.is_open(name)) {
@@ -45,7 +46,7 @@ impl Registry {
             return Ok(entry.endpoint.clone());
         }
         let members = vec![member];
-        self.open(table, name, owner, terms, (live(&members), Phase::Live(members)))
+        self.open(table, name, owner, terms, (live(&members), Phase::Live(members), tally))
     }
 
     /// Keeps a free name for its owner, who is away.
@@ -57,7 +58,9 @@ impl Registry {
         (terms, by): (Terms, Holder),
         until: Instant,
     ) -> Result<(), ClaimError> {
-        self.open(table, name, owner, terms, (State::Away { until }, Phase::Held { until, by })).map(|_| ())
+        let tally = self.tally(table, name, owner.token);
+        let state = (State::Away { until }, Phase::Held { until, by }, tally);
+        self.open(table, name, owner, terms, state).map(|_| ())
     }
 
     /// Makes an endpoint at a name and shows visitors the way to it.
@@ -67,7 +70,7 @@ impl Registry {
         name: &Name,
         owner: &Identity,
         terms: Terms,
-        (state, phase): (State, Phase),
+        (state, phase, tally): (State, Phase, Arc<Tally>),
     ) -> Result<Arc<Endpoint>, ClaimError> {
         for other in self.of_strangers(table, name, owner.token) {
             self.remove(table, &other);
@@ -76,7 +79,9 @@ impl Registry {
         let web_port = self.shared.config().public_port.unwrap_or(self.web_port);
         let address = name.address(&self.shared, web_port);
         let limits = (self.shared.settings.clone(), self.parked.clone());
-        let endpoint = Endpoint::new(address, owner.clone(), limits, state);
+        let counted = (tally, self.shared.stopping.child_token());
+        let endpoint = Endpoint::new(address, owner.clone(), limits, state, counted);
+        endpoint.set_paused(table.is_paused(name, owner.token));
         let opened = match name {
             Name::Host(host, part) => {
                 self.shared.routes.publish(host, part.clone(), endpoint.clone());

@@ -32,6 +32,7 @@ fn every_reason_a_visitor_can_meet_has_its_status() {
         (Code::AuthRequired, 401, None),
         (Code::AddressNotAllowed, 403, None),
         (Code::UpstreamHostRefused, 403, None),
+        (Code::TunnelPaused, 503, None),
         (Code::RateLimited, 429, None),
         (Code::Internal, 500, None),
     ] {

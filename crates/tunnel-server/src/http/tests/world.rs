@@ -93,7 +93,8 @@ impl World {
         };
         let limits = (self.shared.settings.clone(), Arc::default());
         let owner = target.session.identity.clone();
-        let endpoint = Endpoint::new(address, owner, limits, State::Live(vec![target]));
+        let counted = (target.tally.clone(), self.shared.stopping.child_token());
+        let endpoint = Endpoint::new(address, owner, limits, State::Live(vec![target]), counted);
         let part = Part::Http(PathPrefix::root());
         self.shared.routes.publish(&HostPattern::parse(host).unwrap(), part, endpoint.clone());
         make(endpoint)
@@ -175,6 +176,8 @@ fn target(session: Arc<Session>) -> Target {
         pool: Pool::default(),
         visitors: Default::default(),
         hinted: Default::default(),
+        tally: Default::default(),
+        reach: Default::default(),
     }
 }
 

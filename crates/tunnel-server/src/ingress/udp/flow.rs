@@ -28,6 +28,7 @@ use crate::{
     dispatch::{DispatchError, Visit},
     metrics::Metrics,
     policy::{self, Policies},
+    records::Draft,
     stream::VisitorStream,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Line {
     queued: Arc<AtomicUsize>,
     /// Bytes from the visitor, for the limit on answers.
     asked: AtomicU64,
+    /// The flow's record.
+    pub(super) draft: Option<Draft>,
 }
 
 impl Handle {
@@ -73,13 +76,14 @@ impl Handle {
 }
 
 impl Line {
-    pub(super) fn new(queued: Arc<AtomicUsize>) -> Self {
-        Self { outbox: Mutex::default(), queued, asked: AtomicU64::new(0) }
+    pub(super) fn new(queued: Arc<AtomicUsize>, draft: Option<Draft>) -> Self {
+        Self { outbox: Mutex::default(), queued, asked: AtomicU64::new(0), draft }
     }
 
     /// Queues a datagram of the visitor; how many were dropped for want of room.
     pub(super) fn push(&self, datagram: &[u8], now: Instant) -> u64 {
         self.asked.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        self.draft.iter().for_each(|draft| draft.add_in(datagram.len()));
         self.change(|outbox| outbox.push(datagram, now.into_std()))
     }
 
@@ -120,10 +124,13 @@ pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit, policies: Arc<
     let end = tokio::select! {
         end = carry(door, flow, visit, policies) => end,
         () = flow.over.cancelled() => Ok(()),
-        () = door.shared.stopping.cancelled() => Ok(()),
+        () = door.endpoint.over.cancelled() => Ok(()),
     };
+    door.endpoint.tally.touch();
+    flow.line.draft.iter().for_each(|draft| draft.end(end.is_ok()));
     if let Err(error) = end {
-        door.shared.metrics.refused(error.code());
+        flow.line.draft.iter().for_each(|draft| draft.set_code(error.code()));
+        door.endpoint.tally.refused(&door.shared.metrics, error.code());
         debug!(%error, "flow ended");
     }
 }
@@ -131,6 +138,7 @@ pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit, policies: Arc<
 async fn carry(door: &Door, flow: &Flow, visit: Visit, policies: Arc<Policies>) -> Result<(), DispatchError> {
     let opening = Box::pin(policy::open(&door.endpoint, StreamKind::Udp, visit, policies));
     let stream = timeout(OPEN_PATIENCE, opening).await.unwrap_or(Err(DispatchError::Full))?;
+    flow.line.draft.iter().for_each(Draft::set_queued);
     let (read, write) = tokio::io::split(stream);
     tokio::select! {
         end = to_client(write, door, flow) => end,
@@ -173,6 +181,13 @@ async fn to_visitor(
                 let sent = door.may_answer(flow, answered)
                     && door.endpoint.lets_through(datagram.len(), false)
                     && door.send(datagram, flow.from).await;
+                if sent {
+                    door.endpoint.tally.add_out(datagram.len());
+                    if let Some(draft) = &flow.line.draft {
+                        draft.add_out(datagram.len());
+                        draft.set_first_byte(Instant::now());
+                    }
+                }
                 let metrics = &door.shared.metrics;
                 Metrics::count(if sent { &metrics.udp_sent } else { &metrics.udp_dropped });
             }

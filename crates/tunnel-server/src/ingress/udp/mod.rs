@@ -35,7 +35,10 @@ use self::{
     table::{FlowLimits, FlowTable, Stage},
 };
 use super::port::PortGuard;
-use crate::{dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied, shared::Shared};
+use crate::{
+    dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied, rights::TunnelKind,
+    shared::Shared,
+};
 
 /// How often idle flows are looked for; at most this much later than they should they end.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -139,7 +142,7 @@ impl Door {
             None => match self.begin(visitor, from, now) {
                 Ok(line) => (line, Stage::Unanswered),
                 Err(code) => {
-                    metrics.refused(code);
+                    self.endpoint.tally.refused(metrics, code);
                     Metrics::count(&metrics.udp_dropped);
                     return;
                 }
@@ -147,10 +150,12 @@ impl Door {
         };
         let room = if stage == Stage::Unanswered { QUEUED_MAX / 2 } else { QUEUED_MAX };
         let has_room = self.queued.load(Ordering::Relaxed) + datagram.len() <= room;
-        let dropped = if !has_room || !self.endpoint.lets_through(datagram.len(), true) {
-            1
-        } else {
+        let is_let_in = has_room && !self.endpoint.is_paused();
+        let dropped = if is_let_in && self.endpoint.lets_through(datagram.len(), true) {
+            self.endpoint.tally.add_in(datagram.len());
             line.push(datagram, now)
+        } else {
+            1
         };
         Metrics::add(&metrics.udp_dropped, dropped);
     }
@@ -162,6 +167,9 @@ impl Door {
         from: SocketAddr,
         now: Instant,
     ) -> Result<Arc<Line>, Code> {
+        if self.endpoint.is_paused() {
+            return Err(Code::TunnelPaused);
+        }
         if !self.endpoint.is_live() {
             return Err(Code::TunnelAway);
         }
@@ -177,12 +185,16 @@ impl Door {
         };
         self.flows().make_room(visitor, limits, now).map_err(|_full| Code::TooManyVisitors)?;
         let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
-        let line = Arc::new(Line::new(self.queued.clone()));
+        let request = ids::request_id();
+        let draft = self.shared.records.draft(request, TunnelKind::Udp, visitor);
+        draft.iter().for_each(|draft| draft.at(&self.endpoint));
+        let line = Arc::new(Line::new(self.queued.clone(), draft));
         let over = CancellationToken::new();
         let handle = Handle::new(line.clone(), over.clone());
         let id = self.flows().begin(visitor, handle, now);
         Metrics::count(&self.shared.metrics.udp_flows);
-        let visit = Visit { request: ids::request_id(), visitor, local: self.local };
+        self.endpoint.tally.count_connection();
+        let visit = Visit { request, visitor, local: self.local };
         let span = info_span!("visitor", id = %visit.request, addr = %visitor);
         let flow = Flow { id, visitor, from, line: line.clone(), over };
         let door = self.clone();

@@ -1,0 +1,116 @@
+//! What each token has used, over all its tunnels and sessions: for quotas, bills and dashboards.
+//!
+//! An account lives as long as the server. There is one for each token that ever held a name, and tokens are made by
+//! the operator, so their number is bounded.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tunnel_protocol::TokenId;
+
+use crate::usage::Usage;
+
+/// The account of one token.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    requests: AtomicU64,
+    connections: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// Visitors now, of all its tunnels.
+    visitors: Arc<AtomicUsize>,
+    /// How much of it somebody has taken note of.
+    taken: Mutex<Usage>,
+}
+
+/// All accounts.
+#[derive(Debug, Default)]
+pub(crate) struct Accounts(Mutex<HashMap<TokenId, Arc<Account>>>);
+
+impl Account {
+    /// What was used since the server started.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            requests: self.requests.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+            received: self.bytes_in.load(Ordering::Relaxed),
+            sent: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What was used since this was last called.
+    pub(crate) fn take(&self) -> Usage {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, or another's later view could be noted before this one.
+        let now = self.usage();
+        let before = std::mem::replace(&mut *taken, now);
+        Usage {
+            received: now.received - before.received,
+            sent: now.sent - before.sent,
+            requests: now.requests - before.requests,
+            connections: now.connections - before.connections,
+        }
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_in(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_out(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Visitors of all its tunnels, now.
+    pub(crate) fn visitors(&self) -> &Arc<AtomicUsize> {
+        &self.visitors
+    }
+}
+
+impl Accounts {
+    /// The account of a token, from now on if it has none yet.
+    pub(crate) fn of(&self, token: TokenId) -> Arc<Account> {
+        self.lock().entry(token).or_default().clone()
+    }
+
+    /// Every account.
+    pub(crate) fn all(&self) -> Vec<(TokenId, Arc<Account>)> {
+        self.lock().iter().map(|(token, account)| (*token, account.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Arc<Account>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_taken_once_and_the_total_stays() {
+        let accounts = Accounts::default();
+        let (ours, theirs) = (accounts.of(TokenId([1; 8])), accounts.of(TokenId([2; 8])));
+        ours.add_in(10);
+        ours.count_request();
+        accounts.of(TokenId([1; 8])).add_out(5);
+        let all = Usage { requests: 1, received: 10, sent: 5, ..Usage::default() };
+        assert_eq!((ours.take(), ours.take()), (all, Usage::default()));
+        ours.add_in(1);
+        assert_eq!(ours.take(), Usage { received: 1, ..Usage::default() });
+        assert_eq!(ours.usage(), Usage { received: 11, ..all });
+        assert!(theirs.usage().is_nothing());
+    }
+}
