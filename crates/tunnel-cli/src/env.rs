@@ -48,6 +48,13 @@ const VARIABLES: &[(&str, &str)] = &[
     ("state-dir", "TUNNEL_STATE_DIR"),
     ("no-check", "TUNNEL_NO_CHECK"),
     ("json", "TUNNEL_JSON"),
+    ("side", "TUNNEL_SIDE"),
+    // Setting up.
+    ("config", "TUNNEL_CONFIG"),
+    ("system", "TUNNEL_SYSTEM"),
+    ("yes", "TUNNEL_YES"),
+    ("print", "TUNNEL_PRINT"),
+    ("force", "TUNNEL_FORCE"),
     // Both sides.
     ("plaintext", "TUNNEL_PLAINTEXT"),
     ("grace", "TUNNEL_GRACE"),

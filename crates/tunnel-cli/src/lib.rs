@@ -19,7 +19,9 @@ pub mod env;
 mod resolve;
 
 mod doctor;
+mod init;
 mod run;
+mod service;
 
 mod output;
 mod site;

@@ -6,7 +6,7 @@ use clap::{Args, builder::FalseyValueParser};
 use tunnel_client::Upstream;
 use tunnel_transport::ServerAddress;
 
-use super::{Credentials, Route};
+use super::{Credentials, Route, ServerArgs, Side, Usage};
 use crate::resolve::values;
 
 /// `tunnel doctor`.
@@ -28,6 +28,10 @@ pub struct DoctorArgs {
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub route: Route,
 
+    /// Look at a server of this machine, or at a client [default: a client, unless only a server is set up here]
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub side: Option<Side>,
+
     /// One JSON object, for scripts
     #[arg(long, value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -35,4 +39,8 @@ pub struct DoctorArgs {
     /// Where the client keeps its id, names and logins [default: the user's state directory]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// A server of this machine, by its configuration and environment.
+    #[arg(skip)]
+    pub premises: Option<Result<Box<ServerArgs>, Usage>>,
 }

@@ -7,6 +7,7 @@ mod client;
 mod doctor;
 mod policies;
 mod server;
+mod setup;
 
 use std::{ffi::OsString, fmt, io::Write};
 
@@ -19,6 +20,7 @@ pub use client::{
 pub use doctor::DoctorArgs;
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
+pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 
 use crate::env::{self, Environment, SystemProxy};
 
@@ -57,6 +59,8 @@ pub enum Command {
     Login(LoginArgs),
     /// Find out what keeps a tunnel from working, each fault with its cure
     Doctor(Box<DoctorArgs>),
+    /// Have the system run a server or client, now and at every start
+    Service(ServiceArgs),
     /// Make, list and revoke the tokens of a server, on the server's machine
     Token(TokenArgs),
     /// See it work: a server, a client and a small site in one process
@@ -108,6 +112,10 @@ pub fn parse(
     }
     if let Command::Server(server) = &invocation.command {
         pair_up(server)?;
+        refuse_flags_before_init(server, &matches)?;
+    }
+    if let Command::Doctor(doctor) = &mut invocation.command {
+        doctor.premises = Some(own_server(environment).map(Box::new));
     }
     if let Some(route) = invocation.command.route() {
         let source = innermost(&matches).value_source("proxy");
@@ -149,7 +157,7 @@ impl Command {
             Self::Client(args) => Some(&mut args.connection.credentials),
             Self::Login(args) => Some(&mut args.credentials),
             Self::Doctor(args) => Some(&mut args.credentials),
-            Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
+            _ => None,
         }
     }
 
@@ -180,7 +188,7 @@ impl Command {
             Self::Client(args) => Some(&mut args.connection.route),
             Self::Login(args) => Some(&mut args.route),
             Self::Doctor(args) => Some(&mut args.route),
-            Self::Server(_) | Self::Token(_) | Self::Demo(_) => None,
+            _ => None,
         }
     }
 }
@@ -233,6 +241,29 @@ fn pair_up(server: &ServerArgs) -> Result<(), Usage> {
     Err(Usage::new(format_args!(
         "each `--cert` needs its `--key`, in the same order; there are {certificates} and {keys}"
     )))
+}
+
+/// Those of the server would be passed over in silence: `init` has its own.
+fn refuse_flags_before_init(server: &ServerArgs, matches: &ArgMatches) -> Result<(), Usage> {
+    let Some((_, of_server)) = matches.subcommand() else { return Ok(()) };
+    let is_init = matches!(server.command, Some(ServerCommand::Init(_)));
+    let is_typed = |id: &&clap::Id| of_server.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    match of_server.ids().filter(|_| is_init).find(is_typed) {
+        Some(id) if of_server.subcommand_name() != Some(id.as_str()) => Err(Usage::new(format_args!(
+            "write `--{}` after `init`, if it has such a flag; the others go into the configuration file",
+            id.as_str().replace('_', "-")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A server of this machine, as it would be with no flags.
+fn own_server(environment: Environment<'_>) -> Result<ServerArgs, Usage> {
+    let words = ["tunnel", "server"].map(OsString::from);
+    match parse(words, environment)?.command {
+        Command::Server(args) => Ok(*args),
+        _ => Err(Usage::new("no server")),
+    }
 }
 
 fn innermost(matches: &ArgMatches) -> &ArgMatches {

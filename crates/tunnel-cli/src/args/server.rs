@@ -11,11 +11,16 @@ use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
 use tunnel_server::{HostPattern, Hostname, LabelPattern};
 
+use super::ServerCommand;
 use crate::resolve::values;
 
 /// `tunnel server`.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
+
     /// The domain whose subdomains are given to clients; `*.localhost` needs no DNS
     #[arg(long, value_name = "NAME", value_parser = values::domain, default_value = "localhost")]
     pub domain: Hostname,

@@ -123,8 +123,8 @@ pub(crate) fn lines_of(check: &Check) -> Vec<String> {
         Status::Failed => "FAILED",
         Status::Skipped => "skipped",
     };
-    let mut lines = vec![format!("{word:<8} {:<10} {}", check.name, check.finding)];
-    lines.extend(check.cure.iter().map(|cure| format!("{:19} -> {cure}", "")));
+    let mut lines = vec![format!("{word:<9} {:<10} {}", check.name, check.finding)];
+    lines.extend(check.cure.iter().map(|cure| format!("{:20} -> {cure}", "")));
     lines
 }
 
@@ -156,12 +156,12 @@ mod tests {
     fn a_line_for_each_check_and_one_for_a_cure() {
         let expected = "\
 client of vps:4444
-ok       dns        192.0.2.1 (2 ms)
-FAILED   tcp        the machine refused the connection
-                    -> check the port
-skipped  tls        `tcp` failed
-warning  clock      4 s behind
-                    -> set it";
+ok        dns        192.0.2.1 (2 ms)
+FAILED    tcp        the machine refused the connection
+                     -> check the port
+skipped   tls        `tcp` failed
+warning   clock      4 s behind
+                     -> set it";
         assert_eq!(report().text().join("\n"), expected);
         assert_eq!(report().failed(), ["tcp"]);
     }

@@ -8,8 +8,10 @@ use tunnel_transport::CertError;
 
 use super::signals::Signal;
 use crate::{
+    init::InitError,
     output::chain,
     resolve::client::ResolveError,
+    service::ServiceError,
     state::{files::FileError, tokens::TokenError},
 };
 
@@ -75,6 +77,15 @@ pub enum Failure {
     /// The operating system doesn't pass signals on.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+    /// What was typed can't be understood.
+    #[error("{0}")]
+    Usage(String),
+    /// A server isn't set up.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// A service.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// `tunnel doctor` found something.
     #[error("{} failed: {}", count(.0.len(), "check"), .0.join(", "))]
     Unwell(Vec<&'static str>),
@@ -88,7 +99,11 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::Resolve(ResolveError::File(_)) => 1,
-            Self::Resolve(_) | Self::OpenToAll(_) | Self::Token(TokenError::Name) => 2,
+            Self::Resolve(_)
+            | Self::Usage(_)
+            | Self::Init(InitError::NoDomain)
+            | Self::OpenToAll(_)
+            | Self::Token(TokenError::Name) => 2,
             Self::Killed(signal) => 128 + signal.number(),
             _ => 1,
         }

@@ -73,6 +73,11 @@ impl Certificates {
         self.pairs.iter().flat_map(|pair| pair.warnings(now)).collect()
     }
 
+    /// When the first of them ends.
+    pub(crate) fn first_expiry(&self) -> Option<SystemTime> {
+        self.pairs.iter().filter_map(|pair| pair.current.expiry()).min()
+    }
+
     /// Keeps what visitors are shown up to date; `hangup` has the files read at once. Never returns.
     ///
     /// # Cancel safety

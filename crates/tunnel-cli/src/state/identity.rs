@@ -45,7 +45,8 @@ pub(crate) fn certificate_path(directory: &Path) -> PathBuf {
     directory.join("control.crt")
 }
 
-fn paths(directory: &Path) -> (PathBuf, PathBuf) {
+/// Certificate and key of a server of its own.
+pub(crate) fn paths(directory: &Path) -> (PathBuf, PathBuf) {
     (certificate_path(directory), directory.join("control.key"))
 }
 

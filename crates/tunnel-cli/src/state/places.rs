@@ -40,6 +40,22 @@ pub(crate) fn client_state(given: Option<PathBuf>) -> Result<PathBuf, FileError>
     Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("tunnel"))
 }
 
+/// Where this person's systemd units are.
+pub(crate) fn user_units() -> Result<PathBuf, FileError> {
+    Ok(config_home()?.join("systemd/user"))
+}
+
+/// Where this person's configuration of tunnels is.
+pub(crate) fn user_config() -> Result<PathBuf, FileError> {
+    Ok(config_home()?.join("tunnel"))
+}
+
+fn config_home() -> Result<PathBuf, FileError> {
+    let base = choose_base_strategy()
+        .map_err(|_| FileError::NoPlace { what: "this user's configuration", flag: "HOME" })?;
+    Ok(base.config_dir())
+}
+
 /// This machine's name, for people; empty if it has none.
 pub(crate) fn machine() -> String {
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 mod first_use;
 mod refusals;
+mod setup;
 
 mod crashes;
 mod links;
@@ -38,6 +39,7 @@ use crate::harness::Scenario;
 pub(crate) fn all() -> Vec<Scenario> {
     [
         first_use::SCENARIOS,
+        setup::SCENARIOS,
         refusals::SCENARIOS,
         crashes::SCENARIOS,
         links::SCENARIOS,

@@ -1,0 +1,73 @@
+//! A server's place, whole and broken in each way that the checks are about.
+
+use std::{ffi::OsString, fs, path::Path};
+
+use super::*;
+use crate::{
+    args::{Command, parse},
+    doctor::check::Status,
+    state::identity,
+};
+
+fn plan(data: &Path, flags: &str) -> ServerPlan {
+    let line = format!("tunnel server --bind 127.0.0.1 --control-port 0 --public-port 0 {flags}");
+    let words = line.split_whitespace().map(OsString::from);
+    let words = words.chain(["--data-dir".into(), data.as_os_str().to_owned()]);
+    match parse(words, &|_| Some(OsString::new())).unwrap().command {
+        Command::Server(args) => args.resolve().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn report(data: &Path, flags: &str) -> Report {
+    examine(&Premises { plan: plan(data, flags), config: None }).await
+}
+
+fn check<'a>(report: &'a Report, name: &str) -> &'a Check {
+    report.checks.iter().find(|check| check.name == name).unwrap()
+}
+
+#[tokio::test]
+async fn a_place_that_is_well() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    identity::load_or_make(&data, &[]).unwrap();
+    let report = report(&data, "").await;
+    assert_eq!(report.failed(), Vec::<&str>::new(), "{report:#?}");
+    for name in ["data", "key", "ports", "dns", "disk"] {
+        assert_eq!(check(&report, name).status, Status::Ok, "{name}");
+    }
+    assert_eq!(check(&report, "public").status, Status::Skipped);
+}
+
+#[tokio::test]
+async fn a_place_where_nothing_is() {
+    let home = tempfile::tempdir().unwrap();
+    let report = report(&home.path().join("nowhere"), "").await;
+    assert_eq!(report.failed(), ["data", "key"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn secrets_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    identity::load_or_make(&data, &[]).unwrap();
+    fs::set_permissions(data.join("control.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let found = report(&data, "").await;
+    assert_eq!(found.failed(), ["data", "key"]);
+    assert!(check(&found, "key").cure.as_deref().unwrap().contains("chmod 600"), "{found:#?}");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(check(&report(&data, "").await, "data").cure.as_deref().unwrap().contains("chmod 700"));
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("bad.pem");
+    fs::write(&file, "nonsense").unwrap();
+    let flags = format!("--https-port 0 --cert {0} --key {0}", file.display());
+    let report = report(&home.path().join("data"), &flags).await;
+    assert!(report.failed().contains(&"certs"), "{report:#?}");
+}
