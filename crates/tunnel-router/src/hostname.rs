@@ -107,6 +107,11 @@ impl Hostname {
         &self.0
     }
 
+    /// What is above the first label: `b.test` of `a.b.test`. `None` if there is only one.
+    pub fn parent(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(_, parent)| parent)
+    }
+
     /// The address, when this is an address literal and not a name.
     pub fn ip(&self) -> Option<IpAddr> {
         match self.0.strip_prefix('[') {

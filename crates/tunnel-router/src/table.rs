@@ -53,10 +53,18 @@ impl<V> HostTable<V> {
 
     /// What a visitor who asked for `host` gets: the exact name, else the wildcard it falls under.
     pub fn lookup(&self, host: &Hostname) -> Option<&V> {
-        self.exact.get(host).or_else(|| {
-            let (_, parent) = host.as_str().split_once('.')?;
-            self.wildcard.get(parent)
-        })
+        self.exact(host).or_else(|| self.wildcard(host.parent()?))
+    }
+
+    /// What is at this very name; the first half of a [`lookup`](Self::lookup), for tables that are kept in parts.
+    pub fn exact(&self, host: &Hostname) -> Option<&V> {
+        self.exact.get(host)
+    }
+
+    /// What is at the wildcard right below `base`; the second half of a [`lookup`](Self::lookup), with the name's
+    /// [`parent`](Hostname::parent).
+    pub fn wildcard(&self, base: &str) -> Option<&V> {
+        self.wildcard.get(base)
     }
 
     /// How many patterns there are.

@@ -1,8 +1,10 @@
 //! Hosts as wholes: who may have which part of one when somebody has another.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tunnel_protocol::TokenId;
 
-use super::*;
+use super::{super::Lease, *};
 
 /// Parts of one host, and of hosts that have nothing to do with it.
 fn parts() -> [Name; 4] {
@@ -143,4 +145,31 @@ async fn leases_of_all_kinds_survive_a_restart() {
         assert!(after.claim(name, &claim(2, 2)).is_err(), "{name:?}");
         assert!(after.claim(name, &claim(1, 1)).is_ok(), "{name:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_found_while_others_come_and_go_around_it() {
+    let registry = Registry::new(shared(), 80);
+    let _name = registry.claim(&myapp(), &claim(1, 1)).unwrap();
+    let _under = registry.claim(&web("*.dev.example.com", "/"), &claim(1, 1)).unwrap();
+    let routes = &registry.shared.routes;
+    let hosts = ["myapp.test", "x.dev.example.com"].map(|host| Hostname::parse(host).unwrap());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                assert!(hosts.iter().all(|host| routes.lookup(host, "/").is_some()));
+            }
+        });
+        let others: Result<Vec<_>, _> = (0..500)
+            .map(|number| registry.claim(&web(&format!("n{number}.test"), "/"), &claim(1, 1)))
+            .collect();
+        let released = others.map(|others| others.into_iter().for_each(Lease::release));
+        is_over.store(true, Ordering::Release);
+        visitor.join().unwrap();
+        released.unwrap();
+    });
+    tokio::time::advance(Duration::from_secs(100)).await;
+    registry.sweep();
+    assert!(routes.lookup(&Hostname::parse("n7.test").unwrap(), "/").is_none());
 }
