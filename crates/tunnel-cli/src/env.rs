@@ -17,6 +17,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 const VARIABLES: &[(&str, &str)] = &[
     // Every command.
     ("log", "TUNNEL_LOG"),
+    ("config", "TUNNEL_CONFIG"),
     // The client's side.
     ("server", "TUNNEL_SERVER"),
     ("token", "TUNNEL_TOKEN"),
@@ -46,6 +47,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("output", "TUNNEL_OUTPUT"),
     ("verbose", "TUNNEL_VERBOSE"),
     ("state-dir", "TUNNEL_STATE_DIR"),
+    ("all", "TUNNEL_ALL"),
     ("no-check", "TUNNEL_NO_CHECK"),
     ("json", "TUNNEL_JSON"),
     ("side", "TUNNEL_SIDE"),
@@ -93,7 +95,7 @@ const SYSTEM_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// The proxy that programs of this system use, if they are told one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SystemProxy {
     /// What `HTTPS_PROXY` holds.
     pub proxy: Option<SecretText>,
@@ -123,7 +125,14 @@ pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command 
             _ => arg,
         }
     });
-    command.mut_subcommands(|command| attach(command, environment))
+    command.mut_subcommands(
+        |command| if is_about_files(&command) { command } else { attach(command, environment) },
+    )
+}
+
+/// Whether a command's flags are about files of settings: `--server` means another thing there than its variable does.
+fn is_about_files(command: &Command) -> bool {
+    command.get_name() == "config"
 }
 
 /// Whether a flag gives or takes a token's rights. Those have no variables: the server's `TUNNEL_DOMAIN` would be a
@@ -145,7 +154,8 @@ mod tests {
     fn flags(command: &Command, found: &mut BTreeSet<String>) {
         let longs = command.get_arguments().filter(|arg| !is_right(arg)).filter_map(Arg::get_long);
         found.extend(longs.filter(|long| !["help", "version"].contains(long)).map(str::to_owned));
-        command.get_subcommands().for_each(|command| flags(command, found));
+        let commands = command.get_subcommands().filter(|command| !is_about_files(command));
+        commands.for_each(|command| flags(command, found));
     }
 
     #[test]

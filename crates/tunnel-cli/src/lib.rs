@@ -14,6 +14,7 @@
 //! cure, 2 for bad usage, 128 plus the signal's number when a second signal cut the draining short.
 
 pub mod args;
+mod config;
 pub mod env;
 
 mod resolve;
@@ -27,5 +28,5 @@ mod output;
 mod site;
 mod state;
 
-pub use args::{Invocation, Logging, Usage, parse};
+pub use args::{CommandLine, Invocation, Logging, Usage};
 pub use run::{Failure, run};

@@ -179,6 +179,9 @@ pub enum TunnelEnd {
     /// Its owner closed it.
     #[error("the tunnel was closed")]
     Closed,
+    /// Another tunnel of the client took its place. Visitors under way are served as long as the handle lives.
+    #[error("another tunnel took its place")]
+    Replaced,
     /// The server took it down, or did not give it back after a reconnect.
     #[error("the server took the tunnel down ({}): {}", .0.code, .0.message)]
     Refused(Refusal),

@@ -29,6 +29,10 @@ pub enum ClientMessage {
         /// Whether the client wants a `Request` message for each visitor request.
         #[serde(default)]
         report_requests: bool,
+        /// A tunnel of this session whose place this one takes, if it has the same name: from then on its visitors are
+        /// this one's. Those under way stay with it. Of another name, or unknown, it changes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<TunnelId>,
     },
     /// Take this down and release its name.
     Unbind {

@@ -6,7 +6,7 @@ mod memory;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use tunnel_cli::Failure;
+use tunnel_cli::{CommandLine, Failure};
 
 /// How long tasks may take to notice that the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -15,7 +15,9 @@ const WORKERS_AT_LEAST: usize = 2;
 
 #[expect(clippy::disallowed_methods, reason = "main hands the process's arguments and environment down")]
 fn main() -> ExitCode {
-    let invocation = match tunnel_cli::parse(std::env::args_os(), &|name| std::env::var_os(name)) {
+    let line =
+        CommandLine { arguments: std::env::args_os().collect(), environment: |name| std::env::var_os(name) };
+    let invocation = match line.parse() {
         Ok(invocation) => invocation,
         Err(usage) => {
             usage.print();
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime can't start: {error}"), 1),
     };
-    let end = runtime.block_on(tunnel_cli::run(invocation));
+    let end = runtime.block_on(tunnel_cli::run(invocation, line));
     runtime.shutdown_timeout(LAST_WORDS);
     match end {
         Ok(()) => ExitCode::SUCCESS,

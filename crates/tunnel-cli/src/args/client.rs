@@ -6,7 +6,10 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use tunnel_client::Upstream;
 use tunnel_transport::ServerAddress;
 
-use super::policies::{Policies, StreamPolicies, WebPolicies};
+use super::{
+    files::ConfigFile,
+    policies::{Policies, StreamPolicies, WebPolicies},
+};
 use crate::{env::SystemProxy, resolve::values};
 
 /// `tunnel http`.
@@ -178,8 +181,12 @@ pub struct Certificates {
 }
 
 /// How to reach the server, and what to show meanwhile.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Connection {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub file: ConfigFile,
+
     /// The server's control port: HOST or HOST:PORT [default: that of the last `tunnel login`]
     #[arg(long, value_name = "HOST:PORT")]
     pub server: Option<ServerAddress>,
@@ -209,8 +216,28 @@ pub struct Connection {
     pub state_dir: Option<PathBuf>,
 }
 
+impl Connection {
+    /// What of two descriptions of a client differs and counts after a restart only, by its flags.
+    pub(crate) fn fixed_changes(&self, former: &Self) -> Vec<&'static str> {
+        let Self { file: _, server, credentials, route, output, verbose, grace: _, state_dir } = self;
+        let Credentials { token, token_file, ca_file, plaintext, token_was_typed: _ } = credentials;
+        let changes = [
+            ("--server", *server != former.server),
+            ("--token", *token != former.credentials.token),
+            ("--token-file", *token_file != former.credentials.token_file),
+            ("--ca-file", *ca_file != former.credentials.ca_file),
+            ("--plaintext", *plaintext != former.credentials.plaintext),
+            ("--proxy", route.proxy != former.route.proxy),
+            ("--output", *output != former.output),
+            ("--verbose", *verbose != former.verbose),
+            ("--state-dir", *state_dir != former.state_dir),
+        ];
+        changes.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
+    }
+}
+
 /// How client and server know each other.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Credentials {
     /// The token; better in a file, in TUNNEL_TOKEN or saved by `tunnel login`: others can see this command line
     #[arg(long, value_name = "TOKEN")]
@@ -234,7 +261,7 @@ pub struct Credentials {
 }
 
 /// The way to the server.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Route {
     /// Reach the server through a proxy: `http://HOST:PORT` or `socks5://HOST:PORT`, with `USER:PASSWORD@` before
     /// the host if need be, or `none` [default: as HTTPS_PROXY and NO_PROXY say]

@@ -5,11 +5,12 @@
 
 mod client;
 mod doctor;
+mod files;
 mod policies;
 mod server;
 mod setup;
 
-use std::{ffi::OsString, fmt, io::Write};
+use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString, fmt, io::Write};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
@@ -18,22 +19,31 @@ pub use client::{
     SecretText, TcpArgs, TlsArgs, UdpArgs, WebName,
 };
 pub use doctor::DoctorArgs;
+pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 
-use crate::env::{self, Environment, SystemProxy};
+use crate::{
+    config::{self, DefaultPlaces, FromFile, Origin, Problem, Sources},
+    env::{self, Environment, SystemProxy},
+};
 
 /// Puts a local service on a public address of your own.
 #[derive(Debug, Parser)]
 #[command(name = "tunnel", version, max_term_width = 110, propagate_version = true)]
 #[command(
-    after_help = "Every flag may be given as an environment variable: --data-dir as TUNNEL_DATA_DIR, and so on."
+    after_help = "Every flag may be given as an environment variable: --data-dir as TUNNEL_DATA_DIR, and so on; and in a \
+                  configuration file: data_dir = \"/srv/tunnel\". See `tunnel config --help`."
 )]
 pub struct Invocation {
     /// Which log lines to show, for finding faults: `debug`, `tunnel_server=trace`, …
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+
+    /// What the configuration file says, which is part of the rest already.
+    #[arg(skip)]
+    pub file: FromFile,
 
     /// What to do.
     #[command(subcommand)]
@@ -55,12 +65,16 @@ pub enum Command {
     Udp(UdpArgs),
     /// The long form of `tunnel http`, with everything named
     Client(ClientArgs),
+    /// Publish tunnels that are described in a file, all in one process: `tunnel start --all`
+    Start(Box<StartArgs>),
     /// Save a server and its token for later commands
     Login(LoginArgs),
     /// Find out what keeps a tunnel from working, each fault with its cure
     Doctor(Box<DoctorArgs>),
     /// Have the system run a server or client, now and at every start
     Service(ServiceArgs),
+    /// Look configuration files through, and show what counts in the end
+    Config(ConfigArgs),
     /// Make, list and revoke the tokens of a server, on the server's machine
     Token(TokenArgs),
     /// See it work: a server, a client and a small site in one process
@@ -76,6 +90,20 @@ impl Usage {
         Self(Invocation::command().error(clap::error::ErrorKind::ArgumentConflict, message))
     }
 
+    /// A file with faults, of which each has a line.
+    fn of_file(problems: &[Problem]) -> Self {
+        let lines: Vec<_> = problems.iter().map(|problem| format!("{problem}\n")).collect();
+        Self(clap::Error::raw(clap::error::ErrorKind::ValueValidation, lines.concat()))
+    }
+
+    /// The complaint in one line, without how the command is used.
+    pub(crate) fn line(&self) -> String {
+        let text = self.0.to_string();
+        let paragraph = text.split("\n\n").next().unwrap_or_default();
+        let lines = paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        lines.strip_prefix("error: ").unwrap_or(&lines).to_owned()
+    }
+
     /// Prints it where it belongs: help to standard output, complaints to standard error.
     pub fn print(&self) {
         // Whoever closed the other end doesn't want to read it.
@@ -89,40 +117,96 @@ impl Usage {
     }
 }
 
-/// Reads a command line (with the program's name first) and the environment.
-///
-/// # Errors
-/// [`Usage`]: bad usage, or a call for help or the version.
-pub fn parse(
+/// How the process was called. Kept, since its settings may be read again.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// What was typed, with the program's name first.
+    pub arguments: Vec<OsString>,
+    /// Looks variables of the environment up.
+    pub environment: fn(&str) -> Option<OsString>,
+}
+
+impl CommandLine {
+    /// Reads it, the environment, and the file of settings.
+    ///
+    /// # Errors
+    /// [`Usage`]: bad usage, a file with faults, or a call for help or the version.
+    pub fn parse(&self) -> Result<Invocation, Usage> {
+        parse_with(self.arguments.clone(), &self.environment, &config::default_place)
+    }
+}
+
+/// The same, with the files in their usual places wherever those are.
+pub(crate) fn parse_with(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,
+    places: DefaultPlaces<'_>,
 ) -> Result<Invocation, Usage> {
-    let command = env::attach(Invocation::command(), environment);
-    let matches = command.try_get_matches_from(arguments).map_err(Usage)?;
+    let (matches, file) = matches(arguments, environment, places)?;
     let mut invocation = Invocation::from_arg_matches(&matches).map_err(Usage)?;
-    if let Some(credentials) = invocation.command.credentials() {
-        settle(credentials, innermost(&matches))?;
-    }
-    if let Some(policies) = invocation.command.web_policies() {
-        let source = innermost(&matches).value_source("basic_auth");
-        policies.login_was_typed = source == Some(ValueSource::CommandLine);
-    }
-    if let Some((subdomain, domain)) = invocation.command.host() {
-        settle_host(subdomain, domain, innermost(&matches))?;
-    }
+    finish(&mut invocation.command, Sources::new(innermost(&matches), &file.lines))?;
     if let Command::Server(server) = &invocation.command {
-        pair_up(server)?;
         refuse_flags_before_init(server, &matches)?;
     }
     if let Command::Doctor(doctor) = &mut invocation.command {
-        doctor.premises = Some(own_server(environment).map(Box::new));
+        doctor.premises = Some(own_server(environment, places).map(Box::new));
     }
     if let Some(route) = invocation.command.route() {
-        let source = innermost(&matches).value_source("proxy");
-        route.proxy_was_typed = source == Some(ValueSource::CommandLine);
         route.system = SystemProxy::read(environment);
     }
+    invocation.file = file;
     Ok(invocation)
+}
+
+/// A command line as clap reads it, with what the file adds to it.
+pub(crate) fn matches(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+    places: DefaultPlaces<'_>,
+) -> Result<(ArgMatches, FromFile), Usage> {
+    let command = env::attach(Invocation::command(), environment);
+    let layered = config::layer(&command, arguments.into_iter().collect(), environment, places);
+    let layered = layered.map_err(|problems: Vec<Problem>| Usage::of_file(&problems))?;
+    Ok((command.try_get_matches_from(layered.arguments).map_err(Usage)?, layered.file))
+}
+
+/// The same as clap reads it.
+pub(crate) fn tunnel_matches(words: Vec<OsString>) -> Result<ArgMatches, Usage> {
+    Invocation::command().try_get_matches_from(words).map_err(Usage)
+}
+
+/// Reads the command of one of a file's tunnels. Variables of flags don't count: they can't say which tunnel they mean.
+///
+/// # Errors
+/// [`Usage`]: flags that contradict each other.
+pub(crate) fn parse_tunnel(words: Vec<OsString>) -> Result<Command, Usage> {
+    let matches = tunnel_matches(words)?;
+    let mut command = Invocation::from_arg_matches(&matches).map_err(Usage)?.command;
+    finish(&mut command, Sources::new(innermost(&matches), &BTreeMap::new()))?;
+    if let Some(policies) = command.web_policies() {
+        policies.login_was_typed = false;
+    }
+    Ok(command)
+}
+
+/// Decides between flags that say the same, and notes what others on this machine could see.
+fn finish(command: &mut Command, sources: Sources<'_>) -> Result<(), Usage> {
+    if let Some(credentials) = command.credentials() {
+        settle(credentials, sources)?;
+    }
+    if let Some(policies) = command.web_policies() {
+        policies.login_was_typed = sources.is_typed("basic_auth");
+    }
+    if let Some((subdomain, domain)) = command.host() {
+        settle_host(subdomain, domain, sources)?;
+    }
+    if let Command::Server(server) = command {
+        pair_up(server)?;
+    }
+    if let Some(route) = command.route() {
+        route.proxy_was_typed = sources.is_typed("proxy");
+    }
+    Ok(())
 }
 
 /// How a command logs.
@@ -155,6 +239,7 @@ impl Command {
             Self::Tls(args) => Some(&mut args.connection.credentials),
             Self::Udp(args) => Some(&mut args.connection.credentials),
             Self::Client(args) => Some(&mut args.connection.credentials),
+            Self::Start(args) => Some(&mut args.connection.credentials),
             Self::Login(args) => Some(&mut args.credentials),
             Self::Doctor(args) => Some(&mut args.credentials),
             _ => None,
@@ -186,6 +271,7 @@ impl Command {
             Self::Tls(args) => Some(&mut args.connection.route),
             Self::Udp(args) => Some(&mut args.connection.route),
             Self::Client(args) => Some(&mut args.connection.route),
+            Self::Start(args) => Some(&mut args.connection.route),
             Self::Login(args) => Some(&mut args.route),
             Self::Doctor(args) => Some(&mut args.route),
             _ => None,
@@ -193,15 +279,15 @@ impl Command {
     }
 }
 
-/// A token may come as text or as a file: the one from the command line counts, two from there are one too many.
-fn settle(credentials: &mut Credentials, matches: &ArgMatches) -> Result<(), Usage> {
-    let source = |id| matches.value_source(id);
-    credentials.token_was_typed = source("token") == Some(ValueSource::CommandLine);
-    match (source("token"), source("token_file")) {
-        (Some(ValueSource::CommandLine), Some(ValueSource::CommandLine)) => {
+/// A token may come as text or as a file: what is nearer to the command line counts, and two on it, or in a file, are
+/// one too many.
+fn settle(credentials: &mut Credentials, sources: Sources<'_>) -> Result<(), Usage> {
+    credentials.token_was_typed = sources.is_typed("token");
+    match (sources.of("token"), sources.of("token_file")) {
+        (Some(Origin::Flag), Some(Origin::Flag)) | (Some(Origin::File(_)), Some(Origin::File(_))) => {
             Err(Usage::new("`--token` and `--token-file` can't both be given; leave one out"))
         }
-        (Some(_), Some(ValueSource::CommandLine)) => {
+        (Some(text), Some(file)) if file.rank() > text.rank() => {
             credentials.token = None;
             Ok(())
         }
@@ -213,18 +299,18 @@ fn settle(credentials: &mut Credentials, matches: &ArgMatches) -> Result<(), Usa
     }
 }
 
-/// A typed name counts before one of the environment; two of a kind contradict each other.
+/// The name that is nearer to the command line counts; two of a kind contradict each other.
 fn settle_host(
     subdomain: &mut Option<String>,
     domain: &mut Option<String>,
-    matches: &ArgMatches,
+    sources: Sources<'_>,
 ) -> Result<(), Usage> {
-    let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
     if subdomain.is_some() && domain.is_some() {
-        match (is_typed("subdomain"), is_typed("domain")) {
-            (true, false) => *domain = None,
-            (false, true) => *subdomain = None,
-            _ => {
+        let rank = |id| sources.of(id).map(Origin::rank);
+        match rank("subdomain").cmp(&rank("domain")) {
+            Ordering::Greater => *domain = None,
+            Ordering::Less => *subdomain = None,
+            Ordering::Equal => {
                 return Err(Usage::new("`--subdomain` and `--domain` can't both be given; leave one out"));
             }
         }
@@ -258,15 +344,15 @@ fn refuse_flags_before_init(server: &ServerArgs, matches: &ArgMatches) -> Result
 }
 
 /// A server of this machine, as it would be with no flags.
-fn own_server(environment: Environment<'_>) -> Result<ServerArgs, Usage> {
+fn own_server(environment: Environment<'_>, places: DefaultPlaces<'_>) -> Result<ServerArgs, Usage> {
     let words = ["tunnel", "server"].map(OsString::from);
-    match parse(words, environment)?.command {
+    match parse_with(words, environment, places)?.command {
         Command::Server(args) => Ok(*args),
         _ => Err(Usage::new("no server")),
     }
 }
 
-fn innermost(matches: &ArgMatches) -> &ArgMatches {
+pub(crate) fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
 use tunnel_server::{HostPattern, Hostname, LabelPattern};
 
-use super::ServerCommand;
+use super::{ServerCommand, files::ConfigFile};
 use crate::resolve::values;
 
 /// `tunnel server`.
@@ -20,6 +20,9 @@ pub struct ServerArgs {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<ServerCommand>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub file: ConfigFile,
 
     /// The domain whose subdomains are given to clients; `*.localhost` needs no DNS
     #[arg(long, value_name = "NAME", value_parser = values::domain, default_value = "localhost")]

@@ -6,7 +6,7 @@ use super::*;
 
 fn parse_line(line: &str) -> Result<Invocation, Usage> {
     // Every variable reads as empty, that is as not set: tests don't depend on where they run.
-    parse(line.split_whitespace().map(OsString::from), &|_| Some(OsString::new()))
+    parse_with(line.split_whitespace().map(OsString::from), &|_| Some(OsString::new()), &|_| None)
 }
 
 fn server(line: &str) -> ServerArgs {
@@ -130,7 +130,7 @@ fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
     assert!(!format!("{invocation:?}").contains("hunter2"));
     let system = |name: &str| (name == "HTTPS_PROXY").then(|| "http://u:hunter2@proxy".into());
     let words = ["tunnel", "http", "3000", "--proxy", "http://u:hunter2@proxy"].map(Into::into);
-    let invocation = parse(words, &system).unwrap();
+    let invocation = parse_with(words, &system, &|_| None).unwrap();
     assert!(!format!("{invocation:?}").contains("hunter2"));
 }
 

@@ -1,6 +1,6 @@
 //! A client's story for scripts: `--output json`, one object a line on standard output.
 //!
-//! Every object has `event` and `time` (RFC 3339, UTC). Fields may be added; unknown events should be skipped.
+//! Every object has `event` and `time` (RFC 3339, UTC), and those of `tunnel start` about a tunnel its `name`. Fields may be added; unknown events should be skipped.
 //!
 //! | event | fields | |
 //! |---|---|---|
@@ -17,6 +17,7 @@
 //! | `hint` | `tunnel`, `message` | why visitors see errors, and what helps; once |
 //! | `request` | `tunnel`, `request`, `visitor`, `method`, `path`, `status`, `duration_ms`, `dropped` | with `-v`; `hint` as well if there is one |
 //! | `rtt` | `rtt_ms` | with `-v`: a heartbeat came back |
+//! | `reloaded` | `added`, `changed`, `removed`, `needs_restart`, `error` | the settings were read again |
 //! | `missed` | `count` | events came faster than they were read |
 //! | `closed` | `status`, `code`, `reason` | the last line; `status` is the exit status, `reason` null if it is 0 |
 
@@ -106,7 +107,7 @@ fn refusal_fields(mut fields: Value, refusal: &Refusal, retry_in: Option<Duratio
     fields
 }
 
-fn line(event: &str, at: At, fields: Value) -> String {
+pub(super) fn line(event: &str, at: At, fields: Value) -> String {
     let mut object = Map::new();
     object.insert("event".into(), event.into());
     object.insert("time".into(), humantime::format_rfc3339_millis(at.wall).to_string().into());

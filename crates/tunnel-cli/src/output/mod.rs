@@ -2,6 +2,7 @@
 //! [`console`].
 
 mod console;
+mod fleet;
 mod json;
 mod text;
 mod words;
@@ -14,6 +15,7 @@ use crate::args::Output;
 
 pub(crate) use self::{
     console::Console,
+    fleet::{Fleet, Reloaded, tunnel_of},
     words::{chain, printable},
 };
 

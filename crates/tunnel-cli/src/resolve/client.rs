@@ -14,8 +14,8 @@ use tunnel_transport::{ParseProxyError, ServerAddress};
 
 use crate::{
     args::{
-        Certificates, ClientArgs, Connection, Credentials, DoctorArgs, HttpArgs, LoginArgs, Output, Protocol,
-        Route, TcpArgs, TlsArgs, UdpArgs, WebName,
+        Certificates, ClientArgs, Command, Connection, Credentials, DoctorArgs, HttpArgs, LoginArgs, Output,
+        Protocol, Route, TcpArgs, TlsArgs, UdpArgs, WebName,
     },
     doctor::Patient,
     resolve::proxy,
@@ -55,22 +55,34 @@ pub enum ResolveError {
     File(#[from] FileError),
 }
 
-/// All a client is told before it runs.
+/// All that a command which publishes one tunnel is told before it runs.
 #[derive(Debug)]
 pub(crate) struct ClientPlan {
+    pub(crate) session: SessionPlan,
+    pub(crate) tunnel: TunnelPlan,
+    /// What the person should know first.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What is the same for all tunnels of a client.
+#[derive(Debug)]
+pub(crate) struct SessionPlan {
     pub(crate) target: Target,
-    pub(crate) publish: Publish,
-    pub(crate) policies: Policies,
-    pub(crate) upstream: Upstream,
-    /// What it speaks, if it is a web service.
-    pub(crate) protocol: UpstreamProtocol,
     pub(crate) output: Output,
     pub(crate) verbose: bool,
     pub(crate) grace: Duration,
     /// `None`: there is no place for state, and the client starts anew each time.
     pub(crate) state: Option<PathBuf>,
-    /// What the person should know first.
-    pub(crate) warnings: Vec<String>,
+}
+
+/// One tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TunnelPlan {
+    pub(crate) publish: Publish,
+    pub(crate) policies: Policies,
+    pub(crate) upstream: Upstream,
+    /// What it speaks, if it is a web service.
+    pub(crate) protocol: UpstreamProtocol,
 }
 
 /// A server, how to know it and how to be known there.
@@ -106,60 +118,82 @@ pub(crate) struct LoginPlan {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Command {
+    /// The tunnel that a command publishes, and how it reaches the server; `None` if it publishes none.
+    pub(crate) fn publishes(
+        self,
+        warnings: &mut Vec<String>,
+    ) -> Option<Result<(TunnelPlan, Connection), ResolveError>> {
+        Some(match self {
+            Self::Http(args) => args.tunnel(warnings),
+            Self::Tcp(args) => args.tunnel(),
+            Self::Tls(args) => args.tunnel(),
+            Self::Udp(args) => args.tunnel(),
+            Self::Client(args) => args.tunnel(warnings),
+            _ => return None,
+        })
+    }
+}
+
+impl ClientPlan {
+    /// What a command that publishes a tunnel is told; `None` if it publishes none.
+    pub(crate) fn of(command: Command) -> Option<Result<Self, ResolveError>> {
+        let mut warnings = Vec::new();
+        let published = command.publishes(&mut warnings)?;
+        Some(published.and_then(|(tunnel, connection)| {
+            let session = connection.resolve(&mut warnings)?;
+            Ok(Self { session, tunnel, warnings })
+        }))
+    }
+}
+
+type Published = Result<(TunnelPlan, Connection), ResolveError>;
+
 impl HttpArgs {
-    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+    fn tunnel(self, warnings: &mut Vec<String>) -> Published {
         let protocol = UpstreamProtocol::from(self.upstream_protocol);
         let upstream = self.certificates.apply(protocol.fit(self.upstream)?)?;
-        let mut warnings = Vec::new();
-        let policies = self.policies.resolve(&mut warnings)?;
+        let policies = self.policies.resolve(warnings)?;
         let publish = Publish::Http(self.name);
-        Ok(ClientPlan { protocol, ..plan(publish, policies, upstream, self.connection, warnings)? })
+        Ok((TunnelPlan { publish, policies, upstream, protocol }, self.connection))
     }
 }
 
 impl ClientArgs {
-    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+    fn tunnel(self, warnings: &mut Vec<String>) -> Published {
         let protocol = UpstreamProtocol::from(self.upstream_protocol);
         let upstream = self.certificates.apply(protocol.fit(self.local)?)?;
-        let mut warnings = Vec::new();
-        let policies = self.policies.resolve(&mut warnings)?;
+        let policies = self.policies.resolve(warnings)?;
         let publish = Publish::Http(self.name);
-        Ok(ClientPlan { protocol, ..plan(publish, policies, upstream, self.connection, warnings)? })
+        Ok((TunnelPlan { publish, policies, upstream, protocol }, self.connection))
     }
 }
 
 impl TcpArgs {
-    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+    fn tunnel(self) -> Published {
         let upstream = self.certificates.apply(self.upstream)?;
         let policies = self.policies.resolve()?;
-        plan(
-            Publish::Tcp { remote_port: self.remote_port, pool: self.pool },
-            policies,
-            upstream,
-            self.connection,
-            Vec::new(),
-        )
+        let publish = Publish::Tcp { remote_port: self.remote_port, pool: self.pool };
+        let protocol = UpstreamProtocol::default();
+        Ok((TunnelPlan { publish, policies, upstream, protocol }, self.connection))
     }
 }
 
 impl TlsArgs {
-    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+    fn tunnel(self) -> Published {
         let policies = self.policies.resolve()?;
         let publish = Publish::Tls { subdomain: self.subdomain, domain: self.domain, pool: self.pool };
-        plan(publish, policies, self.upstream, self.connection, Vec::new())
+        let protocol = UpstreamProtocol::default();
+        Ok((TunnelPlan { publish, policies, upstream: self.upstream, protocol }, self.connection))
     }
 }
 
 impl UdpArgs {
-    pub(crate) fn resolve(self) -> Result<ClientPlan, ResolveError> {
+    fn tunnel(self) -> Published {
         let policies = self.policies.resolve()?;
-        plan(
-            Publish::Udp { remote_port: self.remote_port, pool: self.pool },
-            policies,
-            self.upstream,
-            self.connection,
-            Vec::new(),
-        )
+        let publish = Publish::Udp { remote_port: self.remote_port, pool: self.pool };
+        let protocol = UpstreamProtocol::default();
+        Ok((TunnelPlan { publish, policies, upstream: self.upstream, protocol }, self.connection))
     }
 }
 
@@ -235,32 +269,27 @@ impl Target {
     }
 }
 
-fn plan(
-    publish: Publish,
-    policies: Policies,
-    upstream: Upstream,
-    connection: Connection,
-    mut warnings: Vec<String>,
-) -> Result<ClientPlan, ResolveError> {
-    let Connection { server, credentials, route, output, verbose, grace, state_dir } = connection;
-    let state = match places::client_state(state_dir) {
-        Ok(state) => Some(state),
-        Err(error) => {
-            warnings.push(error.to_string());
-            None
+impl Connection {
+    pub(crate) fn resolve(self, warnings: &mut Vec<String>) -> Result<SessionPlan, ResolveError> {
+        let Self { file: _, server, credentials, route, output, verbose, grace, state_dir } = self;
+        let state = match places::client_state(state_dir) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                warnings.push(error.to_string());
+                None
+            }
+        };
+        let logins = state.as_deref().map(Logins::load).transpose()?.unwrap_or_default();
+        if credentials.token_was_typed {
+            warnings.push(
+                "a token on the command line can be seen by others on this machine; use --token-file, TUNNEL_TOKEN or \
+                 `tunnel login`"
+                    .into(),
+            );
         }
-    };
-    let logins = state.as_deref().map(Logins::load).transpose()?.unwrap_or_default();
-    if credentials.token_was_typed {
-        warnings.push(
-            "a token on the command line can be seen by others on this machine; use --token-file, TUNNEL_TOKEN or \
-             `tunnel login`"
-                .into(),
-        );
+        let target = target(server, &credentials, &route, &logins, warnings)?;
+        Ok(SessionPlan { target, output, verbose, grace, state })
     }
-    let target = target(server, &credentials, &route, &logins, &mut warnings)?;
-    let protocol = UpstreamProtocol::default();
-    Ok(ClientPlan { target, publish, policies, upstream, protocol, output, verbose, grace, state, warnings })
 }
 
 /// Typed and environment first, then what is saved for that server; with no server named, the newest login's.

@@ -27,6 +27,25 @@ pub(crate) struct ServerPlan {
     pub(crate) format: LogFormat,
 }
 
+impl ServerPlan {
+    /// What differs from another plan and counts after a restart only, by its flags.
+    pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
+        let Self { config, control, web, https, certificates: _, tls, auth, data, format } = self;
+        let changes = [
+            ("--domain", config.domain != new.config.domain),
+            ("--bind", config.bind != new.config.bind),
+            ("--control-port", control.port() != new.control.port()),
+            ("--public-port", web.port() != new.web.port()),
+            ("--https-port", https.map(|at| at.port()) != new.https.map(|at| at.port())),
+            ("--plaintext, --control-cert, --control-key", *tls != new.tls),
+            ("--auth", *auth != new.auth),
+            ("--data-dir", *data != new.data),
+            ("--log-format", *format != new.format),
+        ];
+        changes.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
+    }
+}
+
 /// How the server shows clients who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tls {
@@ -88,11 +107,12 @@ mod tests {
     use std::{ffi::OsString, time::Duration};
 
     use super::*;
-    use crate::args::{Command, parse};
+    use crate::args::{Command, parse_with};
 
     fn plan(flags: &str) -> ServerPlan {
         let words = format!("tunnel server --data-dir /d {flags}");
-        let invocation = parse(words.split_whitespace().map(OsString::from), &|_| Some(OsString::new()));
+        let invocation =
+            parse_with(words.split_whitespace().map(OsString::from), &|_| Some(OsString::new()), &|_| None);
         match invocation.unwrap().command {
             Command::Server(args) => args.resolve().unwrap(),
             other => panic!("{other:?}"),

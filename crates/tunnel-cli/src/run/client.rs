@@ -11,29 +11,26 @@ use super::{Failure, signals::Signals};
 use crate::{
     args::WebName,
     output::{At, Console, Narrator, Subject},
-    resolve::client::{ClientPlan, Publish, Target},
+    resolve::client::{ClientPlan, Publish, SessionPlan, Target, TunnelPlan},
     state::{instance, names::Name, places},
 };
 
 /// Publishes until asked to stop, then drains.
 pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::of_a_client()?;
     for warning in &plan.warnings {
         console.warning(warning);
     }
-    let mut name = open_name(&plan, console);
-    let (upstream, held) = match plan.publish {
-        Publish::Http(_) => (plan.upstream.url(), "name"),
-        Publish::Tls { .. } => (plan.upstream.to_string(), "name"),
-        Publish::Tcp { .. } | Publish::Udp { .. } => (plan.upstream.to_string(), "port"),
-    };
-    let subject = Subject { upstream, held, verbose: plan.verbose };
-    let mut show = Show::new(Narrator::new(plan.output, subject), console);
+    let mut name = open_name(&plan.session, &plan.tunnel, console);
+    let ClientPlan { session, tunnel, .. } = plan;
+    let subject = subject(&tunnel, session.verbose);
+    let mut show = Show::new(Narrator::new(session.output, subject), console);
 
-    let client =
-        builder(&plan.target, plan.state.as_deref(), console).report_requests(plan.verbose).start()?;
+    let client = builder(&session.target, session.state.as_deref(), console)
+        .report_requests(session.verbose)
+        .start()?;
     let events = client.events();
-    let binding = bind(&client, &plan, name.as_ref().and_then(Name::former).map(str::to_owned));
+    let binding = bind(&client, &tunnel, name.as_ref().and_then(Name::former).map(str::to_owned), None);
     let online = |tunnel: &Tunnel| {
         if let (Some(name), Some(address)) = (&mut name, tunnel.address())
             && let Some(given) = given_name(&address)
@@ -42,7 +39,7 @@ pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failur
             console.warning(&error.to_string());
         }
     };
-    let end = follow(&client, events, binding, &mut show, &mut signals, plan.grace, online).await;
+    let end = follow(&client, events, binding, &mut show, &mut signals, session.grace, online).await;
     show.end(&end);
     end
 }
@@ -164,7 +161,7 @@ async fn drained(draining: &mut Option<Pin<Box<dyn Future<Output = ()> + '_>>>) 
     }
 }
 
-async fn next_if_ready(events: &mut Events) -> Option<Event> {
+pub(super) async fn next_if_ready(events: &mut Events) -> Option<Event> {
     tokio::select! {
         biased;
         event = events.next() => event,
@@ -172,8 +169,24 @@ async fn next_if_ready(events: &mut Events) -> Option<Event> {
     }
 }
 
-/// Asks for the tunnel, by the `former` name if the server is to choose one.
-async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Result<Tunnel, BindError> {
+/// What a tunnel's story is about.
+pub(super) fn subject(tunnel: &TunnelPlan, verbose: bool) -> Subject {
+    let (upstream, held) = match tunnel.publish {
+        Publish::Http(_) => (tunnel.upstream.url(), "name"),
+        Publish::Tls { .. } => (tunnel.upstream.to_string(), "name"),
+        Publish::Tcp { .. } | Publish::Udp { .. } => (tunnel.upstream.to_string(), "port"),
+    };
+    Subject { upstream, held, verbose }
+}
+
+/// Asks for the tunnel, by the `former` name if the server is to choose one, and in the place of another one of this
+/// client.
+pub(super) async fn bind(
+    client: &Client,
+    plan: &TunnelPlan,
+    former: Option<String>,
+    replaced: Option<&Tunnel>,
+) -> Result<Tunnel, BindError> {
     match &plan.publish {
         Publish::Http(WebName { subdomain, domain, path, pool }) => {
             let tunnel = client.http().upstream_protocol(plan.protocol).policies(plan.policies.clone());
@@ -184,6 +197,7 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
                 (None, None, None) => tunnel,
             };
             let tunnel = if let Some(path) = path { tunnel.path(path) } else { tunnel };
+            let tunnel = if let Some(replaced) = replaced { tunnel.replacing(replaced) } else { tunnel };
             tunnel.pool(*pool).forward(plan.upstream.clone()).await
         }
         Publish::Tcp { remote_port, pool } => {
@@ -193,6 +207,7 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
                 (None, Some(former)) => tunnel.preferred(former),
                 (None, None) => tunnel,
             };
+            let tunnel = if let Some(replaced) = replaced { tunnel.replacing(replaced) } else { tunnel };
             tunnel.forward(plan.upstream.clone()).await
         }
         Publish::Tls { subdomain, domain, pool } => {
@@ -203,6 +218,7 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
                 (None, None, Some(former)) => tunnel.preferred(former),
                 (None, None, None) => tunnel,
             };
+            let tunnel = if let Some(replaced) = replaced { tunnel.replacing(replaced) } else { tunnel };
             tunnel.forward(plan.upstream.clone()).await
         }
         Publish::Udp { remote_port, pool } => {
@@ -212,14 +228,15 @@ async fn bind(client: &Client, plan: &ClientPlan, former: Option<String>) -> Res
                 (None, Some(former)) => tunnel.preferred(former),
                 (None, None) => tunnel,
             };
+            let tunnel = if let Some(replaced) = replaced { tunnel.replacing(replaced) } else { tunnel };
             tunnel.forward(plan.upstream.clone()).await
         }
     }
 }
 
 /// The memory of the name, where the server is to choose one.
-fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
-    let (kind, path, pool) = match &plan.publish {
+pub(super) fn open_name(session: &SessionPlan, tunnel: &TunnelPlan, console: Console) -> Option<Name> {
+    let (kind, path, pool) = match &tunnel.publish {
         Publish::Http(WebName { subdomain: None, domain: None, path, pool }) => {
             ("http", path.as_deref(), *pool)
         }
@@ -230,8 +247,8 @@ fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
     };
     // A name that is to be shared is not the one that this upstream has for itself, nor is that of another path.
     let kind = [Some(kind), path, pool.then_some("pool")].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let (server, upstream) = (plan.target.server.to_string(), plan.upstream.to_string());
-    match Name::open(plan.state.as_deref()?, &server, &kind, &upstream) {
+    let (server, upstream) = (session.target.server.to_string(), tunnel.upstream.to_string());
+    match Name::open(session.state.as_deref()?, &server, &kind, &upstream) {
         Ok(name) => Some(name),
         Err(error) => {
             console.warning(&format!("{error}; the name may change after a restart"));
@@ -240,7 +257,7 @@ fn open_name(plan: &ClientPlan, console: Console) -> Option<Name> {
     }
 }
 
-fn given_name(address: &PublicAddress) -> Option<String> {
+pub(super) fn given_name(address: &PublicAddress) -> Option<String> {
     match address {
         PublicAddress::Http { subdomain, .. } | PublicAddress::Tls { subdomain, .. } => subdomain.clone(),
         PublicAddress::Tcp { port, .. } | PublicAddress::Udp { port, .. } => Some(port.to_string()),

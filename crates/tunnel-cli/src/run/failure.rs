@@ -1,6 +1,10 @@
 //! How a command can fail, what the person reads then, and the exit status.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use tunnel_client::{BindError, ClientError, Code, ConnectError, LoginError, Refusal, TunnelEnd};
 use tunnel_server::StartError;
@@ -89,6 +93,31 @@ pub enum Failure {
     /// `tunnel doctor` found something.
     #[error("{} failed: {}", count(.0.len(), "check"), .0.join(", "))]
     Unwell(Vec<&'static str>),
+    /// No file was named, and none is where they usually are.
+    #[error("there is no file in its usual place; name one: tunnel config check FILE")]
+    NothingToCheck,
+    /// Faults in files, which were told.
+    #[error("{} to be put right", count(*.0, "fault"))]
+    Faults(usize),
+    /// There is no file that describes tunnels.
+    #[error("no file describes tunnels{}; write one, and name it with --config FILE", at(.0.as_deref()))]
+    NoFile(Option<PathBuf>),
+    /// A tunnel that the file doesn't describe.
+    #[error("{} has no [tunnel.{name}]; it has: {names}", path.display())]
+    NoSuchTunnel {
+        /// As it was named.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Those that there are.
+        names: String,
+    },
+    /// Some of several tunnels can't be had.
+    #[error("{reason}")]
+    Tunnels {
+        /// Which, and why.
+        reason: String,
+    },
     /// A second signal cut the draining short.
     #[error("stopped at once by a second {0}; visitors under way were cut off")]
     Killed(Signal),
@@ -101,6 +130,8 @@ impl Failure {
             Self::Resolve(ResolveError::File(_)) => 1,
             Self::Resolve(_)
             | Self::Usage(_)
+            | Self::NoFile(_)
+            | Self::NoSuchTunnel { .. }
             | Self::Init(InitError::NoDomain)
             | Self::OpenToAll(_)
             | Self::Token(TokenError::Name) => 2,
@@ -135,6 +166,10 @@ impl Failure {
 
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn at(path: Option<&Path>) -> String {
+    path.map(|path| format!(": there is no {}", path.display())).unwrap_or_default()
 }
 
 fn refusal_of(error: &ClientError) -> Option<&Refusal> {

@@ -1,14 +1,18 @@
 //! The commands: each takes a plan that `resolve` made, runs the engines and shows what happens.
 
+mod config;
 mod failure;
+mod reloads;
 mod signals;
 
 mod descriptors;
+mod reload;
 mod server;
 mod sockets;
 
 mod client;
 mod login;
+mod start;
 
 mod demo;
 mod doctor;
@@ -17,38 +21,52 @@ mod token;
 
 pub use failure::Failure;
 
+use self::{reload::Reloading, reloads::Reloads};
 use crate::{
-    args::{Command, Invocation, ServerCommand},
+    args::{Command, CommandLine, Invocation, ServerCommand},
     output::Console,
+    resolve::client::ClientPlan,
     service::systemd::Host,
     state::places,
 };
 
-/// Carries a command out. Must be called within a Tokio runtime.
+/// Carries a command out. Must be called within a Tokio runtime. `line` is what `invocation` was read from, and is
+/// read again when its file changes.
 ///
 /// # Errors
 /// [`Failure`], in one line for the person, with the exit status that goes with it.
 ///
 /// # Cancel safety
 /// Dropping it ends the command at once.
-pub async fn run(invocation: Invocation) -> Result<(), Failure> {
+pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failure> {
     let console = Console;
-    match invocation.command {
+    let Invocation { command, file, .. } = invocation;
+    if let Some(path) = file.read() {
+        tracing::info!(file = %path.display(), "settings read");
+    }
+    for warning in &file.warnings {
+        console.warning(warning);
+    }
+    match command {
         Command::Server(mut args) => match args.command.take() {
-            None => server::run(args.resolve()?, console).await,
+            None => {
+                let reloading = Reloading { reloads: Reloads::listen(&file)?, line };
+                server::run(args.resolve()?, reloading, console).await
+            }
             Some(ServerCommand::Init(init)) => crate::init::run(init, &host()?, console).await,
             Some(ServerCommand::Doctor { json }) => doctor::run_server(*args, json, console).await,
         },
-        Command::Http(args) => client::run(args.resolve()?, console).await,
-        Command::Tcp(args) => client::run(args.resolve()?, console).await,
-        Command::Tls(args) => client::run(args.resolve()?, console).await,
-        Command::Udp(args) => client::run(args.resolve()?, console).await,
-        Command::Client(args) => client::run(args.resolve()?, console).await,
+        Command::Start(args) => start::run(*args, file, line, console).await,
+        Command::Config(args) => config::run(args, &line, console),
         Command::Login(args) => login::run(args.resolve()?, console).await,
         Command::Doctor(args) => doctor::run(*args, console).await,
         Command::Service(args) => service::run(args, &host()?, console),
         Command::Token(args) => token::run(args, console),
         Command::Demo(args) => demo::run(args, console).await,
+        command => match ClientPlan::of(command) {
+            Some(plan) => client::run(plan?, console).await,
+            None => Ok(()),
+        },
     }
 }
 

@@ -7,14 +7,15 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tracing::warn;
-use tunnel_server::{AllowAll, ControlTls, Server, ServerBuilder, WebTls};
+use tunnel_server::{AllowAll, Config, ControlTls, Server, ServerBuilder, WebTls};
 use tunnel_transport::{ControlIdentity, acceptor};
 
 use super::{
     Failure,
     descriptors::visitor_places,
+    reload::{Reloading, Running},
     signals::{Hangups, Signals},
     sockets::Sockets,
 };
@@ -37,7 +38,7 @@ const FIRST_TOKEN: &str = "default";
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Serves until asked to stop, then drains.
-pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failure> {
+pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     refuse_to_be_open_to_all(&plan, [plan.control, plan.web].into_iter().chain(plan.https))?;
     let identity = identity(&plan)?;
@@ -46,9 +47,7 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
     let addresses = addresses(&sockets)?;
     refuse_to_be_open_to_all(&plan, addresses.all())?;
 
-    let mut config = plan.config.clone();
-    config.limits.connections = visitor_places(config.limits.connections);
-    let mut builder = Server::builder(config);
+    let mut builder = Server::builder(plan.engine_config());
     for listener in sockets.control {
         builder = builder.control(listener, control_tls(&plan, &identity)?);
     }
@@ -77,13 +76,17 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
 
     let handle = server.handle();
     let mut keeping = JoinSet::new();
-    let (events, data) = (handle.subscribe(), plan.data.clone());
-    keeping.spawn(async move { leases::keep(&data, events, || handle.leases()).await });
+    let (events, data, lessor) = (handle.subscribe(), plan.data.clone(), handle.clone());
+    keeping.spawn(async move { leases::keep(&data, events, || lessor.leases()).await });
     let mut renewing = JoinSet::new();
-    if !plan.certificates.is_empty() {
-        let mut hangups = Hangups::listen()?;
-        renewing.spawn(certificates.keep(async move || hangups.next().await));
-    }
+    let mut hangups = Hangups::listen()?;
+    let (renew, renewed) = mpsc::channel(1);
+    renewing.spawn(certificates.keep(async move || hangups.next().await, renewed));
+    let grace = {
+        let handle = handle.clone();
+        move || handle.config().timeouts.grace.as_secs()
+    };
+    renewing.spawn(reloading.keep(Running { plan, handle, certificates: renew }));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.run(async {
         // Dropped or sent, it means the same.
@@ -91,10 +94,7 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
     });
     let stopping = async {
         let first = signals.next().await;
-        console.remark(&format!(
-            "{first}: draining, for at most {} s; again to stop at once",
-            plan.config.timeouts.grace.as_secs()
-        ));
+        console.remark(&format!("{first}: draining, for at most {} s; again to stop at once", grace()));
         drop(stop);
         signals.next().await
     };
@@ -105,6 +105,15 @@ pub(super) async fn run(plan: ServerPlan, console: Console) -> Result<(), Failur
     // The last leases are written before the process ends, on a disk that works.
     let _ = timeout(LAST_WRITE, keeping.join_next()).await;
     end
+}
+
+impl ServerPlan {
+    /// What the engine is told: the settings, within what this process may open.
+    pub(super) fn engine_config(&self) -> Config {
+        let mut config = self.config.clone();
+        config.limits.connections = visitor_places(config.limits.connections);
+        config
+    }
 }
 
 /// The server's own key is made even when it isn't used for TLS: tokens carry its pin, whatever comes later.

@@ -17,6 +17,8 @@ pub enum Signal {
     Interrupt,
     /// A service manager, or `kill`.
     Terminate,
+    /// The terminal was closed.
+    Hangup,
 }
 
 /// Listens for signals, from its making on.
@@ -26,6 +28,9 @@ pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// For a program that belongs to a terminal, which hangs up when it is closed.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
     last: Option<Instant>,
 }
 
@@ -34,6 +39,7 @@ impl Signal {
         match self {
             Self::Interrupt => 2,
             Self::Terminate => 15,
+            Self::Hangup => 1,
         }
     }
 }
@@ -43,6 +49,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Self::Interrupt => "Ctrl-C",
             Self::Terminate => "SIGTERM",
+            Self::Hangup => "end of the terminal",
         })
     }
 }
@@ -59,6 +66,13 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether the process can be seen on a terminal.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    use std::io::{IsTerminal, stderr, stdin, stdout};
+    stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal()
 }
 
 /// Hangups, by which daemons are told to read their files again.
@@ -99,13 +113,35 @@ impl Signals {
         let listen = |kind| -> Result<_, io::Error> { signal(kind) };
         let interrupt = listen(SignalKind::interrupt()).map_err(Failure::Signals)?;
         let terminate = listen(SignalKind::terminate()).map_err(Failure::Signals)?;
-        Ok(Self { interrupt, terminate, last: None })
+        Ok(Self { interrupt, terminate, hangup: None, last: None })
+    }
+
+    /// The same for a client. A hangup doesn't end it, which may mean that it is to read its settings again, unless it
+    /// belongs to a terminal and that is gone: nobody is to publish anything unseen because a window was closed.
+    pub(super) fn of_a_client() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangup = signal(SignalKind::hangup()).map_err(Failure::Signals)?;
+        // Once listened to, a hangup never ends the process by itself.
+        Ok(Self { hangup: has_terminal().then_some(hangup), ..Self::listen()? })
     }
 
     async fn any(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
+        loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.interrupt.recv() => return Signal::Interrupt,
+                _ = self.terminate.recv() => return Signal::Terminate,
+                _ = hangup => {
+                    if !has_terminal() {
+                        return Signal::Hangup;
+                    }
+                }
+            }
         }
     }
 }
@@ -114,6 +150,10 @@ impl Signals {
 impl Signals {
     pub(super) fn listen() -> Result<Self, Failure> {
         Ok(Self { last: None })
+    }
+
+    pub(super) fn of_a_client() -> Result<Self, Failure> {
+        Self::listen()
     }
 
     async fn any(&mut self) -> Signal {

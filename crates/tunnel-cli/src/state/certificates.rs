@@ -9,7 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::{info, warn};
 use tunnel_server::{CertStore, WebCertificate};
 use tunnel_transport::CertError;
@@ -78,17 +81,23 @@ impl Certificates {
         self.pairs.iter().filter_map(|pair| pair.current.expiry()).min()
     }
 
-    /// Keeps what visitors are shown up to date; `hangup` has the files read at once. Never returns.
+    /// Keeps what visitors are shown up to date; `hangup` has the files read at once, and what comes by `others` is
+    /// shown instead. Never returns.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn keep(mut self, mut hangup: impl AsyncFnMut()) {
+    pub(crate) async fn keep(mut self, mut hangup: impl AsyncFnMut(), mut others: mpsc::Receiver<Self>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let at_once = tokio::select! {
                 _ = looks.tick() => false,
                 () = hangup() => true,
+                Some(other) = others.recv() => {
+                    self.pairs = other.pairs;
+                    self.show();
+                    continue;
+                }
             };
             self.look(at_once);
         }

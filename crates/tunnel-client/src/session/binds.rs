@@ -88,6 +88,7 @@ impl Binds {
                 bind.backoff.reset();
                 let url = address.url().to_owned();
                 entry.online(address);
+                shared.table.took_over(&entry);
                 shared.emit(Event::Online { tunnel, url });
             }
             ServerMessage::Refused { tunnel, refusal } => {

@@ -19,7 +19,7 @@ use tunnel_protocol::{TunnelId, bind::PublicAddress};
 
 #[cfg(feature = "axum")]
 pub use self::axum::Visitor;
-use self::table::Registration;
+use self::table::{Former, Registration};
 pub use self::{
     conn::Conn,
     listener::Listener,
@@ -116,9 +116,20 @@ impl Tunnel {
         async move { entry.ended().await }
     }
 
+    /// Takes the tunnel down for new visitors and gives its name back. Those under way are served for as long as the
+    /// handle lives.
+    pub fn withdraw(&self) {
+        self.registration.withdraw();
+    }
+
     /// Takes the tunnel down, as dropping it does.
     pub fn close(self) {
         drop(self.serving);
+    }
+
+    /// What another one must know to take its place.
+    fn as_former(&self) -> Former {
+        Former { id: self.id(), address: self.address() }
     }
 
     /// Waits until the tunnel is online for the first time.
@@ -130,7 +141,7 @@ impl Tunnel {
             return Err(match self.registration.entry.ended().await {
                 TunnelEnd::Refused(refusal) => BindError::Refused(refusal),
                 TunnelEnd::Client(reason) => BindError::Ended(reason),
-                TunnelEnd::Closed => BindError::Ended(None),
+                TunnelEnd::Closed | TunnelEnd::Replaced => BindError::Ended(None),
             });
         }
         let expiry = self.registration.end_when_expired();

@@ -11,7 +11,7 @@ use tunnel_protocol::{
 
 use super::{
     Listener, Tunnel,
-    table::{Handler, Table},
+    table::{Former, Handler, Table},
 };
 use crate::{
     BindError, Policies, UpstreamError,
@@ -71,6 +71,15 @@ impl HttpTunnel {
     /// With no `subdomain`: a random name that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, subdomain: impl Into<String>) -> Self {
         self.spec.host.preferred = Some(subdomain.into());
+        self
+    }
+
+    /// In the place of `former`, a tunnel of the same client, if it has the same name (one of the server's choice is
+    /// kept): no visitor is without the one or the other. Once this one is online, `former` has ended with
+    /// [`TunnelEnd::Replaced`](crate::TunnelEnd::Replaced), and serves visitors under way for as long as its handle
+    /// lives. If this one is refused, `former` stays as it was.
+    pub fn replacing(mut self, former: &Tunnel) -> Self {
+        self.wish.former = Some(former.as_former());
         self
     }
 
@@ -150,6 +159,15 @@ impl TcpTunnel {
         self
     }
 
+    /// In the place of `former`, a tunnel of the same client, if it has the same name (one of the server's choice is
+    /// kept): no visitor is without the one or the other. Once this one is online, `former` has ended with
+    /// [`TunnelEnd::Replaced`](crate::TunnelEnd::Replaced), and serves visitors under way for as long as its handle
+    /// lives. If this one is refused, `former` stays as it was.
+    pub fn replacing(mut self, former: &Tunnel) -> Self {
+        self.wish.former = Some(former.as_former());
+        self
+    }
+
     /// What becomes of its visitors. Replaces what was said before.
     pub fn policies(mut self, policies: Policies) -> Self {
         self.wish.policies = policies;
@@ -195,11 +213,12 @@ pub(super) struct Wish {
     table: Arc<Table>,
     backlog: usize,
     pub(super) policies: Policies,
+    pub(super) former: Option<Former>,
 }
 
 impl Wish {
     pub(super) fn new(table: Arc<Table>, backlog: usize) -> Self {
-        Self { table, backlog, policies: Policies::new() }
+        Self { table, backlog, policies: Policies::new(), former: None }
     }
 
     pub(super) async fn forward(self, spec: BindSpec, upstream: Upstream) -> Result<Tunnel, BindError> {
@@ -211,12 +230,16 @@ impl Wish {
             let (queue, visitors) = mpsc::channel(self.backlog);
             let serving = crate::forward::files::serve(directory, visitors)
                 .map_err(|error| UpstreamError::Directory(directory.to_owned(), error.kind()))?;
-            let tunnel =
-                Tunnel::new(self.table.add(spec, policies, Handler::Listen(queue, Some(upstream)))?);
+            let tunnel = Tunnel::new(self.table.add(
+                spec,
+                policies,
+                Handler::Listen(queue, Some(upstream)),
+                self.former,
+            )?);
             return tunnel.served_by(serving).online().await;
         }
         let target = Target::of(&spec, upstream)?.introducing(self.policies.writes_proxy_protocol());
-        Tunnel::new(self.table.add(spec, policies, Handler::Forward(target))?).online().await
+        Tunnel::new(self.table.add(spec, policies, Handler::Forward(target), self.former)?).online().await
     }
 
     pub(super) async fn listen(self, spec: BindSpec) -> Result<Listener, BindError> {
@@ -225,7 +248,9 @@ impl Wish {
         let policies = self.policies.for_tunnel(&spec, None, self.table.token());
         let (queue, waiting) = mpsc::channel(self.backlog);
         let tunnel =
-            Tunnel::new(self.table.add(spec, policies, Handler::Listen(queue, None))?).online().await?;
+            Tunnel::new(self.table.add(spec, policies, Handler::Listen(queue, None), self.former)?)
+                .online()
+                .await?;
         Ok(Listener::new(tunnel, waiting))
     }
 }

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,10 +55,21 @@ pub(crate) struct Entry {
     pub(crate) handler: Handler,
     spec: BindSpec,
     policies: Vec<Policy>,
+    /// Whose place it takes.
+    former: Option<Former>,
+    /// Whether it is wanted no longer, and only serves who is under way.
+    is_retired: AtomicBool,
     /// When its time is over, known once it was first online.
     expires: OnceLock<Instant>,
     state: watch::Sender<TunnelState>,
     end: Mutex<Option<TunnelEnd>>,
+}
+
+/// A tunnel whose place another one takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Former {
+    pub(crate) id: TunnelId,
+    pub(crate) address: Option<PublicAddress>,
 }
 
 /// What becomes of a tunnel's visitors.
@@ -91,19 +105,25 @@ impl Table {
         spec: BindSpec,
         policies: Vec<Policy>,
         handler: Handler,
+        former: Option<Former>,
     ) -> Result<Registration, BindError> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.ended {
             return Err(BindError::Ended(reason.clone()));
         }
-        if inner.entries.len() >= self.max {
-            return Err(BindError::TooMany(inner.entries.len()));
+        let others = inner.entries.values().filter(|other| {
+            !other.is_retired() && former.as_ref().is_none_or(|former| former.id != other.id)
+        });
+        let others = others.count();
+        if others >= self.max {
+            return Err(BindError::TooMany(others));
         }
         let id = TunnelId(inner.next);
         inner.next += 1;
         let state = watch::Sender::new(TunnelState::Binding);
-        let (expires, end) = (OnceLock::new(), Mutex::new(None));
-        let entry = Arc::new(Entry { id, handler, spec, policies, expires, state, end });
+        let (is_retired, expires, end) = (AtomicBool::new(false), OnceLock::new(), Mutex::new(None));
+        let entry = Entry { id, handler, spec, policies, former, is_retired, expires, state, end };
+        let entry = Arc::new(entry);
         inner.entries.insert(id, Arc::clone(&entry));
         drop(inner);
         self.changed.notify_one();
@@ -115,9 +135,23 @@ impl Table {
         self.lock().entries.get(&id).cloned()
     }
 
-    /// All tunnels, in the order they were asked for.
+    /// All tunnels that are wanted, in the order they were asked for.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
-        self.lock().entries.values().cloned().collect()
+        self.lock().entries.values().filter(|entry| !entry.is_retired()).cloned().collect()
+    }
+
+    /// `entry` is online: the one whose place it takes isn't wanted any more, and keeps its visitors.
+    pub(crate) fn took_over(&self, entry: &Entry) {
+        if let Some(former) = entry.former.as_ref().and_then(|former| self.get(former.id)) {
+            self.retire(&former, TunnelEnd::Replaced);
+        }
+    }
+
+    fn retire(&self, entry: &Entry, end: TunnelEnd) {
+        if !entry.is_retired.swap(true, Ordering::Relaxed) {
+            entry.finish(end);
+            self.changed.notify_one();
+        }
     }
 
     /// No longer wants a tunnel.
@@ -169,12 +203,18 @@ impl Entry {
             policies,
             upstream: self.upstream(),
             report_requests,
+            replaces: self.former.as_ref().map(|former| former.id),
         }
+    }
+
+    fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
     }
 
     fn spec(&self) -> BindSpec {
         let mut spec = self.spec.clone();
-        match (&mut spec, self.address()) {
+        let known = self.address().or_else(|| self.former.as_ref()?.address.clone());
+        match (&mut spec, known) {
             (BindSpec::Http(HttpSpec { host, .. }), Some(PublicAddress::Http { subdomain, .. }))
             | (BindSpec::Tls(TlsSpec { host, .. }), Some(PublicAddress::Tls { subdomain, .. }))
                 if host.is_any() =>
@@ -268,6 +308,11 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    /// The tunnel is wanted no longer, and still there for who is under way.
+    pub(super) fn withdraw(&self) {
+        self.table.retire(&self.entry, TunnelEnd::Closed);
+    }
+
     /// Ends the tunnel when its time is over and no server has said so: the client may be away, or the server not care.
     pub(crate) fn end_when_expired(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
         let (at, table, id) = (self.entry.expires()? + SERVER_FIRST, self.table.clone(), self.entry.id);
@@ -316,32 +361,32 @@ mod tests {
     #[tokio::test]
     async fn a_registration_is_wanted_while_it_lives() {
         let table = Arc::new(Table::new(1));
-        let one = table.add(random(), Vec::new(), forward()).unwrap();
+        let one = table.add(random(), Vec::new(), forward(), None).unwrap();
         table.changed().await;
         assert!(table.get(one.entry.id).is_some());
-        assert!(matches!(table.add(random(), Vec::new(), forward()), Err(BindError::TooMany(1))));
+        assert!(matches!(table.add(random(), Vec::new(), forward(), None), Err(BindError::TooMany(1))));
         let entry = Arc::clone(&one.entry);
         drop(one);
         table.changed().await;
         assert!(table.get(entry.id).is_none());
         assert!(matches!(entry.ended().await, TunnelEnd::Closed));
-        let two = table.add(random(), Vec::new(), forward()).unwrap();
+        let two = table.add(random(), Vec::new(), forward(), None).unwrap();
         assert_ne!(two.entry.id, entry.id, "ids are not reused");
         table.end_all(None);
         assert!(matches!(two.entry.ended().await, TunnelEnd::Client(None)));
-        assert!(matches!(table.add(random(), Vec::new(), forward()), Err(BindError::Ended(None))));
+        assert!(matches!(table.add(random(), Vec::new(), forward(), None), Err(BindError::Ended(None))));
     }
 
     #[test]
     fn a_random_name_is_asked_for_again_and_a_chosen_one_stays() {
         let table = Arc::new(Table::new(9));
-        let one = table.add(random(), Vec::new(), forward()).unwrap();
+        let one = table.add(random(), Vec::new(), forward(), None).unwrap();
         assert_eq!(one.entry.spec(), random());
         one.entry.online(address("red-fox"));
         one.entry.away();
         assert_eq!(one.entry.spec(), HostSpec::preferred("red-fox").into());
         let chosen: BindSpec = HostSpec::subdomain("mine").into();
-        let two = table.add(chosen.clone(), Vec::new(), forward()).unwrap();
+        let two = table.add(chosen.clone(), Vec::new(), forward(), None).unwrap();
         two.entry.online(address("mine"));
         assert_eq!(two.entry.spec(), chosen);
     }
@@ -350,7 +395,7 @@ mod tests {
     async fn time_runs_from_the_first_time_online_and_through_reconnects() {
         let table = Arc::new(Table::new(9));
         let expire = vec![Policy::Compress, Policy::Expire { left_ms: 60_000 }];
-        let one = table.add(random(), expire, forward()).unwrap();
+        let one = table.add(random(), expire, forward(), None).unwrap();
         let left = || match one.entry.wish(false) {
             ClientMessage::Bind { policies, .. } => match policies[..] {
                 [Policy::Compress, Policy::Expire { left_ms }] => left_ms,
@@ -378,7 +423,7 @@ mod tests {
     #[test]
     fn what_has_ended_stays_so() {
         let table = Arc::new(Table::new(9));
-        let one = table.add(random(), Vec::new(), forward()).unwrap();
+        let one = table.add(random(), Vec::new(), forward(), None).unwrap();
         table.end(one.entry.id, TunnelEnd::Closed);
         one.entry.online(address("x"));
         assert_eq!(one.entry.state(), TunnelState::Ended);

@@ -47,6 +47,15 @@ impl TlsTunnel {
         self
     }
 
+    /// In the place of `former`, a tunnel of the same client, if it has the same name (one of the server's choice is
+    /// kept): no visitor is without the one or the other. Once this one is online, `former` has ended with
+    /// [`TunnelEnd::Replaced`](crate::TunnelEnd::Replaced), and serves visitors under way for as long as its handle
+    /// lives. If this one is refused, `former` stays as it was.
+    pub fn replacing(mut self, former: &Tunnel) -> Self {
+        self.wish.former = Some(former.as_former());
+        self
+    }
+
     /// What becomes of its visitors. Replaces what was said before.
     pub fn policies(mut self, policies: Policies) -> Self {
         self.wish.policies = policies;

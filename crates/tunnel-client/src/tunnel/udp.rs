@@ -7,7 +7,7 @@ use tunnel_protocol::{BindSpec, bind::PortSpec};
 use super::{
     Tunnel,
     spec::refuse_proxy_protocol,
-    table::{Handler, Table},
+    table::{Former, Handler, Table},
 };
 use crate::{
     BindError, Policies, UpstreamError,
@@ -20,11 +20,12 @@ pub struct UdpTunnel {
     table: Arc<Table>,
     spec: PortSpec,
     policies: Policies,
+    former: Option<Former>,
 }
 
 impl UdpTunnel {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, spec: PortSpec::default(), policies: Policies::new() }
+        Self { table, spec: PortSpec::default(), policies: Policies::new(), former: None }
     }
 
     /// The server's port that visitors send to. Default: the server chooses one.
@@ -43,6 +44,15 @@ impl UdpTunnel {
     /// With no `remote_port`: a port that an earlier run was given, taken again if it is free.
     pub fn preferred(mut self, port: u16) -> Self {
         self.spec.preferred = Some(port);
+        self
+    }
+
+    /// In the place of `former`, a tunnel of the same client, if it has the same name (one of the server's choice is
+    /// kept): no visitor is without the one or the other. Once this one is online, `former` has ended with
+    /// [`TunnelEnd::Replaced`](crate::TunnelEnd::Replaced), and serves visitors under way for as long as its handle
+    /// lives. If this one is refused, `former` stays as it was.
+    pub fn replacing(mut self, former: &Tunnel) -> Self {
+        self.former = Some(former.as_former());
         self
     }
 
@@ -76,7 +86,7 @@ impl UdpTunnel {
         refuse_proxy_protocol(&self.policies)?;
         let spec = BindSpec::Udp(self.spec);
         let policies = self.policies.for_tunnel(&spec, Some(&upstream), self.table.token());
-        Tunnel::new(self.table.add(spec, policies, Handler::Datagrams(upstream))?).online().await
+        Tunnel::new(self.table.add(spec, policies, Handler::Datagrams(upstream), self.former)?).online().await
     }
 }
 

@@ -10,7 +10,7 @@ async fn a_tunnel_is_bound_as_described_and_unbound_when_dropped() {
     let (_server, client, mut session) = connected_with(|builder| builder.report_requests(true)).await;
     let http = async { client.http().subdomain("myapp").forward("http://localhost:3000").await };
     let (tunnel, id) = tokio::join!(http, async {
-        let Some(ClientMessage::Bind { tunnel, spec, upstream, report_requests, policies }) =
+        let Some(ClientMessage::Bind { tunnel, spec, upstream, report_requests, policies, .. }) =
             soon(session.hear()).await
         else {
             panic!("no bind");

@@ -32,6 +32,8 @@ pub(super) struct Wish {
     /// Where the client forwards to, for people.
     pub(super) upstream: String,
     pub(super) report_requests: bool,
+    /// The tunnel of the same session whose place it is to take.
+    pub(super) replaces: Option<TunnelId>,
 }
 
 /// The tunnels of one session.
@@ -49,8 +51,8 @@ impl<'a> Binds<'a> {
 
     /// Publishes what the client wishes for and tells it where, or why not.
     pub(super) fn bind(&mut self, tunnel: TunnelId, wish: Wish) {
-        let Wish { spec, policies, upstream, report_requests } = wish;
-        let bound = self.check(tunnel).and_then(|()| {
+        let Wish { spec, policies, upstream, report_requests, replaces } = wish;
+        let bound = self.check(tunnel, replaces).and_then(|()| {
             let policies = Arc::new(Policies::compile(policies, &spec)?);
             let expires = policies.expire.map(|left| Instant::now() + left);
             if policies.expire.is_some_and(|left| left.is_zero()) {
@@ -64,6 +66,7 @@ impl<'a> Binds<'a> {
                 protocol,
                 upstream: upstream.chars().filter(|c| !c.is_control()).take(256).collect::<String>().into(),
                 report_requests,
+                replaces,
                 policies,
             };
             self.publish(&spec, &claim).map(|lease| lease.until(expires))
@@ -135,7 +138,7 @@ impl<'a> Binds<'a> {
         }
     }
 
-    fn check(&self, tunnel: TunnelId) -> Result<(), Refusal> {
+    fn check(&self, tunnel: TunnelId, replaces: Option<TunnelId>) -> Result<(), Refusal> {
         let limit = self.control.shared.config().limits.tunnels_per_session;
         if self.session.is_leaving() {
             return Err(Refusal::permanent(Code::Draining, "this client said that it is leaving"));
@@ -143,7 +146,8 @@ impl<'a> Binds<'a> {
         if self.leases.contains_key(&tunnel) {
             return Err(Refusal::permanent(Code::Malformed, "this session has a tunnel of that id already"));
         }
-        if self.leases.len() >= limit {
+        let leaving = replaces.is_some_and(|former| self.leases.contains_key(&former));
+        if self.leases.len() - usize::from(leaving) >= limit {
             let message = format!("a client may have {limit} tunnels on this server");
             return Err(Refusal::permanent(Code::LimitReached, message));
         }

@@ -126,8 +126,8 @@ async fn listen(
             Ok(Some(message)) => {
                 session.set_heard();
                 match message {
-                    ClientMessage::Bind { tunnel, spec, policies, upstream, report_requests } => {
-                        binds.bind(tunnel, Wish { spec, policies, upstream, report_requests });
+                    ClientMessage::Bind { tunnel, spec, policies, upstream, report_requests, replaces } => {
+                        binds.bind(tunnel, Wish { spec, policies, upstream, report_requests, replaces });
                     }
                     ClientMessage::Unbind { tunnel } => binds.unbind(tunnel),
                     ClientMessage::Ping { seq } => session.send(ServerMessage::Pong { seq }),

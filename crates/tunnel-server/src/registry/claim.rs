@@ -65,6 +65,8 @@ pub(crate) struct Claim {
     /// Whether it is content to share the name with other clients of its owner.
     pub(crate) pool: bool,
     pub(crate) report_requests: bool,
+    /// The session's own tunnel whose place it takes.
+    pub(crate) replaces: Option<TunnelId>,
     pub(crate) policies: Arc<Policies>,
 }
 
@@ -87,6 +89,11 @@ impl ClaimError {
 }
 
 impl Claim {
+    /// Whether `member` is the tunnel whose place this one takes.
+    pub(super) fn is_instead_of(&self, member: &Member) -> bool {
+        member.target.session.id == self.session.id && Some(member.target.tunnel) == self.replaces
+    }
+
     pub(super) fn terms(&self) -> Terms {
         Terms { pool: self.pool, protocol: self.protocol, policies: self.policies.clone() }
     }
@@ -132,7 +139,7 @@ impl Registry {
             Holder { instance: session.instance, machine: session.machine.clone(), since: SystemTime::now() };
         let generation = table.next_generation();
         let member = Member { holder, target: Arc::new(target), generation };
-        let endpoint = self.serve_by(&mut table, name, owner, terms, (member, tally))?;
+        let endpoint = self.serve_by(&mut table, name, claim, terms, (member, tally))?;
         drop(table);
         let url = endpoint.address.url().to_owned();
         self.shared.events.emit(Event::TunnelBound { session: session.id, url });
@@ -171,12 +178,14 @@ impl Registry {
             None => self.check_quota(table, token),
             Some(Entry { phase: Phase::Live(members), terms, .. }) => {
                 let what = name.describe();
-                if members.iter().any(|member| member.target.session.id == claim.session.id) {
+                let is_own = |member: &Member| member.target.session.id == claim.session.id;
+                if members.iter().any(|member| is_own(member) && !claim.is_instead_of(member)) {
                     return Err(ClaimError::Held(format!("{what} is already published by this very client")));
                 }
                 let alive_within = self.shared.config().timeouts.heartbeat + LATE;
                 let mut others = members.iter().filter(|member| {
                     !pool::is_former_self(member, terms, claim)
+                        && !claim.is_instead_of(member)
                         && member.target.session.silent_for() <= alive_within
                 });
                 let Some(other) = others.next() else { return Ok(()) };

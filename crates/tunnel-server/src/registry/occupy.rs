@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tunnel_protocol::{Code, Refusal, ServerMessage};
 
 use super::{
-    ClaimError, Entry, Holder, Member, Name, Phase, Registry, Table,
+    Claim, ClaimError, Entry, Holder, Member, Name, Phase, Registry, Table,
     pool::{self, Terms},
 };
 use crate::{
@@ -23,19 +23,21 @@ impl Registry {
         self: &Arc<Self>,
         table: &mut Table,
         name: &Name,
-        owner: &Identity,
+        claim: &Claim,
         terms: Terms,
         (member, tally): (Member, Arc<Tally>),
     ) -> Result<Arc<Endpoint>, ClaimError> {
+        let owner = &claim.session.identity;
         let own = table.entries.get_mut(name).filter(|entry| entry.owner.token == owner.token);
         if let Some(entry) = own.filter(|entry| entry.is_open(name)) {
             let former = match std::mem::replace(&mut entry.phase, Phase::Live(Vec::new())) {
                 Phase::Live(members) => members,
                 Phase::Held { .. } | Phase::Released { .. } => Vec::new(),
             };
-            let (leaving, mut members): (Vec<_>, Vec<_>) =
-                former.into_iter().partition(|other| !pool::is_shared(other, &entry.terms, &member, &terms));
-            for other in &leaving {
+            let (leaving, mut members): (Vec<_>, Vec<_>) = former.into_iter().partition(|other| {
+                claim.is_instead_of(other) || !pool::is_shared(other, &entry.terms, &member, &terms)
+            });
+            for other in leaving.iter().filter(|other| !claim.is_instead_of(other)) {
                 tell_taken_over(other, &entry.endpoint, &member.holder);
             }
             members.push(member);

@@ -47,6 +47,7 @@ fn claim(token: u8, instance: u8) -> Claim {
         protocol: UpstreamProtocol::default(),
         pool: false,
         report_requests: false,
+        replaces: None,
         policies: Arc::default(),
     }
 }

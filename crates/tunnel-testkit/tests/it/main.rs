@@ -18,6 +18,7 @@ mod policies;
 mod pool;
 mod proxy_protocol;
 mod reconfigure;
+mod replace;
 mod shaping;
 mod steering;
 mod support;

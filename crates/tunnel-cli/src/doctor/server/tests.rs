@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs, path::Path};
 
 use super::*;
 use crate::{
-    args::{Command, parse},
+    args::{Command, parse_with},
     doctor::check::Status,
     state::identity,
 };
@@ -13,7 +13,7 @@ fn plan(data: &Path, flags: &str) -> ServerPlan {
     let line = format!("tunnel server --bind 127.0.0.1 --control-port 0 --public-port 0 {flags}");
     let words = line.split_whitespace().map(OsString::from);
     let words = words.chain(["--data-dir".into(), data.as_os_str().to_owned()]);
-    match parse(words, &|_| Some(OsString::new())).unwrap().command {
+    match parse_with(words, &|_| Some(OsString::new()), &|_| None).unwrap().command {
         Command::Server(args) => args.resolve().unwrap(),
         other => panic!("{other:?}"),
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::*;
-use crate::args::{Command, parse};
+use crate::args::parse_with;
 
 fn token(seed: u8, pin: Option<[u8; 32]>) -> Token {
     Token::new([seed; 32], pin)
@@ -17,10 +17,7 @@ fn save(home: &Path, server: &str, token: &Token, plaintext: bool) {
 fn resolve(home: &Path, flags: &[&str]) -> Result<ClientPlan, ResolveError> {
     let words = ["tunnel", "http", "3000", "--state-dir"].map(OsString::from);
     let words = words.into_iter().chain([home.into()]).chain(flags.iter().map(OsString::from));
-    match parse(words, &|_| Some(OsString::new())).unwrap().command {
-        Command::Http(args) => args.resolve(),
-        other => panic!("{other:?}"),
-    }
+    ClientPlan::of(parse_with(words, &|_| Some(OsString::new()), &|_| None).unwrap().command).unwrap()
 }
 
 #[test]
@@ -36,7 +33,10 @@ fn a_server_that_is_named_counts_and_else_the_newest_login() {
         (&["--server", "a:9"], "a:9", None),
     ] {
         let plan = resolve(home.path(), flags).unwrap();
-        assert_eq!((plan.target.server.to_string().as_str(), plan.target.token.as_ref()), (server, expected));
+        assert_eq!(
+            (plan.session.target.server.to_string().as_str(), plan.session.target.token.as_ref()),
+            (server, expected)
+        );
     }
 }
 
@@ -49,11 +49,11 @@ fn a_token_that_is_given_counts_before_the_saved_one() {
     std::fs::write(&file, format!("{}\n", given.expose())).unwrap();
     for flags in [["--token", &given.expose()], ["--token-file", file.to_str().unwrap()]] {
         let plan = resolve(home.path(), &flags).unwrap();
-        assert_eq!(plan.target.token.as_ref(), Some(&given));
-        assert!(plan.target.trust.is_none(), "the saved way to trust goes with the saved token");
+        assert_eq!(plan.session.target.token.as_ref(), Some(&given));
+        assert!(plan.session.target.trust.is_none(), "the saved way to trust goes with the saved token");
     }
     let plan = resolve(home.path(), &[]).unwrap();
-    assert!(matches!(plan.target.trust, Some(Trust::Plaintext)));
+    assert!(matches!(plan.session.target.trust, Some(Trust::Plaintext)));
     assert!(plan.warnings.iter().any(|warning| warning.starts_with("--plaintext")), "{:?}", plan.warnings);
 }
 
@@ -89,7 +89,7 @@ fn a_ca_file_is_read_at_once() {
     assert!(matches!(resolve(home.path(), &flags), Err(ResolveError::File(FileError::Read { .. }))));
     std::fs::write(&file, "pem").unwrap();
     let plan = resolve(home.path(), &flags).unwrap();
-    assert!(matches!(plan.target.trust, Some(Trust::CaFile(pem)) if pem == b"pem"));
+    assert!(matches!(plan.session.target.trust, Some(Trust::CaFile(pem)) if pem == b"pem"));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn logins_come_from_several_places_and_an_empty_file_is_no_open_door() {
     let plan = resolve(home.path(), &flags).unwrap();
     let three = ["cy:three", "ann:one", "bo:two"].into_iter();
     let expected = three.fold(Policies::new(), |policies, login| policies.basic_auth(login).unwrap());
-    assert_eq!(plan.policies, expected);
+    assert_eq!(plan.tunnel.policies, expected);
     assert!(plan.warnings.iter().any(|warning| warning.contains("--basic-auth-file")), "{:?}", plan.warnings);
     for content in ["", "\n \n", "no password\n"] {
         std::fs::write(&file, content).unwrap();

@@ -6,6 +6,7 @@ mod setup;
 
 mod crashes;
 mod links;
+mod reload;
 mod restarts;
 
 mod domains_pools;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         crashes::SCENARIOS,
         links::SCENARIOS,
         restarts::SCENARIOS,
+        reload::SCENARIOS,
         names::SCENARIOS,
         domains_pools::SCENARIOS,
         policies::SCENARIOS,

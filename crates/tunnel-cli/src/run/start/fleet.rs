@@ -1,0 +1,313 @@
+//! The tunnels of one client: which are wanted, which there are, and what was told of them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::sleep,
+};
+use tunnel_client::{BindError, Client, Code, Event, Tunnel, TunnelEnd, TunnelId};
+
+use super::{
+    super::{
+        Failure,
+        client::{bind, given_name, open_name, subject},
+    },
+    Plans,
+};
+use crate::{
+    output::{self, At, Console, Reloaded, chain, tunnel_of},
+    resolve::client::{SessionPlan, TunnelPlan},
+    state::names::Name,
+};
+
+/// Events of tunnels that are still being asked for, kept until it is known which those are.
+const UNCLAIMED: usize = 256;
+
+/// All tunnels of a client.
+pub(super) struct Fleet {
+    client: Arc<Client>,
+    session: SessionPlan,
+    members: BTreeMap<String, Member>,
+    binding: JoinSet<Asked>,
+    ending: JoinSet<(TunnelId, TunnelEnd)>,
+    /// Tunnels that are no longer published, kept for visitors under way.
+    retired: JoinSet<()>,
+    unclaimed: VecDeque<(TunnelId, Event)>,
+    story: output::Fleet,
+    console: Console,
+    started: Instant,
+}
+
+/// One tunnel, by its name in the file.
+#[derive(Default)]
+struct Member {
+    /// As it is published.
+    now: Option<(TunnelPlan, Arc<Tunnel>)>,
+    /// As it was asked for last, until there is an answer.
+    asked: Option<(TunnelPlan, AbortHandle)>,
+    /// The memory of its name, if the server chose that.
+    name: Option<Name>,
+    /// Whether it couldn't be had, or not as it is wanted now.
+    has_failed: bool,
+}
+
+/// The answer for a tunnel.
+struct Asked {
+    member: String,
+    plan: TunnelPlan,
+    name: Option<Name>,
+    bound: Result<Tunnel, BindError>,
+}
+
+/// What came of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// Something was told.
+    Told,
+    /// There is no tunnel left, and none to come.
+    AllOver,
+}
+
+impl Fleet {
+    pub(super) fn new(client: Arc<Client>, session: SessionPlan, console: Console) -> Self {
+        let story = output::Fleet::new(session.output, session.verbose);
+        Self {
+            client,
+            session,
+            members: BTreeMap::new(),
+            binding: JoinSet::new(),
+            ending: JoinSet::new(),
+            retired: JoinSet::new(),
+            unclaimed: VecDeque::new(),
+            story,
+            console,
+            started: Instant::now(),
+        }
+    }
+
+    /// Wants these tunnels and no others: asks for what is new, or new about them, and for what was refused before.
+    pub(super) fn want(&mut self, plans: Plans) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let gone = self.members.extract_if(.., |name, _| !plans.contains_key(name)).collect::<Vec<_>>();
+        for (name, member) in gone {
+            member.asked.iter().for_each(|(_, asking)| asking.abort());
+            if let Some((_, tunnel)) = member.now {
+                self.retire(tunnel);
+            }
+            reloaded.removed.push(name);
+        }
+        for (name, plan) in plans {
+            let is_new = !self.members.contains_key(&name);
+            let member = self.members.entry(name.clone()).or_default();
+            let asked = member.asked.as_ref().map(|(plan, _)| plan);
+            if asked.or(member.now.as_ref().map(|(plan, _)| plan)) == Some(&plan) && !member.has_failed {
+                continue;
+            }
+            if is_new {
+                reloaded.added.push(name.clone());
+            } else {
+                reloaded.changed.push(name.clone());
+            }
+            self.ask(&name, plan);
+        }
+        reloaded
+    }
+
+    fn ask(&mut self, name: &str, plan: TunnelPlan) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        if let Some((_, asking)) = member.asked.take() {
+            asking.abort();
+        }
+        member.has_failed = false;
+        let replaced = member.now.as_ref().map(|(_, tunnel)| tunnel.clone());
+        // The memory of a name is one process's, and one tunnel's in it.
+        let memory = match member.now.as_ref().filter(|(now, _)| now.upstream == plan.upstream) {
+            Some(_) => member.name.take(),
+            None => open_name(&self.session, &plan, self.console),
+        };
+        let former = memory.as_ref().and_then(Name::former).map(str::to_owned);
+        let (client, wanted, member_name) = (self.client.clone(), plan.clone(), name.to_owned());
+        let asking = self.binding.spawn(async move {
+            let bound = bind(&client, &wanted, former, replaced.as_deref()).await;
+            Asked { member: member_name, plan: wanted, name: memory, bound }
+        });
+        member.asked = Some((plan, asking));
+    }
+
+    /// Takes a tunnel down; who is under way may finish.
+    fn retire(&mut self, tunnel: Arc<Tunnel>) {
+        tunnel.withdraw();
+        let grace = self.session.grace;
+        self.retired.spawn(async move {
+            sleep(grace).await;
+            drop(tunnel);
+        });
+    }
+
+    /// Waits for an answer, or for the end of a tunnel.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn next(&mut self) -> Happening {
+        tokio::select! {
+            biased;
+            Some(asked) = self.binding.join_next() => {
+                // One that was called off is no answer.
+                if let Ok(asked) = asked {
+                    self.answered(asked);
+                }
+            }
+            Some(Ok((tunnel, end))) = self.ending.join_next() => self.ended(tunnel, &end),
+            Some(_) = self.retired.join_next() => {}
+            else => std::future::pending().await,
+        }
+        let is_over = |member: &Member| member.now.is_none() && member.asked.is_none();
+        if !self.members.is_empty() && self.members.values().all(is_over) {
+            return Happening::AllOver;
+        }
+        Happening::Told
+    }
+
+    fn answered(&mut self, Asked { member: name, plan, name: memory, bound }: Asked) {
+        let Some(member) = self.members.get_mut(&name) else { return };
+        if member.asked.as_ref().is_none_or(|(asked, _)| *asked != plan) {
+            return;
+        }
+        member.asked = None;
+        member.name = memory;
+        match bound {
+            Ok(tunnel) => {
+                let tunnel = Arc::new(tunnel);
+                let (id, closed) = (tunnel.id(), tunnel.closed());
+                self.ending.spawn(async move { (id, closed.await) });
+                self.story.begin(&name, subject(&plan, self.session.verbose));
+                if let Some((_, former)) = member.now.replace((plan, tunnel)) {
+                    self.retire(former);
+                }
+                self.remember(&name);
+                let (claimed, others) = self.unclaimed.drain(..).partition(|(of, _)| *of == id);
+                self.unclaimed = others;
+                let claimed: VecDeque<(TunnelId, Event)> = claimed;
+                claimed.into_iter().for_each(|(_, event)| self.tell(event));
+            }
+            // The client's own end says more.
+            Err(BindError::Ended(_)) => {}
+            Err(error) => {
+                member.has_failed = true;
+                let stays = if member.now.is_some() { "; it stays as it was" } else { "" };
+                let failure = Failure::Bind(error);
+                let reason = format!("{}{stays}", failure.line());
+                let at = self.now();
+                let line = self.story.refused(&name, &reason, failure.refusal(), at);
+                self.console.line(&line);
+            }
+        }
+    }
+
+    fn ended(&mut self, id: TunnelId, end: &TunnelEnd) {
+        let is_it = |member: &Member| member.now.as_ref().is_some_and(|(_, tunnel)| tunnel.id() == id);
+        let Some((_, member)) = self.members.iter_mut().find(|(_, member)| is_it(member)) else { return };
+        match end {
+            // The client's own end says more.
+            TunnelEnd::Client(_) | TunnelEnd::Replaced => {}
+            end => {
+                let is_expired = matches!(end, TunnelEnd::Refused(refusal) if refusal.code == Code::Expired);
+                member.has_failed |= !is_expired;
+                let tunnel = member.now.take();
+                // Visitors who were there before are still this one's.
+                tunnel.into_iter().for_each(|(_, tunnel)| self.retire(tunnel));
+            }
+        }
+    }
+
+    /// Tells what happened.
+    pub(super) fn tell(&mut self, event: Event) {
+        let at = self.now();
+        let lines = match tunnel_of(&event) {
+            None => self.story.tell(&event, at),
+            Some(id) => match self.name_of(id) {
+                Some(name) => {
+                    if matches!(event, Event::Online { .. }) {
+                        self.remember(&name);
+                    }
+                    self.story.tell_of(&name, &event, at)
+                }
+                None => {
+                    if self.unclaimed.len() == UNCLAIMED {
+                        self.unclaimed.pop_front();
+                    }
+                    if !self.binding.is_empty() {
+                        self.unclaimed.push_back((id, event));
+                    }
+                    return;
+                }
+            },
+        };
+        lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    pub(super) fn tell_reloaded(&mut self, reloaded: &Reloaded) {
+        let line = self.story.reloaded(reloaded, self.now());
+        self.console.line(&line);
+    }
+
+    pub(super) fn tell_end(&mut self, end: &Result<(), Failure>) {
+        let failure = end.as_ref().err().map(|failure| (failure.line(), failure.refusal()));
+        let failure = failure.as_ref().map(|(line, refusal)| (line.as_str(), *refusal));
+        let lines = self.story.end(self.now(), failure);
+        lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    /// Has how long visitors may take changed.
+    pub(super) fn set_grace(&mut self, grace: Duration) {
+        self.session.grace = grace;
+    }
+
+    /// Leaves in order.
+    pub(super) fn drain(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (client, grace) = (self.client.clone(), self.session.grace);
+        async move { client.drain(grace).await }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.members.values().any(|member| member.has_failed)
+    }
+
+    /// The tunnels that couldn't be had.
+    pub(super) fn failure(&self) -> Failure {
+        let failed = self.members.iter().filter(|(_, member)| member.has_failed);
+        let failed: Vec<_> = failed.map(|(name, _)| name.as_str()).collect();
+        Failure::Tunnels {
+            reason: format!(
+                "{} of {} tunnels failed: {}",
+                failed.len(),
+                self.members.len(),
+                failed.join(", ")
+            ),
+        }
+    }
+
+    fn remember(&mut self, name: &str) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        if let (Some(memory), Some((_, tunnel))) = (&mut member.name, &member.now)
+            && let Some(given) = tunnel.address().as_ref().and_then(given_name)
+            && let Err(error) = memory.remember(&given)
+        {
+            self.console.warning(&chain(&error));
+        }
+    }
+
+    fn name_of(&self, id: TunnelId) -> Option<String> {
+        let is_it = |member: &Member| member.now.as_ref().is_some_and(|(_, tunnel)| tunnel.id() == id);
+        self.members.iter().find(|(_, member)| is_it(member)).map(|(name, _)| name.clone())
+    }
+
+    fn now(&self) -> At {
+        At { since: self.started.elapsed(), wall: SystemTime::now() }
+    }
+}
