@@ -86,6 +86,13 @@ const VARIABLES: &[(&str, &str)] = &[
     ("accept-proxy-protocol", "TUNNEL_ACCEPT_PROXY_PROTOCOL"),
     ("max-visitors", "TUNNEL_MAX_VISITORS"),
     ("max-connections-per-address", "TUNNEL_MAX_CONNECTIONS_PER_ADDRESS"),
+    ("connection-rate-per-address", "TUNNEL_CONNECTION_RATE_PER_ADDRESS"),
+    ("max-requests-per-address", "TUNNEL_MAX_REQUESTS_PER_ADDRESS"),
+    ("request-rate-per-address", "TUNNEL_REQUEST_RATE_PER_ADDRESS"),
+    ("max-waiting-per-address", "TUNNEL_MAX_WAITING_PER_ADDRESS"),
+    ("memory-budget", "TUNNEL_MEMORY_BUDGET"),
+    ("interstitial", "TUNNEL_INTERSTITIAL"),
+    ("abuse-contact", "TUNNEL_ABUSE_CONTACT"),
     // The demo.
     ("dir", "TUNNEL_DIR"),
 ];

@@ -17,6 +17,7 @@ pub mod args;
 mod config;
 pub mod env;
 
+mod machine;
 mod resolve;
 
 mod doctor;

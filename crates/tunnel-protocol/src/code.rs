@@ -109,6 +109,10 @@ pub enum Code {
     UpstreamHostRefused,
     /// The operator keeps visitors out of the tunnel for now.
     TunnelPaused,
+    /// The server shows browsers a warning before a tunnel's first page.
+    FirstVisit,
+    /// The server has hardly any memory left: no new visitors for now.
+    Overloaded,
 }
 
 /// Number, name, code: the one table everything else is read from.
@@ -159,6 +163,8 @@ const TABLE: &[(u16, &str, Code)] = &[
     (414, "rate-limited", Code::RateLimited),
     (415, "upstream-host-refused", Code::UpstreamHostRefused),
     (416, "tunnel-paused", Code::TunnelPaused),
+    (418, "first-visit", Code::FirstVisit),
+    (419, "overloaded", Code::Overloaded),
 ];
 
 impl Code {

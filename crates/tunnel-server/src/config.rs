@@ -5,6 +5,8 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use ipnet::IpNet;
 use tunnel_router::Hostname;
 
+use crate::contact::Contact;
+
 /// How a server behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,6 +31,10 @@ pub struct Config {
     /// Networks of load balancers whose connections to web ports and TCP tunnels must begin with a PROXY header (version
     /// 1 or 2, within 10 s), which says who the visitor is. Default: none, and from others none is taken.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Whether browsers are shown a warning before the first page of each web tunnel. Default: no.
+    pub interstitial: bool,
+    /// Where to report what is published here; shown on the server's own pages. Default: nowhere.
+    pub abuse_contact: Option<Contact>,
     /// How much of everything.
     pub limits: Limits,
     /// How long for everything.
@@ -76,8 +82,32 @@ pub struct Limits {
     /// control connections need, so that visitors can't lock clients out.
     pub connections: usize,
     /// Visitor connections from one address (IPv6: from one /64). Default 1,000. Those of `trusted_proxies` and of
-    /// loopback aren't counted, and those of `proxy_protocol_from` as whose they say they are.
+    /// loopback aren't counted, and those of `proxy_protocol_from` as whose they say they are. The same addresses are
+    /// exempt from all limits by address.
     pub connections_per_address: usize,
+    /// New connections from one address, web and TCP together, and apart from them new UDP flows. Default 300 a
+    /// second, 3,000 of them at once: an office behind one address has room, and TLS handshakes of one machine can't
+    /// take a core. `None`: any number.
+    pub connection_rate_per_address: Option<Rate>,
+    /// Web requests from one address to all tunnels. Default 5,000 a second, 50,000 of them at once, which is about
+    /// half of what one core carries. `None`: any number.
+    pub request_rate_per_address: Option<Rate>,
+    /// Web requests from one address that are being answered, WebSockets included. Default 2,000.
+    pub requests_per_address: usize,
+    /// Visitors from one address that wait for any absent client. Default 250.
+    pub parked_per_address: usize,
+    /// Bytes of memory that the process should keep to: from 85 % of it on new visitors are turned away. Without a
+    /// [`MemoryGauge`](crate::MemoryGauge) nobody looks. `None` (the default): any number.
+    pub memory: Option<u64>,
+}
+
+/// So many in so much time, all at once or spread out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many. At least 1.
+    pub count: u32,
+    /// In what time. Between a millisecond and a day.
+    pub per: Duration,
 }
 
 /// How long a server waits.
@@ -113,6 +143,9 @@ pub struct Timeouts {
     pub grace: Duration,
 }
 
+/// The smallest memory that makes sense, in bytes: less is full before anybody has come.
+const LEAST_MEMORY: u64 = 32 << 20;
+
 /// A combination of settings that can't work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -131,6 +164,8 @@ impl Config {
             udp_ports: None,
             trusted_proxies: Vec::new(),
             proxy_protocol_from: Vec::new(),
+            interstitial: false,
+            abuse_contact: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -168,9 +203,30 @@ impl Config {
             ("udp_flows_per_address", limits.udp_flows_per_address),
             ("connections", limits.connections),
             ("connections_per_address", limits.connections_per_address),
+            ("requests_per_address", limits.requests_per_address),
+            ("parked_per_address", limits.parked_per_address),
         ] {
             if value == 0 {
                 return Err(ConfigError(format!("the limit `{name}` must be at least 1")));
+            }
+        }
+        if limits.memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+            return Err(ConfigError(
+                "`memory` must be at least 32 MiB: a server without visitors uses some".into(),
+            ));
+        }
+        for (name, rate) in [
+            ("connection_rate_per_address", limits.connection_rate_per_address),
+            ("request_rate_per_address", limits.request_rate_per_address),
+        ] {
+            let is_fine = |rate: &Rate| {
+                rate.count > 0
+                    && (Duration::from_millis(1)..=Duration::from_secs(24 * 3600)).contains(&rate.per)
+            };
+            if rate.as_ref().is_some_and(|rate| !is_fine(rate)) {
+                return Err(ConfigError(format!(
+                    "the rate `{name}` must be at least 1, over a millisecond to a day"
+                )));
             }
         }
         Ok(())
@@ -197,6 +253,11 @@ impl Default for Limits {
             udp_answer_ratio: None,
             connections: 20_000,
             connections_per_address: 1_000,
+            connection_rate_per_address: Some(Rate { count: 3_000, per: Duration::from_secs(10) }),
+            request_rate_per_address: Some(Rate { count: 50_000, per: Duration::from_secs(10) }),
+            requests_per_address: 2_000,
+            parked_per_address: 250,
+            memory: None,
         }
     }
 }

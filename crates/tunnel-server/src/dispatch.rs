@@ -4,7 +4,12 @@
 //! loaded lane, opens a stream on it and writes the header. The answer to "is the upstream there" comes back on the stream itself
 //! ([`VisitorStream`](crate::stream::VisitorStream)).
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::io::AsyncWriteExt;
 use tunnel_io::Pace;
@@ -96,7 +101,7 @@ pub(crate) async fn open(
     visit: Visit,
     checked: Option<&Arc<Policies>>,
 ) -> Result<VisitorStream, DispatchError> {
-    let mut search = Search::new(endpoint, checked, None);
+    let mut search = Search::new(endpoint, visit.visitor.ip(), checked, None);
     loop {
         let serving = search.next().await?;
         let pace = search.pace(&serving).filter(|_| kind != StreamKind::Udp);
@@ -114,6 +119,8 @@ pub(crate) async fn open(
 #[derive(Debug)]
 pub(crate) struct Search<'a> {
     endpoint: &'a Arc<Endpoint>,
+    /// Whose place it is, should it have to wait.
+    visitor: IpAddr,
     checked: Option<&'a Arc<Policies>>,
     /// Who couldn't serve the visitor.
     avoid: Option<Arc<Target>>,
@@ -137,10 +144,11 @@ impl<'a> Search<'a> {
     /// A search that takes `avoid` only if there is nobody else.
     pub(crate) fn new(
         endpoint: &'a Arc<Endpoint>,
+        visitor: IpAddr,
         checked: Option<&'a Arc<Policies>>,
         avoid: Option<Arc<Target>>,
     ) -> Self {
-        Self { endpoint, checked, avoid, is_over: false, tries: 3 }
+        Self { endpoint, visitor, checked, avoid, is_over: false, tries: 3 }
     }
 
     /// Who shall serve the visitor.
@@ -160,7 +168,8 @@ impl<'a> Search<'a> {
         {
             self.endpoint.wait_until_not(former).await;
         }
-        let serving = self.endpoint.serve(self.avoid.as_ref()).await.map_err(DispatchError::Absent)?;
+        let serving =
+            self.endpoint.serve(self.visitor, self.avoid.as_ref()).await.map_err(DispatchError::Absent)?;
         if self.checked.is_some_and(|checked| !Arc::ptr_eq(checked, &serving.policies)) {
             return Err(DispatchError::PoliciesChanged);
         }

@@ -6,6 +6,7 @@
 //! Several clients may serve one endpoint. Each visitor is given to the one that has the fewest just then.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use tunnel_io::Pace;
 use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
 pub(crate) use crate::target::{Serving, Target};
-use crate::{auth::Identity, policy::Policies, settings::Settings, tally::Tally};
+use crate::{addresses::Counted, auth::Identity, policy::Policies, tally::Tally, waiting::WaitingRoom};
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -43,9 +44,7 @@ pub(crate) struct Endpoint {
     parked: Arc<AtomicUsize>,
     /// How fast the bytes of all visitors may go, whoever serves them: it outlives reconnects.
     pace: Arc<Pace>,
-    settings: Settings,
-    /// Visitors waiting at any endpoint.
-    parked_in_all: Arc<AtomicUsize>,
+    waiting: WaitingRoom,
 }
 
 /// Who serves an endpoint now.
@@ -66,14 +65,19 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct VisitorPermit(Arc<AtomicUsize>);
 
-/// A visitor's place at an endpoint, and among all visitors of its owner.
-pub(crate) type Admission = [VisitorPermit; 2];
+/// A visitor's places: at an endpoint, among all visitors of its owner, and among all of its own address.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    _here: VisitorPermit,
+    _of_owner: VisitorPermit,
+    _of_address: Option<Counted>,
+}
 
 impl Endpoint {
     pub(crate) fn new(
         address: PublicAddress,
         owner: Identity,
-        (settings, parked_in_all): (Settings, Arc<AtomicUsize>),
+        waiting: WaitingRoom,
         state: State,
         (tally, over): (Arc<Tally>, CancellationToken),
     ) -> Arc<Self> {
@@ -89,8 +93,7 @@ impl Endpoint {
             visitors: Arc::default(),
             parked: Arc::default(),
             pace: Arc::new(Pace::new(0)),
-            settings,
-            parked_in_all,
+            waiting,
         })
     }
 
@@ -117,9 +120,10 @@ impl Endpoint {
 
     /// Takes one of the endpoint's visitor places, or `None` when they are all taken.
     pub(crate) fn admit(&self) -> Option<Admission> {
-        let here = VisitorPermit::take(&self.visitors, self.settings.now().limits.visitors_per_tunnel)?;
+        let limit = self.waiting.settings.now().limits.visitors_per_tunnel;
+        let here = VisitorPermit::take(&self.visitors, limit)?;
         let of_owner = VisitorPermit::take(self.tally.account().visitors(), usize::MAX)?;
-        Some([here, of_owner])
+        Some(Admission { _here: here, _of_owner: of_owner, _of_address: None })
     }
 
     /// Refuses new visitors from now on, or no longer. Those who are there go on.
@@ -157,14 +161,18 @@ impl Endpoint {
     ///
     /// # Cancel safety
     /// Cancel safe: a cancelled wait gives its place up.
-    pub(crate) async fn serve(&self, avoid: Option<&Arc<Target>>) -> Result<Serving, Absent> {
+    pub(crate) async fn serve(
+        &self,
+        visitor: IpAddr,
+        avoid: Option<&Arc<Target>>,
+    ) -> Result<Serving, Absent> {
         // The common case takes no permit and no subscription.
         let until = match &*self.state.borrow() {
             State::Live(targets) => return Ok(self.least_busy(targets, avoid)),
-            State::Away { until } => (*until).min(Instant::now() + self.settings.now().timeouts.hold),
+            State::Away { until } => (*until).min(Instant::now() + self.waiting.settings.now().timeouts.hold),
             State::Gone => return Err(Absent::Gone),
         };
-        let _places = self.park().ok_or(Absent::Crowded)?;
+        let _place = self.waiting.enter(&self.parked, visitor).ok_or(Absent::Crowded)?;
         let mut state = self.state.subscribe();
         let arrival = state.wait_for(|state| !matches!(state, State::Away { .. }));
         match tokio::time::timeout_at(until, arrival).await {
@@ -175,14 +183,6 @@ impl Endpoint {
             Ok(Err(_closed)) => Err(Absent::Gone),
             Err(_elapsed) => Err(Absent::Away),
         }
-    }
-
-    /// A place to wait in, here and among all who wait.
-    fn park(&self) -> Option<[VisitorPermit; 2]> {
-        let config = self.settings.now();
-        let here = VisitorPermit::take(&self.parked, config.limits.parked_per_tunnel)?;
-        let in_all = VisitorPermit::take(&self.parked_in_all, config.limits.parked)?;
-        Some([here, in_all])
     }
 
     /// What visitors must pass now: the policies of who serves the endpoint, or did last, so that nobody is let in
@@ -260,6 +260,13 @@ pub(crate) enum Absent {
     Away,
     /// Too many visitors wait already.
     Crowded,
+}
+
+impl Admission {
+    /// The same, and the visitor's place among those of its address.
+    pub(crate) fn with(self, of_address: Option<Counted>) -> Self {
+        Self { _of_address: of_address, ..self }
+    }
 }
 
 impl VisitorPermit {

@@ -25,6 +25,7 @@
 //! ```
 
 mod config;
+mod contact;
 mod reconfigure;
 mod server;
 
@@ -46,8 +47,10 @@ mod policy;
 mod stream;
 
 mod account;
+mod addresses;
 mod events;
 mod ids;
+mod load;
 mod metrics;
 mod places;
 mod records;
@@ -58,11 +61,14 @@ mod steer;
 mod tally;
 mod totals;
 mod usage;
+mod waiting;
 
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
-pub use config::{Config, ConfigError, Limits, Timeouts};
+pub use config::{Config, ConfigError, Limits, Rate, Timeouts};
+pub use contact::{Contact, ContactError};
 pub use events::Event;
 pub use http::DevServer;
+pub use load::MemoryGauge;
 pub use reconfigure::ReconfigureError;
 pub use records::{RequestLine, RequestRecord};
 pub use registry::SavedLease;

@@ -81,6 +81,8 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             udp_ports,
             trusted_proxies,
             proxy_protocol_from,
+            interstitial,
+            abuse_contact,
             limits,
             timeouts,
         }
@@ -106,6 +108,11 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             udp_answer_ratio,
             connections,
             connections_per_address,
+            connection_rate_per_address,
+            request_rate_per_address,
+            requests_per_address,
+            parked_per_address,
+            memory,
         }
     );
     let timeouts = differing!(

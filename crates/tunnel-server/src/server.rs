@@ -15,6 +15,7 @@ use crate::{
     control::{self, Control, Sessions},
     events::Event,
     ingress::{self, https::Https},
+    load::{self, MemoryGauge},
     records::RequestRecord,
     registry::{Registry, SavedLease},
     shared::Shared,
@@ -42,6 +43,15 @@ pub enum StartError {
     Listener(#[from] io::Error),
 }
 
+/// What tells how much memory the process uses.
+struct MemoryOf(Arc<dyn MemoryGauge>);
+
+impl fmt::Debug for MemoryOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryOf")
+    }
+}
+
 /// Gathers what a server is made of. Made by [`Server::builder`].
 pub struct ServerBuilder {
     config: Config,
@@ -50,6 +60,7 @@ pub struct ServerBuilder {
     https: Vec<(Listener, WebTls)>,
     authenticator: Option<Arc<dyn Authenticator>>,
     leases: Vec<SavedLease>,
+    memory: Option<Arc<dyn MemoryGauge>>,
 }
 
 /// A server that is ready to [`run`](Server::run). Its listeners are open from the start: visitors and clients
@@ -60,6 +71,7 @@ pub struct Server {
     control_listeners: Vec<(Listener, ControlTls)>,
     web: Vec<Listener>,
     https: Vec<(Listener, WebTls)>,
+    memory: Option<MemoryOf>,
 }
 
 /// A way to watch and steer a running server; cheap to clone.
@@ -107,6 +119,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Has this tell how much memory the process uses, so that the server keeps to
+    /// [`Limits::memory`](crate::Limits::memory).
+    #[must_use]
+    pub fn memory(mut self, gauge: impl MemoryGauge) -> Self {
+        self.memory = Some(Arc::new(gauge));
+        self
+    }
+
     /// Puts the server together.
     ///
     /// # Errors
@@ -131,7 +151,8 @@ impl ServerBuilder {
         let tasks = TaskTracker::new();
         let retiring = CancellationToken::new();
         let control = Control { shared, registry, authenticator, throttle, sessions, retiring, tasks };
-        Ok(Server { control, control_listeners: self.control, web: self.web, https: self.https })
+        let memory = self.memory.map(MemoryOf);
+        Ok(Server { control, control_listeners: self.control, web: self.web, https: self.https, memory })
     }
 }
 
@@ -151,6 +172,7 @@ impl Server {
             https: Vec::new(),
             authenticator: None,
             leases: Vec::new(),
+            memory: None,
         }
     }
 
@@ -170,7 +192,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping it ends everything at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { control, control_listeners, web, https } = self;
+        let Self { control, control_listeners, web, https, memory } = self;
         // Whatever ends this future, by return or by drop, ends the tasks that hang off it.
         let stopping = control.shared.stopping.clone().drop_guard();
         let mut doors = JoinSet::new();
@@ -182,6 +204,9 @@ impl Server {
         }
         for (listener, tls) in https {
             doors.spawn(ingress::https::serve(control.shared.clone(), listener, tls));
+        }
+        if let Some(MemoryOf(gauge)) = memory {
+            doors.spawn(load::watch(control.shared.clone(), gauge));
         }
         doors.spawn(sweep(control.registry.clone()));
         tokio::select! {

@@ -7,17 +7,22 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tunnel_transport::Spare;
 
 use crate::{
     account::Accounts,
+    addresses::Addresses,
     config::Config,
     events::Events,
+    http::Interstitial,
     ingress::https::Https,
+    load::Load,
     metrics::Metrics,
     places::Places,
     records::Records,
     routes::Routes,
     settings::{Now, Settings},
+    waiting::WaitingRoom,
 };
 
 /// Answers compressed at once, in all. What comes beyond goes as it is, so the bound is one on memory: 90 MiB.
@@ -42,8 +47,18 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
     pub(crate) visitors: TaskTracker,
+    /// What each visitor's address has and does.
+    pub(crate) addresses: Arc<Addresses>,
+    /// How near memory is to being used up.
+    pub(crate) load: Arc<Load>,
+    /// Where visitors wait for absent clients.
+    pub(crate) waiting: WaitingRoom,
+    /// The page before a tunnel's first page, if the settings want it.
+    pub(crate) interstitial: Arc<Interstitial>,
     /// Places for visitors' connections, on all listeners and ports together.
     pub(crate) connections: Arc<Places>,
+    /// A file descriptor for visitors who find no other.
+    pub(crate) spare: Arc<Spare>,
     /// Places for answers that are being compressed, at about 350 KiB each.
     pub(crate) compressors: Arc<Semaphore>,
     /// What visitors who don't read make us hold, on all lanes together.
@@ -55,8 +70,16 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let unread = tunnel_mux::Budget::new(config.limits.unread_bytes);
         let settings = Settings::new(config);
+        let addresses = Arc::new(Addresses::new(settings.clone()));
+        let draining = CancellationToken::new();
+        let load = Arc::new(Load::new(&draining));
         Self {
-            connections: Places::new(settings.clone()),
+            connections: Places::new(settings.clone(), addresses.clone(), load.clone()),
+            load,
+            spare: Arc::default(),
+            waiting: WaitingRoom::new(settings.clone(), addresses.clone()),
+            addresses,
+            interstitial: Arc::new(Interstitial::new()),
             compressors: Arc::new(Semaphore::new(COMPRESSORS)),
             unread,
             settings,
@@ -66,7 +89,7 @@ impl Shared {
             accounts: Arc::default(),
             records: Records::new(),
             https: None,
-            draining: CancellationToken::new(),
+            draining,
             stopping: CancellationToken::new(),
             visitors: TaskTracker::new(),
         }

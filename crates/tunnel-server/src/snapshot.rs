@@ -54,6 +54,10 @@ pub struct Snapshot {
     pub tls_failures: u64,
     /// What was refused, by reason, since the start.
     pub refusals: BTreeMap<&'static str, u64>,
+    /// Bytes of memory in use, of [`Limits::memory`](crate::Limits::memory), as seen last; `None` if nobody looks.
+    pub memory_used: Option<u64>,
+    /// Whether new visitors are turned away for want of memory.
+    pub is_overloaded: bool,
 }
 
 /// One client.
@@ -211,6 +215,8 @@ impl Snapshot {
             proxy_failures: metrics.proxy_failures.load(Ordering::Relaxed),
             tls_failures: metrics.tls_failures.load(Ordering::Relaxed),
             refusals: metrics.refusals(),
+            memory_used: control.shared.load.used(),
+            is_overloaded: control.shared.load.is_full(),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Totals {
             sessions: control.sessions.len(),
             tunnels: control.registry.len(),
             visitors,
-            parked: control.registry.parked(),
+            parked: control.shared.waiting.count(),
             connections: shared.connections.taken(),
             connections_limit: shared.config().limits.connections,
             unread_bytes: shared.unread.used(),

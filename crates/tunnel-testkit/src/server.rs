@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::oneshot;
@@ -24,6 +27,8 @@ pub struct Site {
     control: Arc<TcpListener>,
     web: Arc<TcpListener>,
     https: Option<(Arc<TcpListener>, WebTls)>,
+    /// Bytes of memory that the site's servers believe to be in use.
+    pub memory_in_use: Arc<AtomicU64>,
     /// Settings for the next server; change them before [`Site::start`].
     pub config: Config,
 }
@@ -59,6 +64,7 @@ impl Site {
             control: Arc::new(TcpListener::bind("127.0.0.1:0")?),
             web: Arc::new(TcpListener::bind("127.0.0.1:0")?),
             https: None,
+            memory_in_use: Arc::default(),
             config,
         })
     }
@@ -85,6 +91,7 @@ impl Site {
             .control(Listener::from_std(self.control.try_clone()?)?, tls)
             .web(Listener::from_std(self.web.try_clone()?)?)
             .authenticator(self.tokens.clone())
+            .memory(self.memory())
             .leases(leases);
         if let Some((listener, tls)) = &self.https {
             builder = builder.https(Listener::from_std(listener.try_clone()?)?, tls.clone());
@@ -101,6 +108,11 @@ impl Site {
         #[expect(clippy::disallowed_methods, reason = "owned: wrapped in AbortOnDropHandle")]
         let running = AbortOnDropHandle::new(tokio::spawn(running));
         Ok(TestServer { handle, shutdown: Some(shutdown), running })
+    }
+
+    fn memory(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
+        let in_use = self.memory_in_use.clone();
+        move || Some(in_use.load(Ordering::Relaxed))
     }
 
     /// A new token that the site's servers take.

@@ -46,7 +46,7 @@ pub use address::{AddressError, DEFAULT_PORT, ServerAddress};
 pub use certs::{ControlIdentity, Pin, ServerKeyPair, generate_self_signed};
 pub use dial::{BoxFuture, DIAL_TIMEOUT, Dial, TcpDialer};
 pub use error::{CertError, DialError, Stage, TlsProblem};
-pub use listen::Listener;
+pub use listen::{Listener, Spare};
 pub use percent::percent_decode;
 pub use proxy::{ParseProxyError, Proxy, ProxyProblem};
 pub use steps::{Handshake, PeerCertificate};

@@ -14,7 +14,7 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tracing::warn;
 
@@ -80,8 +80,86 @@ impl Listener {
     ///
     /// No connection is lost by dropping it.
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
-        let (stream, address) = until_accepted(&self.logged, || self.socket.accept()).await;
-        (stream, SocketAddr::new(address.ip().to_canonical(), address.port()))
+        canonical(until_accepted(&self.logged, || self.socket.accept()).await)
+    }
+
+    /// The same for visitors, who are better told at once: while the system is out of file descriptors, each connection
+    /// is taken in the place of the `spare` one and given to `refuse`, to be told so and dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost by dropping it.
+    pub async fn accept_or(
+        &self,
+        spare: &Spare,
+        refuse: impl Fn(TcpStream, SocketAddr),
+    ) -> (TcpStream, SocketAddr) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => return canonical(accepted),
+                Err(error) if is_about_one_peer(&error) => continue,
+                Err(error) => self.logged.warn(&error),
+            }
+            if spare.spend() {
+                let accepted = timeout(pause, self.socket.accept()).await;
+                let has_room = spare.refill();
+                match accepted {
+                    Ok(Ok(accepted)) if has_room => return canonical(accepted),
+                    Ok(Ok(accepted)) => {
+                        let (stream, address) = canonical(accepted);
+                        refuse(stream, address);
+                        spare.refill();
+                    }
+                    Ok(Err(_)) => sleep(pause).await,
+                    Err(_elapsed) => {}
+                }
+            } else {
+                // Another listener's visitor has it just now, or something else took it.
+                sleep(pause).await;
+                spare.refill();
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// A file descriptor that is kept for when there is no other. With it, a connection can be taken just to say that there
+/// is no room: without, it would hang in the kernel's queue, and the visitor with it.
+#[derive(Debug)]
+pub struct Spare(Mutex<Option<Socket>>);
+
+impl Spare {
+    /// Keeps one, if there is one.
+    pub fn new() -> Self {
+        let spare = Self(Mutex::default());
+        spare.refill();
+        spare
+    }
+
+    /// Gives it up for the next connection. Whether there was one.
+    fn spend(&self) -> bool {
+        self.lock().take().is_some()
+    }
+
+    /// Whether there is one again.
+    fn refill(&self) -> bool {
+        let mut spare = self.lock();
+        if spare.is_none() {
+            // Never connected: it is there to be closed.
+            *spare = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).ok();
+        }
+        spare.is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Socket>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -105,21 +183,20 @@ fn listening(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+fn canonical((stream, address): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
+    (stream, SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
 async fn until_accepted<T, F>(logged: &RateLimit, mut accept: impl FnMut() -> F) -> T
 where
     F: Future<Output = io::Result<T>>,
 {
     let mut pause = PAUSE_MIN;
     loop {
-        let error = match accept().await {
+        match accept().await {
             Ok(accepted) => return accepted,
-            Err(error) => error,
-        };
-        if is_about_one_peer(&error) {
-            continue;
-        }
-        if logged.permits(Instant::now()) {
-            warn!(%error, "cannot accept connections, trying again; is the limit of open files too low?");
+            Err(error) if is_about_one_peer(&error) => continue,
+            Err(error) => logged.warn(&error),
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -149,6 +226,12 @@ fn is_about_one_peer(error: &io::Error) -> bool {
 struct RateLimit(Mutex<Option<Instant>>);
 
 impl RateLimit {
+    fn warn(&self, error: &io::Error) {
+        if self.permits(Instant::now()) {
+            warn!(%error, "cannot accept connections, trying again; is the limit of open files too low?");
+        }
+    }
+
     fn permits(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let due = last.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
@@ -167,12 +250,12 @@ mod tests {
     async fn a_shortage_is_waited_out_without_spinning() {
         let mut left = 7;
         let start = Instant::now();
-        until_accepted(&RateLimit::default(), || {
+        let accept = || {
             left -= 1;
             let result = if left > 0 { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) };
             async move { result }
-        })
-        .await;
+        };
+        until_accepted(&RateLimit::default(), accept).await;
         // 50 + 100 + 200 + 400 + 800 + 1000 ms
         assert_eq!(start.elapsed(), Duration::from_millis(2550));
     }
@@ -181,12 +264,12 @@ mod tests {
     async fn a_peer_that_hung_up_costs_nothing() {
         let mut left = 100;
         let start = Instant::now();
-        until_accepted(&RateLimit::default(), || {
+        let accept = || {
             left -= 1;
             let result = if left > 0 { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) };
             async move { result }
-        })
-        .await;
+        };
+        until_accepted(&RateLimit::default(), accept).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 

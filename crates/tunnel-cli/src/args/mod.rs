@@ -7,6 +7,7 @@ mod client;
 mod doctor;
 mod files;
 mod policies;
+mod protection;
 mod server;
 mod setup;
 
@@ -21,6 +22,7 @@ pub use client::{
 pub use doctor::DoctorArgs;
 pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
+pub use protection::{Allowance, MemoryBudget, ProtectionArgs};
 pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 

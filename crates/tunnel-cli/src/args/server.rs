@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
 use tunnel_server::{HostPattern, Hostname, LabelPattern};
 
-use super::{ServerCommand, files::ConfigFile};
+use super::{ProtectionArgs, ServerCommand, files::ConfigFile};
 use crate::resolve::values;
 
 /// `tunnel server`.
@@ -131,9 +131,9 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_visitors: Option<u32>,
 
-    /// Most connections of one visitor address (IPv6: of one /64) at a time, to all tunnels together [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_connections_per_address: Option<u32>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub protection: ProtectionArgs,
 }
 
 /// The ports of TCP or UDP tunnels; `None`: there are none.

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod policies;
+mod protection;
 mod proxy;
 pub(crate) mod server;
 pub(crate) mod values;

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use tunnel_client::{FieldEdit, PolicyError, ProxyProtocol};
 
-use super::client::ResolveError;
+use super::{client::ResolveError, values};
 use crate::{
     args::{Policies, ProxyVersion, StreamPolicies, WebPolicies},
     state::files::{self, FileError},
@@ -107,6 +107,10 @@ impl Edit {
     }
 }
 
+/// Over which times rates make sense, and servers take them.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// So many in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -117,25 +121,33 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `100/s`, `60/m`, `1000/h`.
+    /// `100/s`, `60/m`, `1000/h`, `3000/10s`.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
         let read = || {
             let (count, unit) = text.split_once('/')?;
-            let seconds = match unit.trim() {
-                "s" => 1,
-                "m" | "min" => 60,
-                "h" => 3600,
-                _ => return None,
+            let per = match unit.trim() {
+                "s" => Duration::from_secs(1),
+                "m" | "min" => Duration::from_secs(60),
+                "h" => Duration::from_secs(3600),
+                time if time.ends_with(|c: char| c.is_ascii_digit()) => return None,
+                time => values::duration(time).ok().filter(|per| (SHORTEST..=LONGEST).contains(per))?,
             };
             let count = count.trim().parse().ok().filter(|count| *count > 0)?;
-            Some(Self { count, per: Duration::from_secs(seconds) })
+            Some(Self { count, per })
         };
-        read().ok_or_else(|| "write a rate such as `100/s`, `60/m` or `1000/h`".into())
+        read().ok_or_else(|| "write a rate such as `100/s`, `60/m` or `3000/10s`".into())
     }
 }
 
 /// `10MB/s`, `512KiB/s`, `1.5GB/s`, in bytes a second.
 pub(crate) fn bandwidth(text: &str) -> Result<u64, String> {
+    let amount = text.trim().strip_suffix("/s").unwrap_or(text.trim());
+    let bytes = bytes(amount).ok_or("write bytes a second, such as `10MB/s`, `500kB/s` or `1MiB/s`")?;
+    if bytes < 1_000 { Err(PolicyError::Bandwidth.to_string()) } else { Ok(bytes) }
+}
+
+/// `10MB`, `512KiB`, `1.5GB`.
+pub(crate) fn bytes(amount: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 8] = [
         ("B", 1),
         ("kB", 1_000),
@@ -146,13 +158,10 @@ pub(crate) fn bandwidth(text: &str) -> Result<u64, String> {
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),
     ];
-    let amount = text.trim().strip_suffix("/s").unwrap_or(text.trim());
     let split = amount.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(amount.len());
     let (number, unit) = (&amount[..split], amount[split..].trim());
     let unit = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, bytes)| *bytes);
-    let bytes = unit.and_then(|unit| times(number, unit));
-    let bytes = bytes.ok_or("write bytes a second, such as `10MB/s`, `500kB/s` or `1MiB/s`")?;
-    if bytes < 1_000 { Err(PolicyError::Bandwidth.to_string()) } else { Ok(bytes) }
+    times(number, unit?)
 }
 
 /// A decimal number with at most three digits after its point, times a unit.

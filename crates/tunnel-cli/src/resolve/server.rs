@@ -79,9 +79,7 @@ impl ServerArgs {
             // One tunnel's visitors must find room at the door.
             config.limits.connections = config.limits.connections.max(max);
         }
-        if let Some(max) = self.max_connections_per_address {
-            config.limits.connections_per_address = usize::try_from(max).unwrap_or(usize::MAX);
-        }
+        self.protection.resolve(&mut config);
         let tls = match (self.plaintext, self.control_cert, self.control_key) {
             (true, ..) => Tls::Plaintext,
             (false, Some(certificate), Some(key)) => Tls::Files { certificate, key },
@@ -106,6 +104,8 @@ impl ServerArgs {
 mod tests {
     use std::{ffi::OsString, time::Duration};
 
+    use tunnel_server::Rate;
+
     use super::*;
     use crate::args::{Command, parse_with};
 
@@ -123,7 +123,9 @@ mod tests {
     fn flags_become_a_config_that_is_valid() {
         let plan = plan(
             "--bind 127.0.0.1 --public-url-port 80 --hold 1s --lease 2s --grace 3s --max-visitors 30000 \
-             --udp-ports 5-6 --udp-idle 4s --max-connections-per-address 7",
+             --udp-ports 5-6 --udp-idle 4s --max-connections-per-address 7 --max-requests-per-address 8 \
+             --max-waiting-per-address 9 --connection-rate-per-address 10/m --request-rate-per-address none \
+             --memory-budget 64MiB --interstitial --abuse-contact abuse@example.com",
         );
         plan.config.validate().unwrap();
         assert_eq!(
@@ -139,8 +141,24 @@ mod tests {
             (plan.config.limits.visitors_per_tunnel, plan.config.limits.connections),
             (30_000, 30_000)
         );
-        assert_eq!(plan.config.limits.connections_per_address, 7);
+        let limits = &plan.config.limits;
+        let per_address =
+            [limits.connections_per_address, limits.requests_per_address, limits.parked_per_address];
+        assert_eq!(per_address, [7, 8, 9]);
+        let rate = Rate { count: 10, per: Duration::from_secs(60) };
+        assert_eq!((limits.connection_rate_per_address, limits.request_rate_per_address), (Some(rate), None));
+        assert_eq!(limits.memory, Some(64 << 20));
+        let contact = plan.config.abuse_contact.map(|contact| contact.to_string());
+        assert_eq!((plan.config.interstitial, contact), (true, Some("abuse@example.com".into())));
         assert_eq!((plan.config.public_port, plan.data), (Some(80), "/d".into()));
+    }
+
+    #[test]
+    fn what_no_flag_says_is_the_engines_default() {
+        let config = plan("").config;
+        let mut defaults = Config::new(config.domain.clone());
+        defaults.limits.memory = config.limits.memory;
+        assert_eq!(config.limits, defaults.limits);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use tunnel_client::{Upstream, UpstreamError};
 use tunnel_server::Hostname;
 
-use crate::args::Ports;
+use super::policies::{self, Rate};
+use crate::args::{Allowance, MemoryBudget, Ports};
 
 /// `10s`, `1m30s`, `500ms`; a bare number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -52,6 +53,27 @@ pub(crate) fn ports(text: &str) -> Result<Ports, String> {
     }
 }
 
+/// `3000/10s`, `100/s`, or `none`.
+pub(crate) fn allowance(text: &str) -> Result<Allowance, String> {
+    if text == "none" {
+        return Ok(Allowance(None));
+    }
+    let Rate { count, per } = Rate::read(text)?;
+    Ok(Allowance(Some(tunnel_server::Rate { count, per })))
+}
+
+/// `512MiB`, `1.5GB`, `auto`, or `none`.
+pub(crate) fn memory(text: &str) -> Result<MemoryBudget, String> {
+    match text {
+        "auto" => Ok(MemoryBudget::Auto),
+        "none" => Ok(MemoryBudget::Bytes(None)),
+        _ => match policies::bytes(text).filter(|bytes| *bytes >= LEAST_MEMORY) {
+            Some(bytes) => Ok(MemoryBudget::Bytes(Some(bytes))),
+            None => Err("write a size such as `512MiB` or `2GB`, at least 32MiB, `auto` or `none`".into()),
+        },
+    }
+}
+
 /// A domain, as a host name without a port.
 pub(crate) fn domain(text: &str) -> Result<Hostname, String> {
     let name = Hostname::parse(text).map_err(|error| error.to_string())?;
@@ -71,6 +93,9 @@ fn port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port != 0)
 }
+
+/// What a server without visitors needs.
+const LEAST_MEMORY: u64 = 32 << 20;
 
 /// Longer waits are typing mistakes, and clocks overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -126,6 +151,40 @@ mod tests {
         }
         for text in ["", "0-10", "9-1", "1-65536", "a-b", "1-2-3", "+1-2", "-", "1-"] {
             assert!(ports(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn allowances() {
+        let rate = |count, seconds| {
+            Allowance(Some(tunnel_server::Rate { count, per: Duration::from_secs(seconds) }))
+        };
+        for (text, expected) in [
+            ("100/s", rate(100, 1)),
+            ("60/m", rate(60, 60)),
+            ("3000/10s", rate(3000, 10)),
+            ("1/2m", rate(1, 120)),
+            ("none", Allowance(None)),
+        ] {
+            assert_eq!(allowance(text).unwrap(), expected, "{text}");
+        }
+        for text in ["", "10", "0/s", "-1/s", "10/0s", "10/", "10/2days", "10/10", "ten/s"] {
+            assert!(allowance(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_memory() {
+        for (text, expected) in [
+            ("512MiB", MemoryBudget::Bytes(Some(512 << 20))),
+            ("1.5GB", MemoryBudget::Bytes(Some(1_500_000_000))),
+            ("auto", MemoryBudget::Auto),
+            ("none", MemoryBudget::Bytes(None)),
+        ] {
+            assert_eq!(memory(text).unwrap(), expected, "{text}");
+        }
+        for text in ["", "512", "1MiB", "512MiB/s", "-1GB", "1TB", "half"] {
+            assert!(memory(text).is_err(), "{text}");
         }
     }
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     args::{Auth, LogFormat},
+    machine::Machine,
     output::Console,
     resolve::server::{ServerPlan, Tls},
     state::{
@@ -66,6 +67,9 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         }
         _ => None,
     };
+    if let Some(machine) = Machine::find() {
+        builder = builder.memory(machine);
+    }
     let server = with_authenticator(builder, &plan, tokens)?.leases(saved_leases(&plan)).build()?;
 
     let announcement = Announcement { plan: &plan, identity: &identity, addresses };

@@ -7,7 +7,10 @@ use ipnet::IpNet;
 use tunnel_protocol::Code;
 
 use super::{Desk, headers::X_FORWARDED_FOR, respond::Failure};
-use crate::policy::{Denied, NoLogin, Policies, Public};
+use crate::{
+    addresses::Excess,
+    policy::{Denied, NoLogin, Policies, Public},
+};
 
 impl Desk {
     /// The address whose visitor this is: that of the connection, or what a trusted proxy says.
@@ -58,6 +61,19 @@ pub(super) fn to_visitor(policies: &Policies, public: Option<&Public>, headers: 
         host.to_visitor(headers, public);
     }
     policies.response_fields.apply(headers);
+}
+
+impl From<Excess> for Failure {
+    /// Not for any host: it is about all that the address does here.
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::Many => Self::new(Code::TooManyVisitors)
+                .because("Your address has as many requests under way as this server takes from one"),
+            Excess::Fast(wait) => Self::new(Code::RateLimited)
+                .because("more requests than this server takes from one address")
+                .after(wait),
+        }
+    }
 }
 
 impl From<Denied> for Failure {

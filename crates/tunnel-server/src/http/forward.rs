@@ -3,7 +3,7 @@
 //! A request that failed is sent again only if that can't do anything twice: when it was never sent or never
 //! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
 use tokio::time::Instant;
@@ -98,6 +98,8 @@ struct Failed {
 #[derive(Debug)]
 struct Attempt {
     id: RequestId,
+    /// Whose place it is, should it have to wait.
+    visitor: IpAddr,
     may_reuse: bool,
     /// Who just failed, or let go of, the visitor.
     avoid: Option<Arc<Target>>,
@@ -142,7 +144,7 @@ pub(super) async fn forward(
     headers::to_upstream(&mut outgoing.headers, facts, asker);
     challenge.iter().for_each(|challenge| challenge.put(&mut outgoing.headers));
     let mut body = facts.has_body().then_some(body);
-    let mut how = Attempt { id, may_reuse: true, avoid: None };
+    let mut how = Attempt { id, visitor, may_reuse: true, avoid: None };
     let (mut may_repeat, mut changes) = (true, 0);
     let (mut response, exchange) = loop {
         let failed = match attempt(desk, endpoint, &outgoing, &mut body, &how, passage).await {
@@ -177,7 +179,7 @@ pub(super) async fn forward(
             return Err(Failure::from(fault).through(passage.upstream()));
         }
         may_repeat = false;
-        how = Attempt { id, may_reuse: false, avoid: target };
+        how = Attempt { id, visitor, may_reuse: false, avoid: target };
         Metrics::count(&desk.shared.metrics.retries);
         if let Some(target) = how.avoid.as_ref().filter(|_| is_late) {
             endpoint.wait_until_not(target).await;
@@ -271,7 +273,7 @@ async fn attempt(
     passage: &mut Passage,
 ) -> Result<(Response<Inbound>, Exchange), Failed> {
     let idle = if outgoing.is_repeatable { pool::IDLE } else { FRESH };
-    let search = Search::new(endpoint, passage.checked.as_ref(), how.avoid.clone());
+    let search = Search::new(endpoint, how.visitor, passage.checked.as_ref(), how.avoid.clone());
     let link = Link::get(&desk.shared, search, desk.visit(how.id), how.may_reuse.then_some(idle));
     let link = link.await.map_err(|error| Failed {
         // Nobody was there to take it: waiting was the endpoint's business, and is over.

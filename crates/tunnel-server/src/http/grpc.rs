@@ -30,11 +30,12 @@ pub(super) fn set_status(headers: &mut HeaderMap, code: Code, message: &str) {
 fn status(code: Code) -> u16 {
     match code {
         Code::RequestTimeout => 4,
-        Code::AddressNotAllowed | Code::UpstreamHostRefused => 7,
+        Code::AddressNotAllowed | Code::UpstreamHostRefused | Code::FirstVisit => 7,
         Code::RateLimited | Code::HeadTooLarge => 8,
         Code::TunnelNotFound | Code::MethodNotAllowed => 12,
         Code::BadRequest | Code::Internal | Code::UpstreamMalformed => 13,
         Code::TunnelAway
+        | Code::Overloaded
         | Code::TooManyVisitors
         | Code::TunnelPaused
         | Code::ClientBusy

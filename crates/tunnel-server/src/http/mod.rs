@@ -28,10 +28,16 @@ mod upload;
 mod upgrade;
 
 mod grpc;
+mod interstitial;
 mod pages;
 mod respond;
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+};
 
 use ::http::{
     HeaderValue, Method, Request, Response, StatusCode, Version as HttpVersion,
@@ -52,15 +58,17 @@ use self::{
     body::Inbound,
     compress::Wish,
     forward::Passage,
-    gate::{Facts, Gate, Patience, Refusal, Turn, Verdict},
+    gate::{Facts, Gate, Patience, Refusal, Turn, Turns, Verdict},
     http2::PREFACE,
     respond::{Asked, Failure},
 };
 pub(crate) use self::{
     door::{Door, Secure},
     gate::Socket,
+    interstitial::Interstitial,
 };
 use crate::{
+    addresses::{Counted, Excess},
     dispatch::Visit,
     endpoint::{Endpoint, Target},
     ids,
@@ -142,7 +150,7 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
         biased;
         () = shared.stopping.cancelled() => return turns.cut(),
         ended = &mut connection => ended,
-        () = shared.draining.cancelled() => {
+        () = until_unwanted(&shared, &turns) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 biased;
@@ -153,6 +161,16 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
     };
     if let Err(error) = ended {
         debug!(visitor.addr = %visitor, error = &error as &dyn std::error::Error, "connection broken off");
+    }
+}
+
+/// Waits until the server drains, or finds the connection at rest when memory is tight.
+async fn until_unwanted(shared: &Shared, turns: &Turns) {
+    loop {
+        shared.load.resting().cancelled_owned().await;
+        if shared.draining.is_cancelled() || turns.are_over() {
+            return;
+        }
     }
 }
 
@@ -205,27 +223,40 @@ impl Desk {
         let asked = Asked::new(id, &request);
         let wish = Wish::of(&method, request.version(), request.headers());
         let draft = self.draft(id, &request, verdict.as_ref().ok());
+        let visitor = self.visitor_of(request.headers());
         let mut passage = Passage::new(draft.clone());
+        let admitted = self.shared.addresses.request(visitor);
+        let is_too_fast = matches!(admitted, Err(Excess::Fast(_)));
+        let verdict = admitted.map_err(Failure::from).and_then(|place| Ok((verdict?, place)));
         let (endpoint, outcome) = match verdict {
-            Ok(facts) if !self.door.admits(&self.shared.routes, &facts.host) => {
+            Ok((facts, _)) if !self.door.admits(&self.shared.routes, &facts.host) => {
                 (None, Err(Failure::new(Code::Misdirected).at(facts.host)))
             }
-            Ok(facts) if let Some(elsewhere) = self.door.redirect(&facts.host, target_path(&request)) => {
+            Ok((facts, _))
+                if let Some(elsewhere) = self.door.redirect(&facts.host, target_path(&request)) =>
+            {
                 (None, Ok(elsewhere.map(Answer::page)))
             }
-            Ok(facts) => {
+            Ok((facts, _)) if let Some(pressed) = self.go_on(&facts.host, visitor, &request) => {
+                (None, pressed.map_err(|failure| failure.at(facts.host)))
+            }
+            Ok((facts, place)) => {
                 let endpoint = self.shared.routes.lookup(&facts.host, target_path(&request));
                 if let Some(endpoint) = &endpoint {
                     endpoint.tally.count_request();
                     draft.iter().for_each(|draft| draft.at(endpoint));
                 }
                 let outcome = match &endpoint {
-                    Some(endpoint) => self.exchange(endpoint, &facts, id, request, turn, &mut passage).await,
+                    Some(_) if let Some(page) = self.stop(&facts, visitor, &request) => Err(page),
+                    Some(endpoint) => {
+                        let body = (request, turn);
+                        self.exchange(endpoint, &facts, (id, visitor), body, place, &mut passage).await
+                    }
                     None => Err(Failure::new(Code::TunnelNotFound)),
                 };
                 (endpoint, outcome.map_err(|failure| failure.at(facts.host)))
             }
-            Err(refusal) => (None, Err(Failure::from(refusal))),
+            Err(failure) => (None, Err(failure)),
         };
         let (mut response, error) = match outcome {
             Ok(response) => (self.compress(wish, passage.served.as_deref(), response), None),
@@ -235,10 +266,12 @@ impl Desk {
                     None => self.shared.metrics.refused(failure.code()),
                 }
                 draft.iter().for_each(|draft| draft.set_code(failure.code()));
-                (asked.respond(&failure).map(Answer::page), Some(failure))
+                (asked.respond(&failure, &self.shared.config()).map(Answer::page), Some(failure))
             }
         };
-        if self.shared.draining.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // One that comes too often has to come anew, and connections have a rate of their own.
+        let is_last = self.shared.draining.is_cancelled() || is_too_fast && !self.is_trusted;
+        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // The connection may hear of it only after this answer.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -290,18 +323,18 @@ impl Desk {
         &self,
         endpoint: &Arc<Endpoint>,
         facts: &Facts,
-        id: RequestId,
-        request: Request<Inbound>,
-        turn: Option<Turn>,
+        (id, visitor): (RequestId, IpAddr),
+        (request, turn): (Request<Inbound>, Option<Turn>),
+        place: Option<Counted>,
         passage: &mut Passage,
     ) -> Result<Response<Answer>, Failure> {
         if endpoint.is_paused() {
             return Err(Failure::new(Code::TunnelPaused));
         }
         let policies = endpoint.known_policies();
-        admit::check(&policies, self.visitor_of(request.headers()), request.headers())?;
+        admit::check(&policies, visitor, request.headers())?;
         passage.checked = Some(policies);
-        let permit = endpoint.admit().ok_or(Failure::new(Code::TooManyVisitors))?;
+        let permit = endpoint.admit().ok_or(Failure::new(Code::TooManyVisitors))?.with(place);
         forward::forward(self, endpoint, facts, id, request, (turn, permit), passage).await
     }
 
@@ -342,7 +375,7 @@ impl Desk {
 }
 
 /// The path and query as the upstream will get them, by which tunnels that share a host are told apart.
-fn target_path(request: &Request<Inbound>) -> &str {
+fn target_path<B>(request: &Request<B>) -> &str {
     request.uri().path_and_query().map_or("/", |path| path.as_str())
 }
 

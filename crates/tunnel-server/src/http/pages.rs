@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use ::http::StatusCode;
 use tunnel_protocol::{Code, RequestId};
 
+use super::interstitial::GO_ON;
+use crate::contact::Contact;
+
 /// What a page tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page<'a> {
@@ -18,6 +21,12 @@ pub(super) struct Page<'a> {
     pub(super) host: Option<&'a str>,
     /// Where the client forwards to, as it says.
     pub(super) upstream: Option<&'a str>,
+    /// The server's domain.
+    pub(super) server: &'a str,
+    /// The path that this page stands before: a button leads on to it.
+    pub(super) behind: Option<&'a str>,
+    /// Where to report what is published here.
+    pub(super) contact: Option<&'a Contact>,
     pub(super) request: RequestId,
     pub(super) status: StatusCode,
 }
@@ -36,13 +45,28 @@ impl Page<'_> {
         let Words { title, happened, helps } = self.words();
         let (status, code, request) = (self.status.as_u16(), self.code.name(), self.request);
         let (happened, helps) = (escape_html(&happened), escape_html(&helps));
+        let (button, report) = (self.button(), self.report_link());
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{status} {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-             <h1>{title}</h1>\n<p>{happened}</p>\n<p>{helps}</p>\n\
-             <footer>{status} · {code} · request {request}</footer>\n</main>\n</body>\n</html>\n"
+             <h1>{title}</h1>\n<p>{happened}</p>\n<p>{helps}</p>\n{button}\
+             <footer>{report}{status} · {code} · request {request}</footer>\n</main>\n</body>\n</html>\n"
         )
+    }
+
+    /// Leads on to what is behind the page, by a form: it works without a script.
+    fn button(&self) -> String {
+        let Some(path) = self.behind else { return String::new() };
+        let host = escape_html(self.host());
+        let path = escape_html(path);
+        format!("<form method=\"post\" action=\"{GO_ON}{path}\"><button>Go on to {host}</button></form>\n")
+    }
+
+    fn report_link(&self) -> String {
+        let Some(contact) = self.contact else { return String::new() };
+        let (href, shown) = (escape_html(&contact.href()), escape_html(&contact.to_string()));
+        format!("Report abuse: <a rel=\"nofollow\" href=\"{href}\">{shown}</a><br>\n")
     }
 
     /// As JSON for programs.
@@ -50,7 +74,9 @@ impl Page<'_> {
         let Words { happened, helps, .. } = self.words();
         let message = escape_json(format!("{happened} {helps}").trim_end());
         let (code, request) = (self.code.name(), self.request);
-        format!("{{\"error\":\"{code}\",\"message\":\"{message}\",\"request\":\"{request}\"}}\n")
+        let contact = self.contact.map(|contact| escape_json(&contact.to_string()));
+        let report = contact.map(|contact| format!(",\"report_abuse\":\"{contact}\"")).unwrap_or_default();
+        format!("{{\"error\":\"{code}\",\"message\":\"{message}\",\"request\":\"{request}\"{report}}}\n")
     }
 
     /// As text for everyone else.
@@ -58,8 +84,10 @@ impl Page<'_> {
         let Words { title, happened, helps } = self.words();
         let (status, code, request) = (self.status.as_u16(), self.code.name(), self.request);
         let helps = if helps.is_empty() { helps } else { format!("{helps}\n") };
+        let report = self.contact.map(|contact| format!("Report abuse: {contact}\n")).unwrap_or_default();
         // What a terminal would obey is not text.
-        let shown: String = format!("{status} {title}\n\n{happened}\n{helps}\n{code}, request {request}\n");
+        let shown: String =
+            format!("{status} {title}\n\n{happened}\n{helps}\n{report}{code}, request {request}\n");
         shown.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
     }
 
@@ -69,8 +97,12 @@ impl Page<'_> {
         format!("{happened} {helps}").trim_end().to_owned()
     }
 
+    fn host(&self) -> &str {
+        self.host.unwrap_or("this address")
+    }
+
     fn words(&self) -> Words {
-        let host = self.host.unwrap_or("this address");
+        let host = self.host();
         let upstream = self.upstream.unwrap_or("its upstream");
         let (title, happened, helps) = match self.code {
             Code::TunnelNotFound => (
@@ -90,7 +122,10 @@ impl Page<'_> {
             ),
             Code::TooManyVisitors => (
                 "Too many visitors",
-                format!("{host} has as many visitors as it may have at once."),
+                match (self.host, self.detail) {
+                    (None, Some(detail)) => format!("{detail}."),
+                    _ => format!("{host} has as many visitors as it may have at once."),
+                },
                 "Try again in a moment.".into(),
             ),
             Code::ClientBusy => (
@@ -165,9 +200,10 @@ impl Page<'_> {
             ),
             Code::RateLimited => (
                 "Too many requests",
-                match self.detail {
-                    Some(detail) => format!("Your address sent {detail} to {host}."),
-                    None => format!("Your address sent more requests to {host} than it may."),
+                match (self.host, self.detail) {
+                    (None, Some(detail)) => format!("Your address sent {detail}."),
+                    (_, Some(detail)) => format!("Your address sent {detail} to {host}."),
+                    (_, None) => format!("Your address sent more requests to {host} than it may."),
                 },
                 "Wait a moment and try again.".into(),
             ),
@@ -175,6 +211,22 @@ impl Page<'_> {
                 "The service doesn't know this host name",
                 format!("{} at {upstream} answered that it doesn't allow the host {host}.", self.detail.unwrap_or("The service")),
                 "If it is yours, start the client with `--host-header rewrite`.".into(),
+            ),
+            Code::FirstVisit => (
+                "A page from somebody's own machine",
+                format!(
+                    "{host} is served by a program on the machine of a person who uses the server {}. Nobody else \
+                     has looked at what it shows.",
+                    self.server
+                ),
+                "Go on only if you trust who sent you here. Don't type passwords, card numbers or anything else that \
+                 you wouldn't give to a stranger. For this host you are asked once a week."
+                    .into(),
+            ),
+            Code::Overloaded => (
+                "The server is full",
+                "The server has no memory left for another visitor right now.".into(),
+                "Try again in a moment.".into(),
             ),
             Code::Misdirected => (
                 "Misdirected request",
@@ -205,6 +257,9 @@ const STYLE: &str = "\
     main{max-width:34rem;padding:2rem}\
     h1{font-size:1.5rem;font-weight:600;margin:0 0 1rem}\
     p{margin:0 0 .75rem;overflow-wrap:anywhere}\
+    button{font:inherit;margin:.75rem 0 0;padding:.5rem 1rem;border:1px solid;border-radius:.4rem;\
+    color:inherit;background:none;cursor:pointer;overflow-wrap:anywhere}\
+    a{color:inherit}\
     footer{margin-top:2rem;font-size:.8rem;opacity:.6;overflow-wrap:anywhere}\
     @media(prefers-color-scheme:dark){body{color:#ececee;background:#18181a}}";
 

@@ -17,10 +17,14 @@ use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Hostname;
 
 use super::{gate::Refusal, grpc, headers::TUNNEL_ERROR, pages};
-use crate::{dispatch::DispatchError, endpoint::Absent};
+use crate::{config::Config, dispatch::DispatchError, endpoint::Absent};
 
 /// The methods that are carried: all that have a name, but not CONNECT.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+
+/// What a page of ours may do in a browser: show itself, and send its one form back to its own host.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
 
 /// Why a visitor gets a page of ours, and what is known about it.
 #[derive(Debug)]
@@ -34,16 +38,24 @@ pub(super) struct Failure {
     wait: Option<Duration>,
     /// The status, if it isn't that of the reason.
     status: Option<StatusCode>,
+    /// What is behind this page, for who is to press a button first.
+    behind: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(code: Code) -> Self {
-        Self { code, detail: None, host: None, upstream: None, wait: None, status: None }
+        Self { code, detail: None, host: None, upstream: None, wait: None, status: None, behind: None }
     }
 
     /// Says when it is worth trying again.
     pub(super) fn after(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
+        self
+    }
+
+    /// Says which path this page stands before.
+    pub(super) fn before(mut self, path: String) -> Self {
+        self.behind = Some(path);
         self
     }
 
@@ -120,9 +132,11 @@ impl From<DispatchError> for Failure {
 fn status(code: Code) -> StatusCode {
     match code {
         Code::TunnelNotFound => StatusCode::NOT_FOUND,
-        Code::TunnelAway | Code::TooManyVisitors | Code::ClientBusy | Code::TunnelPaused => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Code::TunnelAway
+        | Code::TooManyVisitors
+        | Code::ClientBusy
+        | Code::TunnelPaused
+        | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::UpstreamRefused
         | Code::UpstreamUnreachable
@@ -134,7 +148,7 @@ fn status(code: Code) -> StatusCode {
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         Code::AuthRequired => StatusCode::UNAUTHORIZED,
-        Code::AddressNotAllowed | Code::UpstreamHostRefused => StatusCode::FORBIDDEN,
+        Code::AddressNotAllowed | Code::UpstreamHostRefused | Code::FirstVisit => StatusCode::FORBIDDEN,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
@@ -149,7 +163,7 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
         return Some(HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
     }
     match failure.code {
-        Code::TunnelAway => Some(HeaderValue::from_static("5")),
+        Code::TunnelAway | Code::Overloaded => Some(HeaderValue::from_static("5")),
         Code::TooManyVisitors | Code::ClientBusy => Some(HeaderValue::from_static("1")),
         _ => None,
     }
@@ -212,13 +226,16 @@ impl Asked {
         Self { id, form: Form::of(request.headers()), is_head: request.method() == Method::HEAD }
     }
 
-    /// The answer that says what went wrong.
-    pub(super) fn respond(self, failure: &Failure) -> Response<Bytes> {
+    /// The answer that says what went wrong, on a server whose settings are these.
+    pub(super) fn respond(self, failure: &Failure, config: &Config) -> Response<Bytes> {
         let page = pages::Page {
             code: failure.code,
             detail: failure.detail.as_deref(),
             host: failure.host.as_ref().map(Hostname::as_str),
             upstream: failure.upstream.as_deref().filter(|upstream| !upstream.is_empty()),
+            server: config.domain.as_str(),
+            behind: failure.behind.as_deref(),
+            contact: config.abuse_contact.as_ref(),
             request: self.id,
             status: failure.status.unwrap_or_else(|| status(failure.code)),
         };
@@ -237,8 +254,7 @@ impl Asked {
         headers.insert(CONTENT_TYPE, self.form.content_type());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if self.form == Form::Html {
-            let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         }
         if let Some(seconds) = retry_after(failure) {
             headers.insert(RETRY_AFTER, seconds);

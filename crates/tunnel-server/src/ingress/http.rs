@@ -27,31 +27,57 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Connection: close\r\n\r\n\
     This server has no room for another visitor: try later.\r\n";
 
+/// What a visitor gets while memory is nearly used up.
+const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    Tunnel-Error: overloaded\r\n\
+    Retry-After: 5\r\n\
+    Cache-Control: no-store\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 64\r\n\
+    Connection: close\r\n\r\n\
+    This server has no memory left for another visitor: try later.\r\n";
+
+/// What a visitor gets whose address connects too often.
+const TOO_FAST: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+    Tunnel-Error: rate-limited\r\n\
+    Retry-After: 1\r\n\
+    Cache-Control: no-store\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 76\r\n\
+    Connection: close\r\n\r\n\
+    Your address connects more often than it may: keep connections for longer.\r\n";
+
 /// Takes visitors until the server drains. Each connection is a task of the server's.
 ///
 /// # Cancel safety
 /// No connection that was taken is lost by dropping it.
 pub(crate) async fn serve(shared: Shared, listener: Listener) {
     loop {
+        let no_room = |stream, visitor| refuse(&shared, &stream, visitor, Code::TooManyVisitors);
         let (stream, visitor) = tokio::select! {
             biased;
             () = shared.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept_or(&shared.spare, no_room) => accepted,
         };
         match shared.connections.take(visitor.ip()) {
-            Some(place) => {
+            Ok(place) => {
                 shared.visitors.spawn(take(shared.clone(), stream, visitor, place));
             }
-            None => refuse(&shared, &stream, visitor),
+            Err(code) => refuse(&shared, &stream, visitor, code),
         }
     }
 }
 
-fn refuse(shared: &Shared, stream: &TcpStream, visitor: SocketAddr) {
-    debug!(visitor.addr = %visitor, "no room for another visitor");
-    shared.metrics.refused(Code::TooManyVisitors);
+fn refuse(shared: &Shared, stream: &TcpStream, visitor: SocketAddr, code: Code) {
+    debug!(visitor.addr = %visitor, %code, "no room for another visitor");
+    shared.metrics.refused(code);
+    let words = match code {
+        Code::RateLimited => TOO_FAST,
+        Code::Overloaded => OVERLOADED,
+        _ => BUSY,
+    };
     // A new socket takes this much at once; if not, closing has to say it.
-    let _ = stream.try_write(BUSY);
+    let _ = stream.try_write(words);
 }
 
 async fn take(shared: Shared, mut stream: TcpStream, visitor: SocketAddr, mut place: Place) {
@@ -62,8 +88,8 @@ async fn take(shared: Shared, mut stream: TcpStream, visitor: SocketAddr, mut pl
     else {
         return;
     };
-    if !place.is_for(visitor.ip()) {
-        return refuse(&shared, &stream, visitor);
+    if let Err(code) = place.set_visitor(visitor.ip()) {
+        return refuse(&shared, &stream, visitor, code);
     }
     let redirect = shared.https_port().filter(|_| shared.config().redirect_https);
     let door = Door { redirect, ..Door::plain(local) };
@@ -75,9 +101,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_is_right() {
-        let text = str::from_utf8(BUSY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    fn the_lengths_are_right() {
+        for words in [BUSY, TOO_FAST, OVERLOADED] {
+            let (head, body) = str::from_utf8(words).unwrap().split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        }
     }
 }

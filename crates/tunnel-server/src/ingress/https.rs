@@ -68,23 +68,24 @@ const UNREAD: u64 = 64 * 1024;
 /// No connection that was taken is lost by dropping it.
 pub(crate) async fn serve(shared: Shared, listener: Listener, tls: WebTls) {
     loop {
+        let no_room = |stream, visitor| refuse(&shared, stream, visitor, Code::TooManyVisitors);
         let (stream, visitor) = tokio::select! {
             biased;
             () = shared.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept_or(&shared.spare, no_room) => accepted,
         };
         match shared.connections.take(visitor.ip()) {
-            Some(place) => {
+            Ok(place) => {
                 shared.visitors.spawn(take(shared.clone(), tls.clone(), stream, visitor, place));
             }
-            None => refuse(&shared, stream, visitor),
+            Err(code) => refuse(&shared, stream, visitor, code),
         }
     }
 }
 
-fn refuse(shared: &Shared, stream: TcpStream, visitor: SocketAddr) {
-    debug!(visitor.addr = %visitor, "no room for another visitor");
-    shared.metrics.refused(Code::TooManyVisitors);
+fn refuse(shared: &Shared, stream: TcpStream, visitor: SocketAddr, code: Code) {
+    debug!(visitor.addr = %visitor, %code, "no room for another visitor");
+    shared.metrics.refused(code);
     reset(stream);
 }
 
@@ -104,8 +105,8 @@ async fn take(shared: Shared, tls: WebTls, mut stream: TcpStream, visitor: Socke
     else {
         return;
     };
-    if !place.is_for(visitor.ip()) {
-        return refuse(&shared, stream, visitor);
+    if let Err(code) = place.set_visitor(visitor.ip()) {
+        return refuse(&shared, stream, visitor, code);
     }
     let deadline = Instant::now() + shared.config().timeouts.handshake;
     // Boxed, so that the task of a connection at rest doesn't keep the room for a handshake.

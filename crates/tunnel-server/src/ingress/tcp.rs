@@ -35,18 +35,26 @@ pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::R
 
 async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
     loop {
+        let no_room = |socket, _| {
+            endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
+            reset(socket);
+        };
         let (socket, visitor) = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept_or(&shared.spare, no_room) => accepted,
             () = shared.draining.cancelled() => return,
             () = shared.stopping.cancelled() => return,
         };
         Metrics::count(&shared.metrics.tcp_visitors);
         let place = shared.connections.take(visitor.ip());
         endpoint.tally.count_connection();
-        let Some((mut place, permit)) = place.zip(endpoint.admit()) else {
-            endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
-            reset(socket);
-            continue;
+        let places = place.and_then(|place| Ok((place, endpoint.admit().ok_or(Code::TooManyVisitors)?)));
+        let (mut place, permit) = match places {
+            Ok(places) => places,
+            Err(code) => {
+                endpoint.tally.refused(&shared.metrics, code);
+                reset(socket);
+                continue;
+            }
         };
         let request = ids::request_id();
         let local = socket.local_addr().unwrap_or(SocketAddr::new(shared.config().bind, 0));
@@ -61,8 +69,8 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
             else {
                 return reset(socket);
             };
-            if !place.is_for(visitor.ip()) {
-                endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
+            if let Err(code) = place.set_visitor(visitor.ip()) {
+                endpoint.tally.refused(&shared.metrics, code);
                 return reset(socket);
             }
             let visit = Visit { request, visitor, local };

@@ -26,10 +26,7 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -57,8 +54,6 @@ pub(crate) struct Registry {
     shared: Shared,
     /// The port in public web addresses, unless the settings name another one.
     web_port: u16,
-    /// Visitors waiting at any endpoint.
-    parked: Arc<AtomicUsize>,
     table: Mutex<Table>,
 }
 
@@ -112,7 +107,7 @@ enum Phase {
 
 impl Registry {
     pub(crate) fn new(shared: Shared, web_port: u16) -> Arc<Self> {
-        Arc::new(Self { shared, web_port, parked: Arc::default(), table: Mutex::default() })
+        Arc::new(Self { shared, web_port, table: Mutex::default() })
     }
 
     /// Lets go of everything whose time is over. Called every second.
@@ -171,11 +166,6 @@ impl Registry {
     /// How many names are taken.
     pub(crate) fn len(&self) -> usize {
         self.lock().entries.len()
-    }
-
-    /// Visitors that wait at any of them.
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
     }
 
     /// Every name: its endpoint, who holds or held it first of all, and who serves it now.

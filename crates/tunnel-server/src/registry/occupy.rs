@@ -80,9 +80,8 @@ impl Registry {
         self.remove(table, name);
         let web_port = self.shared.config().public_port.unwrap_or(self.web_port);
         let address = name.address(&self.shared, web_port);
-        let limits = (self.shared.settings.clone(), self.parked.clone());
         let counted = (tally, self.shared.stopping.child_token());
-        let endpoint = Endpoint::new(address, owner.clone(), limits, state, counted);
+        let endpoint = Endpoint::new(address, owner.clone(), self.shared.waiting.clone(), state, counted);
         endpoint.set_paused(table.is_paused(name, owner.token));
         let opened = match name {
             Name::Host(host, part) => {

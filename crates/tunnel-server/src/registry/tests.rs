@@ -3,7 +3,11 @@
 mod hosts;
 mod pools;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use tunnel_protocol::{InstanceId, Secret, SessionId, TokenId, TunnelId, bind::UpstreamProtocol};
@@ -17,6 +21,9 @@ use crate::{
     session::{Session, Who},
     shared::Shared,
 };
+
+/// Whoever waits here.
+const VISITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn shared() -> Shared {
     let mut config = Config::new(Hostname::parse("test").unwrap());
@@ -115,7 +122,7 @@ async fn a_released_name_is_its_owners_while_visitors_wait_and_then_free() {
     let former = lease.endpoint().clone();
     lease.release();
     assert!(routed(&registry), "visitors still wait for the owner");
-    let waiting = former.serve(None);
+    let waiting = former.serve(VISITOR, None);
     tokio::pin!(waiting);
     assert!(futures_pending(&mut waiting).await);
     for _ in 0..1000 {
@@ -159,7 +166,7 @@ async fn visitors_that_waited_go_on_with_the_returned_owner() {
     let lease = registry.claim(&myapp(), &claim(1, 1)).unwrap();
     let endpoint = lease.endpoint().clone();
     drop(lease);
-    let waiting = endpoint.serve(None);
+    let waiting = endpoint.serve(VISITOR, None);
     tokio::pin!(waiting);
     assert!(futures_pending(&mut waiting).await);
     let back = claim(1, 1);
@@ -174,7 +181,7 @@ async fn nobody_waits_longer_than_the_hold_time() {
     let endpoint = lease.endpoint().clone();
     drop(lease);
     let began = tokio::time::Instant::now();
-    assert_eq!(endpoint.serve(None).await.unwrap_err(), crate::endpoint::Absent::Away);
+    assert_eq!(endpoint.serve(VISITOR, None).await.unwrap_err(), crate::endpoint::Absent::Away);
     assert_eq!(began.elapsed(), Duration::from_secs(10));
 }
 

@@ -6,12 +6,14 @@
     reason = "what can't be unwrapped is the failure, and tasks end with the test's runtime"
 )]
 
+mod addresses;
 mod crowd;
 mod domains;
 mod http2;
 mod https;
 mod instruments;
 mod lanes;
+mod load;
 mod names;
 mod places;
 mod policies;

@@ -50,7 +50,7 @@ fn example(arg: &Arg) -> String {
 }
 
 /// Values to try for a flag nobody knows: one of them fits each kind of flag there is.
-const CANDIDATES: [&str; 12] = [
+const CANDIDATES: [&str; 13] = [
     "5",
     "10s",
     "x",
@@ -60,6 +60,7 @@ const CANDIDATES: [&str; 12] = [
     "3000",
     "5/s",
     "10MB/s",
+    "512MiB",
     "X-A: b",
     "127.0.0.1",
     "http://a.example",

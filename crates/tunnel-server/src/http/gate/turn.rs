@@ -68,6 +68,11 @@ impl Turns {
         inner.cut |= !matches!(inner.phase, Phase::Over);
     }
 
+    /// Whether no request is being answered.
+    pub(crate) fn are_over(&self) -> bool {
+        matches!(self.lock().phase, Phase::Over)
+    }
+
     pub(super) fn begin(&self, verdict: Verdict) {
         self.lock().phase = Phase::Begun(Box::new(verdict));
     }

@@ -88,6 +88,7 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
     let mut answers = JoinSet::new();
     let mut rest = pin!(sleep(patience.head));
     let mut is_leaving = false;
+    let mut resting = shared.load.resting();
     loop {
         tokio::select! {
             biased;
@@ -102,9 +103,13 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
                 None => return,
             },
             Some(_answered) = answers.join_next() => rest.as_mut().reset(Instant::now() + patience.idle),
-            () = shared.draining.cancelled(), if !is_leaving => {
-                is_leaving = true;
-                connection.graceful_shutdown();
+            () = resting.cancelled(), if !is_leaving => {
+                resting = shared.load.resting();
+                let is_at_rest = !connection.has_streams() && answers.is_empty();
+                if shared.draining.is_cancelled() || is_at_rest {
+                    is_leaving = true;
+                    connection.graceful_shutdown();
+                }
             }
             () = &mut rest => {
                 if !connection.has_streams() && answers.is_empty() {

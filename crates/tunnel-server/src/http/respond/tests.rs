@@ -1,10 +1,15 @@
 //! What a failure looks like to each kind of visitor.
 
 use super::*;
+use crate::contact::Contact;
 
 fn asked(accept: &str, method: Method) -> Asked {
     let request = Request::builder().method(method).header(ACCEPT, accept).body(()).unwrap();
     Asked::new(RequestId(0xabc), &request)
+}
+
+fn config() -> Config {
+    Config::new(Hostname::parse("vps.test").unwrap())
 }
 
 fn body(response: &Response<Bytes>) -> &str {
@@ -34,9 +39,11 @@ fn every_reason_a_visitor_can_meet_has_its_status() {
         (Code::UpstreamHostRefused, 403, None),
         (Code::TunnelPaused, 503, None),
         (Code::RateLimited, 429, None),
+        (Code::FirstVisit, 403, None),
+        (Code::Overloaded, 503, Some("5")),
         (Code::Internal, 500, None),
     ] {
-        let response = asked("*/*", Method::GET).respond(&Failure::new(code));
+        let response = asked("*/*", Method::GET).respond(&Failure::new(code), &config());
         let headers = response.headers();
         assert_eq!(response.status(), expected, "{code}");
         assert_eq!(headers[TUNNEL_ERROR], code.name());
@@ -78,7 +85,7 @@ fn the_body_is_what_the_visitor_reads() {
         Failure::new(Code::UpstreamRefused).at(host).through(Some("localhost:3000".into()))
     };
     let browser = asked("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Method::GET);
-    let page = browser.respond(&failure());
+    let page = browser.respond(&failure(), &config());
     assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
     assert!(page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none';"));
     assert!(
@@ -87,22 +94,22 @@ fn the_body_is_what_the_visitor_reads() {
         body(&page)
     );
 
-    let json = asked("application/json", Method::GET).respond(&failure());
+    let json = asked("application/json", Method::GET).respond(&failure(), &config());
     assert_eq!(json.headers()[CONTENT_TYPE], "application/json");
     assert!(body(&json).starts_with("{\"error\":\"upstream-refused\",\"message\":\"The request reached"));
     assert!(body(&json).ends_with("\"request\":\"00000000000000000000000000000abc\"}\n"));
 
-    let text = asked("*/*", Method::GET).respond(&failure());
+    let text = asked("*/*", Method::GET).respond(&failure(), &config());
     assert_eq!(text.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
     assert!(body(&text).starts_with("502 Nothing answers behind the tunnel\n\nThe request reached"));
 
-    let head = asked("text/html", Method::HEAD).respond(&failure());
+    let head = asked("text/html", Method::HEAD).respond(&failure(), &config());
     assert_eq!((head.status().as_u16(), body(&head)), (502, ""));
 }
 
 #[test]
 fn policies_say_what_is_missing_and_when_it_is_worth_coming_back() {
-    let respond = |failure: Failure| asked("*/*", Method::GET).respond(&failure);
+    let respond = |failure: Failure| asked("*/*", Method::GET).respond(&failure, &config());
     let host = || Hostname::parse("app.example.com").unwrap();
     let login = respond(Failure::new(Code::AuthRequired).at(host()));
     assert_eq!(login.headers()[WWW_AUTHENTICATE], "Basic realm=\"app.example.com\", charset=\"UTF-8\"");
@@ -125,15 +132,52 @@ fn policies_say_what_is_missing_and_when_it_is_worth_coming_back() {
 fn what_others_say_is_shown_and_not_obeyed() {
     let hostile: Arc<str> = "<script>alert('x')</script>\x1b[31m\"\\\r\nX: y".into();
     let failure = || Failure::new(Code::UpstreamRefused).through(Some(hostile.clone()));
-    let html = asked("text/html", Method::GET).respond(&failure());
+    let html = asked("text/html", Method::GET).respond(&failure(), &config());
     assert!(
         body(&html).contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;[31m&quot;"),
         "{}",
         body(&html)
     );
     assert!(!body(&html).contains('\x1b'));
-    let json = asked("application/json", Method::GET).respond(&failure());
+    let json = asked("application/json", Method::GET).respond(&failure(), &config());
     assert!(body(&json).contains(r#"</script>\u001b[31m\"\\\u000d\u000aX: y"#), "{}", body(&json));
-    let text = asked("", Method::GET).respond(&failure());
+    let text = asked("", Method::GET).respond(&failure(), &config());
     assert!(!body(&text).contains(['\x1b', '\r']), "{}", body(&text));
+}
+
+#[test]
+fn the_contact_is_on_every_page_of_a_server_that_has_one() {
+    let contact = |text| Config { abuse_contact: Some(Contact::parse(text).unwrap()), ..config() };
+    let respond = |accept, config: &Config| {
+        let failure = Failure::new(Code::TunnelNotFound).at(Hostname::parse("app.vps.test").unwrap());
+        body(&asked(accept, Method::GET).respond(&failure, config)).to_owned()
+    };
+    let email = contact("abuse@vps.test");
+    let html = respond("text/html", &email);
+    assert!(html.contains("<a rel=\"nofollow\" href=\"mailto:abuse@vps.test\">abuse@vps.test</a>"), "{html}");
+    assert!(respond("*/*", &email).contains("\nReport abuse: abuse@vps.test\n"));
+    assert!(respond("application/json", &email).ends_with(",\"report_abuse\":\"abuse@vps.test\"}\n"));
+    let url = respond("text/html", &contact("https://vps.test/abuse?a=1&b='"));
+    assert!(url.contains("href=\"https://vps.test/abuse?a=1&amp;b=&#39;\""), "{url}");
+    assert!(!respond("text/html", &config()).contains("abuse"));
+}
+
+#[test]
+fn the_warning_has_a_button_that_leads_on_and_nowhere_else() {
+    let failure = |path: &str| {
+        Failure::new(Code::FirstVisit).at(Hostname::parse("app.vps.test").unwrap()).before(path.to_owned())
+    };
+    let page = asked("text/html", Method::GET).respond(&failure("/a?b=\"><script>&c"), &config());
+    let html = body(&page);
+    assert!(
+        html.contains("action=\"/.well-known/tunnel/go-on/a?b=&quot;&gt;&lt;script&gt;&amp;c\"><button>"),
+        "{html}"
+    );
+    assert!(
+        html.contains("Go on to app.vps.test") && html.contains("who uses the server vps.test"),
+        "{html}"
+    );
+    let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("form-action 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!html.contains("<script"));
 }

@@ -91,10 +91,10 @@ impl World {
             host: host.to_owned(),
             subdomain: Some("a".into()),
         };
-        let limits = (self.shared.settings.clone(), Arc::default());
+        let waiting = self.shared.waiting.clone();
         let owner = target.session.identity.clone();
         let counted = (target.tally.clone(), self.shared.stopping.child_token());
-        let endpoint = Endpoint::new(address, owner, limits, State::Live(vec![target]), counted);
+        let endpoint = Endpoint::new(address, owner, waiting, State::Live(vec![target]), counted);
         let part = Part::Http(PathPrefix::root());
         self.shared.routes.publish(&HostPattern::parse(host).unwrap(), part, endpoint.clone());
         make(endpoint)

@@ -36,8 +36,8 @@ use self::{
 };
 use super::port::PortGuard;
 use crate::{
-    dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied, rights::TunnelKind,
-    shared::Shared,
+    addresses::Excess, dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied,
+    rights::TunnelKind, shared::Shared,
 };
 
 /// How often idle flows are looked for; at most this much later than they should they end.
@@ -176,8 +176,12 @@ impl Door {
         if self.is_one_of_ours(visitor) {
             return Err(Code::BadRequest);
         }
+        if self.shared.load.is_full() {
+            return Err(Code::Overloaded);
+        }
         let policies = self.endpoint.known_policies();
         policies.admit(visitor.ip()).map_err(Denied::code)?;
+        self.shared.addresses.flow(visitor.ip()).map_err(Excess::code)?;
         let limits = {
             let config = self.shared.config();
             let limits = &config.limits;

@@ -117,7 +117,7 @@ async fn a_right_that_is_gone_frees_the_name_at_once() {
     let lease = registry.claim(&name, &claim(1, 1)).unwrap();
     let endpoint = lease.endpoint().clone();
     lease.forfeit();
-    assert_eq!(endpoint.serve(None).await.unwrap_err(), crate::endpoint::Absent::Gone);
+    assert_eq!(endpoint.serve(VISITOR, None).await.unwrap_err(), crate::endpoint::Absent::Gone);
     assert!(registry.claim(&name, &claim(2, 2)).is_ok());
 }
 

@@ -27,7 +27,7 @@ async fn clients_that_all_say_so_share_a_name_and_visitors_go_to_the_least_busy(
 
     let mut visitors: Vec<Serving> = Vec::new();
     for _ in 0..300 {
-        visitors.push(endpoint.serve(None).await.unwrap());
+        visitors.push(endpoint.serve(VISITOR, None).await.unwrap());
     }
     let of = |visitors: &[Serving], claim: &Claim| {
         visitors.iter().filter(|visitor| visitor.session.id == claim.session.id).count()
@@ -35,15 +35,15 @@ async fn clients_that_all_say_so_share_a_name_and_visitors_go_to_the_least_busy(
     assert!(claims.iter().all(|claim| of(&visitors, claim) == 100));
     visitors.retain(|visitor| visitor.session.id != claims[1].session.id);
     for _ in 0..100 {
-        visitors.push(endpoint.serve(None).await.unwrap());
+        visitors.push(endpoint.serve(VISITOR, None).await.unwrap());
     }
     assert_eq!(of(&visitors, &claims[1]), 100, "all to the one that has none");
 
     // One that has just failed a visitor doesn't get it again, however idle it is.
     visitors.retain(|visitor| visitor.session.id != claims[1].session.id);
-    let failed = endpoint.serve(None).await.unwrap();
+    let failed = endpoint.serve(VISITOR, None).await.unwrap();
     assert_eq!(failed.session.id, claims[1].session.id);
-    let next = endpoint.serve(Some(failed.target())).await.unwrap();
+    let next = endpoint.serve(VISITOR, Some(failed.target())).await.unwrap();
     assert_ne!(next.session.id, failed.session.id);
 }
 
@@ -56,7 +56,7 @@ async fn the_equally_busy_take_turns() {
     let mut served = std::collections::HashMap::<_, usize>::new();
     for _ in 0..30 {
         // Gone again before the next one comes.
-        let session = endpoint.serve(None).await.unwrap().session.id;
+        let session = endpoint.serve(VISITOR, None).await.unwrap().session.id;
         *served.entry(session).or_default() += 1;
     }
     assert_eq!(served.into_values().collect::<Vec<_>>(), [10, 10, 10]);
@@ -76,7 +76,7 @@ async fn a_member_that_goes_leaves_the_others_and_the_last_one_leaves_a_held_nam
             first.release();
         }
         for _ in 0..4 {
-            assert_eq!(endpoint.serve(None).await.unwrap().session.id, staying.session.id);
+            assert_eq!(endpoint.serve(VISITOR, None).await.unwrap().session.id, staying.session.id);
         }
         assert!(registry.claim(&myapp(), &claim(2, 3)).is_err());
         if is_lost {
@@ -85,7 +85,7 @@ async fn a_member_that_goes_leaves_the_others_and_the_last_one_leaves_a_held_nam
             second.release();
         }
         assert!(!endpoint.is_live());
-        let waiting = endpoint.serve(None);
+        let waiting = endpoint.serve(VISITOR, None);
         tokio::pin!(waiting);
         assert!(futures_pending(&mut waiting).await);
         let back = member(1, "a:1");
@@ -156,7 +156,8 @@ async fn the_same_policies_are_the_same_value_also_after_an_absence() {
     let first = registry.claim(&myapp(), &member(1, "a:1")).unwrap();
     let _second = registry.claim(&myapp(), &member(2, "a:1")).unwrap();
     let endpoint = first.endpoint().clone();
-    let (one, other) = (endpoint.serve(None).await.unwrap(), endpoint.serve(None).await.unwrap());
+    let (one, other) =
+        (endpoint.serve(VISITOR, None).await.unwrap(), endpoint.serve(VISITOR, None).await.unwrap());
     assert_ne!(one.session.id, other.session.id);
     assert!(Arc::ptr_eq(&one.policies, &other.policies));
     drop((first, _second));

@@ -16,6 +16,8 @@ pub(crate) struct Vps {
     /// Control and web; 0 until the first start.
     ports: (u16, u16),
     held: Option<HeldSockets>,
+    /// How many files the servers to come may have open.
+    open_files: Option<usize>,
 }
 
 /// A running server.
@@ -39,7 +41,14 @@ impl Vps {
         let first = 20_000 + u16::from_be_bytes(random) % 100 * 100;
         let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         flags.extend(["--tcp-ports".into(), format!("{first}-{}", first + 99)]);
-        Ok(Self { world: world.clone(), flags, variables: Vec::new(), ports: (0, 0), held: None })
+        Ok(Self {
+            world: world.clone(),
+            flags,
+            variables: Vec::new(),
+            ports: (0, 0),
+            held: None,
+            open_files: None,
+        })
     }
 
     /// The same, its sockets held by somebody who keeps them open while the server restarts.
@@ -53,6 +62,11 @@ impl Vps {
         self.variables.push((variable.into(), value.into()));
     }
 
+    /// Lets the servers to come open so many files, and no more.
+    pub(crate) fn limit_open_files(&mut self, limit: usize) {
+        self.open_files = Some(limit);
+    }
+
     /// Starts the server, and waits until it listens.
     pub(crate) async fn start(&mut self) -> Outcome<Server> {
         let (control, web) = self.ports;
@@ -62,9 +76,10 @@ impl Vps {
         arguments.extend(["--public-port".into(), web.to_string()]);
         arguments.extend(["--data-dir".into(), self.data_dir()]);
         arguments.extend(self.flags.iter().cloned());
-        let mut command = match &self.held {
-            None => self.world.tunnel("vps", arguments),
-            Some(_) => self.world.tunnel_after("vps", held::PRELUDE, arguments),
+        let mut command = match (&self.held, self.open_files) {
+            (Some(_), _) => self.world.tunnel_after("vps", held::PRELUDE, arguments),
+            (None, Some(limit)) => self.world.tunnel_after("vps", &format!("ulimit -n {limit}"), arguments),
+            (None, None) => self.world.tunnel("vps", arguments),
         };
         command.envs(self.variables.iter().cloned()).stdout(Stdio::piped());
         if let Some(held) = &self.held {

@@ -29,6 +29,7 @@ mod crowd;
 mod live;
 
 mod drain;
+mod limits;
 mod secrets;
 mod strangers;
 
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         live::SCENARIOS,
         crowd::SCENARIOS,
         drain::SCENARIOS,
+        limits::SCENARIOS,
         secrets::SCENARIOS,
         strangers::SCENARIOS,
         interop::SCENARIOS,
