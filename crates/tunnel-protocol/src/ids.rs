@@ -37,7 +37,7 @@ impl fmt::Display for SessionId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(&HEXLOWER.encode(&self.0.to_be_bytes()))
     }
 }
 

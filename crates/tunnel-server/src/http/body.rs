@@ -10,14 +10,17 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::http2::body::Streamed;
+use super::{http1::Received, http2::body::Streamed};
 
 /// A request's body from the visitor, or an answer's from the upstream.
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// None at all.
     Empty,
-    Http1(Incoming),
+    /// A visitor's, over HTTP/1.
+    Visitor(Incoming),
+    /// An upstream's, over HTTP/1.
+    Upstream(Received),
     Http2(Streamed),
     /// One of which some was read, and is read again.
     Begun {
@@ -37,7 +40,9 @@ impl Inbound {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body broke off")]
-    Http1(#[from] hyper::Error),
+    Visitor(#[from] hyper::Error),
+    #[error("the body broke off")]
+    Upstream(#[from] std::io::Error),
     #[error("the body broke off")]
     Http2(#[from] ::h2::Error),
     #[error("the body made no progress for too long")]
@@ -48,7 +53,7 @@ pub(super) enum BodyError {
 
 impl From<Incoming> for Inbound {
     fn from(body: Incoming) -> Self {
-        Self::Http1(body)
+        Self::Visitor(body)
     }
 }
 
@@ -62,7 +67,8 @@ impl Body for Inbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Visitor(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Upstream(body) => body.poll_frame(cx).map_err(BodyError::from),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Begun { read, rest } => match read.pop_front() {
                 Some(frame) => Poll::Ready(Some(Ok(frame))),
@@ -74,7 +80,8 @@ impl Body for Inbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Visitor(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
             Self::Begun { read, rest } => read.is_empty() && rest.is_end_stream(),
         }
@@ -83,7 +90,8 @@ impl Body for Inbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(body) => body.size_hint(),
+            Self::Visitor(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
             Self::Begun { read, rest } => {
                 let read = read.iter().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>() as u64;

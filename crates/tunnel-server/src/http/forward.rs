@@ -3,7 +3,7 @@
 //! A request that failed is sent again only if that can't do anything twice: when it was never sent or never
 //! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
 use tokio::time::Instant;
@@ -17,11 +17,12 @@ use super::{
     devserver,
     gate::{Facts, Turn},
     headers::{self, Asker},
+    http1,
     http2::{
         Early,
         upstream::{AskError, Unanswered},
     },
-    link::Link,
+    link::{Link, Question},
     pool,
     respond::Failure,
     upgrade::{self, Carried, Challenge},
@@ -85,7 +86,7 @@ enum Fault {
 /// How one attempt failed.
 struct Failed {
     fault: Fault,
-    /// hyper hadn't begun to send the request.
+    /// Nobody had begun to send the request.
     is_unsent: bool,
     /// On a stream that had served before.
     is_reused: bool,
@@ -252,8 +253,9 @@ impl Passage {
         }
     }
 
-    fn prepare(&mut self, headers: &mut HeaderMap) {
-        self.public = self.checked.as_ref().and_then(|policies| admit::to_upstream(policies, headers));
+    fn prepare(&mut self, headers: &mut Cow<'_, HeaderMap>) {
+        let policies = self.checked.as_ref().filter(|policies| policies.change_requests());
+        self.public = policies.and_then(|policies| admit::to_upstream(policies, headers.to_mut()));
     }
 
     fn to_visitor(&self, headers: &mut HeaderMap) {
@@ -296,8 +298,10 @@ async fn attempt(
         return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, target: Some(target) });
     }
     let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue, passage.draft.clone());
-    let (mut request, early) = (outgoing.request(upload), outgoing.early(&receipt));
-    passage.prepare(request.headers_mut());
+    let early = outgoing.early(&receipt);
+    let mut headers = Cow::Borrowed(&outgoing.headers);
+    passage.prepare(&mut headers);
+    let request = Question { method: &outgoing.method, uri: &outgoing.uri, headers, upload };
     let mut exchange = Exchange::new(link, receipt);
     let link = exchange.link().expect("invariant: the exchange has just begun");
     match link.ask(request, early).await {
@@ -334,14 +338,6 @@ fn accept(
 }
 
 impl Outgoing {
-    fn request(&self, upload: Upload) -> Request<Upload> {
-        let mut request = Request::new(upload);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
-
     /// What becomes of what the upstream says before its answer, if anybody waits for that.
     fn early(&self, receipt: &Receipt) -> Option<impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static> {
         if !self.expects_continue && self.early.is_none() {
@@ -371,27 +367,16 @@ impl Fault {
         if let Some(code) = receipt.failure() {
             return Self::Visitor(code);
         }
-        let error = match error {
-            AskError::Http1(error) if error.is_parse() => return Self::Malformed(error.to_string()),
-            AskError::Http1(error) => error,
-            AskError::Http2(error) if error.is_library() => return Self::Malformed(error.to_string()),
-            AskError::Http2(error) => {
-                return Self::Dispatch(DispatchError::Broken(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    error,
-                )));
-            }
-            AskError::NotHttp2 => return Self::Malformed(error.to_string()),
-            AskError::Dispatch(error) => return Self::Dispatch(error),
-        };
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            if let Some(cause) = cause.downcast_ref::<io::Error>() {
-                return Self::Dispatch(DispatchError::from(cause));
-            }
-            source = cause.source();
+        let broken = |error| Self::Dispatch(DispatchError::Broken(error));
+        match error {
+            AskError::Http1(http1::AskError::Head(error)) => Self::Malformed(error.to_string()),
+            AskError::Http1(http1::AskError::Io(error)) => Self::Dispatch(DispatchError::from(&error)),
+            AskError::Http1(error @ http1::AskError::Request) => broken(io::Error::other(error)),
+            AskError::Http2(error) if error.is_library() => Self::Malformed(error.to_string()),
+            AskError::Http2(error) => broken(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
+            AskError::NotHttp2 => Self::Malformed(error.to_string()),
+            AskError::Dispatch(error) => Self::Dispatch(error),
         }
-        Self::Dispatch(DispatchError::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, error)))
     }
 }
 

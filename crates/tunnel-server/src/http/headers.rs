@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use ::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
+use bytes::Bytes;
 use tunnel_protocol::RequestId;
 use tunnel_router::Framing;
 
@@ -30,7 +31,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields about one connection, whether `Connection` names them or not. `Transfer-Encoding` and `Upgrade` are
 /// among them too, and set again where they are ours to set.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -81,20 +82,30 @@ pub(super) struct Asker {
 }
 
 /// Makes of a visitor's fields those the upstream gets.
+///
+/// Most requests have none of the fields that are looked for, and to look once at every name costs less than to ask
+/// for each.
 pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts, asker: Asker) {
-    let wants_trailers = members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let (mut te, mut expect, mut trailer) = (false, false, false);
+    for name in headers.keys() {
+        te |= name == TE;
+        expect |= name == EXPECT;
+        trailer |= name == TRAILER;
+    }
+    let wants_trailers = te && members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(headers);
-    headers.remove(TE);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    } else if te {
+        headers.remove(TE);
     }
-    if !facts.expects_continue {
+    if expect && !facts.expects_continue {
         headers.remove(EXPECT);
     }
     if matches!(facts.framing, Framing::Chunked) {
-        // hyper would leave the body of a GET out otherwise.
+        // Also for a GET, whose body would have no end otherwise.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    } else {
+    } else if trailer {
         headers.remove(TRAILER);
     }
     if let Some(protocols) =
@@ -121,24 +132,48 @@ pub(super) struct BadFraming;
 /// # Errors
 /// [`BadFraming`] for codings other than `chunked`, and for a length that is none, or several.
 pub(super) fn to_visitor(headers: &mut HeaderMap) -> Result<(), BadFraming> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        let codings: Vec<_> = members(headers, &TRANSFER_ENCODING).collect();
-        if !matches!(codings[..], [only] if only.eq_ignore_ascii_case("chunked")) {
+    let (mut codings, mut lengths, mut of_ours) = (false, 0, false);
+    for (name, value) in &*headers {
+        codings |= name == TRANSFER_ENCODING;
+        of_ours |= name == TUNNEL_ERROR;
+        if name == CONTENT_LENGTH {
+            // A list of numbers, or one that isn't written plainly, counts as more than one.
+            lengths += if is_plain_number(value.as_bytes()) { 1 } else { 2 };
+        }
+    }
+    if codings {
+        if !is_chunked(headers) {
             return Err(BadFraming);
         }
         // The coding has precedence (RFC 9112 §6.3), and the length mustn't go on to somebody who disagrees.
         headers.remove(CONTENT_LENGTH);
-    } else if headers.contains_key(CONTENT_LENGTH) {
+    } else if lengths > 1 {
         let length = the_length(headers)?;
         headers.insert(CONTENT_LENGTH, length.into());
     }
     remove_hop_by_hop(headers);
-    headers.remove(TUNNEL_ERROR);
+    if of_ours {
+        headers.remove(TUNNEL_ERROR);
+    }
     Ok(())
 }
 
+/// Whether a number is written as we would write it, and surely small enough to be one.
+fn is_plain_number(text: &[u8]) -> bool {
+    matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.len() < 19 && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether `chunked` is the only coding for the way.
+pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = members(headers, &TRANSFER_ENCODING);
+    codings.next().is_some_and(|first| first.eq_ignore_ascii_case("chunked")) && codings.next().is_none()
+}
+
 /// The one number that all lengths give.
-fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
+///
+/// # Errors
+/// [`BadFraming`] if there is none, or several.
+pub(super) fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
     let mut lengths =
         headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let parse = |length: &[u8]| {
@@ -156,11 +191,13 @@ fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = members(headers, &CONNECTION)
-        .filter(|name| !is_end_to_end(name))
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let mut going: Vec<HeaderName> =
+        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    if going.contains(&CONNECTION) {
+        let named = members(headers, &CONNECTION).filter(|name| !is_end_to_end(name));
+        going.extend(named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
+    }
+    for name in going {
         headers.remove(name);
     }
 }
@@ -182,17 +219,20 @@ fn identify(headers: &mut HeaderMap, asker: Asker) {
     for name in claims {
         headers.remove(name);
     }
+    // It grows once, and not with every other field.
+    headers.reserve(6);
     let host = headers.get(HOST).cloned();
     let address = visitor.to_string();
-    append(headers, X_FORWARDED_FOR, &address);
+    let Ok(value) = HeaderValue::from_str(&address) else { return };
+    append(headers, X_FORWARDED_FOR, value.clone());
     if headers.contains_key(FORWARDED) {
         // Added to, never begun: an upstream that reads both kinds must find them agree.
         let node = if visitor.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") };
-        append(headers, FORWARDED, &node);
+        if let Ok(node) = HeaderValue::from_str(&node) {
+            append(headers, FORWARDED, node);
+        }
     }
-    if let Ok(address) = HeaderValue::from_str(&address) {
-        headers.entry(X_REAL_IP).or_insert(address);
-    }
+    headers.entry(X_REAL_IP).or_insert(value);
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -203,8 +243,11 @@ fn identify(headers: &mut HeaderMap, asker: Asker) {
     }
     let proto = if https_port.is_some() { "https" } else { "http" };
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
-    if let Ok(request) = HeaderValue::from_str(&request.to_string()) {
-        headers.entry(X_REQUEST_ID).or_insert(request);
+    let id = || HeaderValue::from_maybe_shared(Bytes::from(request.to_string()));
+    if let Entry::Vacant(place) = headers.entry(X_REQUEST_ID)
+        && let Ok(id) = id()
+    {
+        place.insert(id);
     }
 }
 
@@ -229,11 +272,15 @@ fn starts_with(name: &str, known: &str) -> bool {
 }
 
 /// Makes one list of all values of a field and `last`.
-fn append(headers: &mut HeaderMap, name: HeaderName, last: &str) {
+fn append(headers: &mut HeaderMap, name: HeaderName, last: HeaderValue) {
     let mut list = Vec::new();
     for value in headers.get_all(&name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
+    }
+    if list.is_empty() {
+        headers.insert(name, last);
+        return;
     }
     list.extend_from_slice(last.as_bytes());
     if let Ok(list) = HeaderValue::from_bytes(&list) {

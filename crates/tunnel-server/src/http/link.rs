@@ -1,33 +1,28 @@
 //! One stream to an upstream, with HTTP/1.1 or HTTP/2 spoken on it.
 
 use std::{
+    borrow::Cow,
     io,
-    pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use ::http::{HeaderMap, Request, Response, StatusCode};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::sleep,
-};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
-use tunnel_protocol::{Code, StreamKind, bind::UpstreamProtocol};
+use tunnel_protocol::{StreamKind, bind::UpstreamProtocol};
 
 use super::{
-    BUFFER,
     body::Inbound,
+    http1,
     http2::upstream::{AskError, Asking, Unanswered},
     pool,
     upload::Upload,
 };
 use crate::{
     dispatch::{self, DispatchError, Search, Visit},
-    endpoint::{Endpoint, Serving, Target},
+    endpoint::{Endpoint, Serving},
     shared::Shared,
     stream::VisitorStream,
 };
@@ -42,13 +37,22 @@ pub(crate) struct Link {
     /// Whether it has served an exchange before.
     pub(super) is_reused: bool,
     cut: CancellationToken,
-    refusal: Arc<OnceLock<Code>>,
+}
+
+/// A request as it is sent once. Its fields are another's as long as nobody changes them.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    pub(super) method: &'a Method,
+    /// A path and a query, and nothing else.
+    pub(super) uri: &'a Uri,
+    pub(super) headers: Cow<'a, HeaderMap>,
+    pub(super) upload: Upload,
 }
 
 /// What is spoken.
 #[derive(Debug)]
 pub(super) enum Sender {
-    Http1(SendRequest<Upload>),
+    Http1(http1::Asking),
     Http2(Asking),
 }
 
@@ -57,7 +61,6 @@ pub(super) enum Sender {
 pub(super) struct Idle {
     pub(super) sender: Sender,
     cut: CancellationToken,
-    refusal: Arc<OnceLock<Code>>,
 }
 
 impl Link {
@@ -74,8 +77,8 @@ impl Link {
         loop {
             let serving = search.next().await?;
             let reuse = reuse.filter(|_| !serving.policies.separate_streams);
-            if let Some(Idle { sender, cut, refusal }) = reuse.and_then(|most| serving.pool.take(most)) {
-                return Ok(Self { sender, serving, is_reused: true, cut, refusal });
+            if let Some(Idle { sender, cut }) = reuse.and_then(|most| serving.pool.take(most)) {
+                return Ok(Self { sender, serving, is_reused: true, cut });
             }
             let pace = search.pace(&serving);
             match dispatch::open_on(serving.target(), StreamKind::Http, visit, pace).await {
@@ -92,21 +95,16 @@ impl Link {
         serving: Serving,
     ) -> Result<Self, DispatchError> {
         let cut = endpoint.over.child_token();
-        let refusal = Arc::new(OnceLock::new());
-        let io = UpstreamIo { stream, cut: cut.clone(), is_read: false, refusal: refusal.clone() };
-        let target = serving.target().clone();
-        if target.protocol == UpstreamProtocol::Http2 {
-            let asking = Asking::begin(shared, io, cut.clone(), target).await;
-            let asking = asking.map_err(|error| DispatchError::Broken(io::Error::other(error)))?;
-            return Ok(Self { sender: Sender::Http2(asking), serving, is_reused: false, cut, refusal });
-        }
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| DispatchError::Broken(io::Error::other(error)))?;
-        shared.visitors.spawn(drive(connection, cut.clone(), shared.draining.clone(), target));
-        Ok(Self { sender: Sender::Http1(sender), serving, is_reused: false, cut, refusal })
+        let io = UpstreamIo { stream, cut: cut.clone(), is_read: false };
+        let target = serving.target();
+        let sender = if target.protocol == UpstreamProtocol::Http2 {
+            let asking = Asking::begin(shared, io, cut.clone(), target.clone()).await;
+            Sender::Http2(asking.map_err(|error| DispatchError::Broken(io::Error::other(error)))?)
+        } else {
+            pool::look_after(target, shared);
+            Sender::Http1(http1::Asking::new(io, cut.clone(), shared.visitors.clone()))
+        };
+        Ok(Self { sender, serving, is_reused: false, cut })
     }
 
     /// Sends a request and waits for the head of its answer. `early` hears what comes before that, if anybody is to.
@@ -115,32 +113,19 @@ impl Link {
     /// Dropping it gives the exchange up; the link is to be [`cut`](Self::cut) then.
     pub(super) async fn ask(
         &mut self,
-        mut request: Request<Upload>,
-        early: Option<impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static>,
+        request: Question<'_>,
+        early: Option<impl Fn(StatusCode, &HeaderMap)>,
     ) -> Result<Response<Inbound>, Unanswered> {
         match &mut self.sender {
-            Sender::Http1(sender) => {
-                if let Some(early) = early {
-                    hyper::ext::on_informational(&mut request, move |said| {
-                        early(said.status(), said.headers());
-                    });
-                }
-                let answered = sender.try_send_request(request).await;
-                answered.map(|response| response.map(Inbound::from)).map_err(|mut error| {
-                    // Said before the request was on its way, hyper doesn't pass it on.
-                    if let Some(code) = self.refusal.get() {
-                        let error = AskError::Dispatch(DispatchError::Refused(*code));
-                        return Unanswered { error, is_unsent: false };
-                    }
-                    // Dropped with its link, the body comes back if nothing of it was taken.
-                    let is_unsent = error.take_message().is_some();
-                    Unanswered { error: AskError::Http1(error.into_error()), is_unsent }
-                })
-            }
+            Sender::Http1(asking) => asking
+                .ask(request, early)
+                .await
+                // A stream that had ended before wasn't given to us: what failed had been sent.
+                .map_err(|error| Unanswered { error: AskError::Http1(error), is_unsent: false }),
             Sender::Http2(asking) => {
                 let early =
                     |status, headers: &HeaderMap| early.iter().for_each(|early| early(status, headers));
-                asking.ask(request, early).await
+                asking.ask(request.into_request(), early).await
             }
         }
     }
@@ -157,62 +142,48 @@ impl Link {
 
     /// Keeps the stream for another exchange.
     pub(super) fn put_back(self) {
-        let Self { sender, serving, cut, refusal, .. } = self;
+        let Self { sender, serving, cut, .. } = self;
         // What the client said of the visitor at the stream's begin is true of that visitor only.
         if !serving.policies.separate_streams {
-            serving.pool.put(Idle { sender, cut, refusal });
+            serving.pool.put(Idle { sender, cut });
         }
+    }
+}
+
+impl Question<'_> {
+    fn into_request(self) -> Request<Upload> {
+        let mut request = Request::new(self.upload);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.into_owned();
+        request
     }
 }
 
 impl Sender {
-    pub(super) fn is_closed(&self) -> bool {
-        match self {
-            Self::Http1(sender) => sender.is_closed(),
-            Self::Http2(asking) => asking.is_closed(),
-        }
-    }
-
-    /// Whether it may be asked at once.
+    /// Whether an exchange may begin on it.
     pub(super) fn is_ready(&self) -> bool {
         match self {
-            Self::Http1(sender) => sender.is_ready(),
+            Self::Http1(asking) => asking.is_ready(),
             Self::Http2(asking) => !asking.is_closed(),
         }
     }
-}
 
-/// Moves the bytes of one link until it ends, and looks after its client's idle ones meanwhile.
-async fn drive(
-    connection: http1::Connection<TokioIo<UpstreamIo>, Upload>,
-    cut: CancellationToken,
-    draining: CancellationToken,
-    target: Arc<Target>,
-) {
-    let mut connection = pin!(connection.with_upgrades());
-    let (mut cut, mut drained) = (pin!(cut.cancelled()), pin!(draining.cancelled()));
-    let mut is_drained = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut cut => return,
-            // The exchange under way hears of errors itself.
-            _ended = &mut connection => return,
-            () = &mut drained, if !is_drained => {
-                is_drained = true;
-                target.pool.close();
-            }
-            () = sleep(pool::IDLE) => target.pool.sweep(),
+    /// Whether it is of no more use, at rest. Of HTTP/1 the task of `cx` hears when that changes.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Http1(asking) => asking.poll_gone(cx),
+            Self::Http2(asking) => asking.is_closed(),
         }
     }
 }
 
-/// The stream as hyper sees it, which differs in two ways.
+/// The stream as those who speak HTTP on it see it, which differs in two ways.
 ///
-/// hyper shuts down whatever it gives up, and a shut-down side is whole for its peer: a stream that was cut isn't
+/// `h2` shuts down whatever it gives up, and a shut-down side is whole for its peer: a stream that was cut isn't
 /// shut down, and its drop resets it.
 ///
-/// hyper gives up when it can't write, but a peer that stopped listening may have said why: the answer, or the
+/// Who can't write gives up, but a peer that stopped listening may have said why: the answer, or the
 /// refusal, that came before its reset. So what can't be written is dropped until reading has come to the end,
 /// which tells all there is to tell.
 #[derive(Debug)]
@@ -221,8 +192,6 @@ pub(super) struct UpstreamIo {
     cut: CancellationToken,
     /// Reading has come to the end, or failed.
     is_read: bool,
-    /// What the client said instead of connecting the stream.
-    refusal: Arc<OnceLock<Code>>,
 }
 
 impl AsyncRead for UpstreamIo {
@@ -234,11 +203,6 @@ impl AsyncRead for UpstreamIo {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         self.is_read |= read.is_err() || buf.filled().len() == before;
-        if let Err(error) = &read
-            && let DispatchError::Refused(code) = DispatchError::from(error)
-        {
-            self.refusal.get_or_init(|| code);
-        }
         Poll::Ready(read)
     }
 }

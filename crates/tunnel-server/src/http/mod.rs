@@ -3,7 +3,7 @@
 //! Requests are routed one by one, never by connection: a kept-alive connection may name another tunnel next.
 //!
 //! ```text
-//!   socket ─► gate ─► hyper ─► Desk::answer ─► forward ─► pool or dispatch ─► hyper ─► stream to the client
+//!   socket ─► gate ─► hyper ─► Desk::answer ─► forward ─► pool or dispatch ─► http1 ─► stream to the client
 //!                                   │             ├─► headers (both ways)
 //!                                   │             └─► upgrade (101: bytes from here on)
 //!                                   └─► respond (whatever went wrong, in one place)
@@ -13,6 +13,7 @@ mod admit;
 mod body;
 mod door;
 mod gate;
+mod http1;
 mod http2;
 
 mod forward;
@@ -44,7 +45,7 @@ use ::http::{
     header::{CONNECTION, REFERER, USER_AGENT},
 };
 use bytes::Bytes;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, debug_span};
@@ -139,7 +140,7 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
         // Boxed, so that a connection at rest doesn't hold the room for an exchange.
         service_fn(move |request| Box::pin(desk.clone().answer(request, turns.take())))
     };
-    let connection = http1::Builder::new()
+    let connection = conn::http1::Builder::new()
         .max_buf_size(BUFFER)
         // The gate keeps the visitor's deadlines.
         .header_read_timeout(None)

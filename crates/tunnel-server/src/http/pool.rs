@@ -4,13 +4,16 @@
 //! client goes its streams go with it, while other clients of the name keep theirs.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::link::Idle;
+use crate::{endpoint::Target, shared::Shared};
 
 /// How long a stream is kept idle; up to twice that, as the sweep comes round no more often.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -26,6 +29,9 @@ pub(crate) struct Pool(Mutex<Inner>);
 struct Inner {
     idle: Vec<(Idle, Instant)>,
     is_closed: bool,
+    is_looked_after: bool,
+    /// Of the task that looks after the idle ones.
+    keeper: Option<Waker>,
 }
 
 impl Pool {
@@ -35,25 +41,33 @@ impl Pool {
         let mut inner = self.lock();
         inner.is_closed = true;
         let idle = std::mem::take(&mut inner.idle);
+        let keeper = inner.keeper.take();
         drop(inner);
         drop(idle);
+        keeper.into_iter().for_each(Waker::wake);
     }
 
     /// A stream that was idle for less than `most`, if there is one.
     pub(super) fn take(&self, most: Duration) -> Option<Idle> {
         let mut inner = self.lock();
-        inner.idle.retain(|(link, _)| !link.sender.is_closed());
-        // One that was put back this moment may not be ready for another request yet.
-        let place =
-            inner.idle.iter().rposition(|(link, since)| link.sender.is_ready() && since.elapsed() < most)?;
-        Some(inner.idle.remove(place).0)
+        while let Some((_, since)) = inner.idle.last()
+            && since.elapsed() < most
+            && let Some((link, _)) = inner.idle.pop()
+        {
+            // Whoever takes it will be woken in the keeper's stead.
+            if !link.sender.poll_gone(&mut Context::from_waker(Waker::noop())) {
+                return Some(link);
+            }
+        }
+        None
     }
 
     /// Keeps a stream whose exchange is over.
     pub(super) fn put(&self, link: Idle) {
         let mut inner = self.lock();
-        let is_wanted = !inner.is_closed && !link.sender.is_closed();
-        if is_wanted && inner.idle.len() < MOST {
+        let is_wanted = !inner.is_closed && link.sender.is_ready() && inner.idle.len() < MOST;
+        let is_gone = |keeper: &Waker| link.sender.poll_gone(&mut Context::from_waker(keeper));
+        if is_wanted && !is_gone(inner.keeper.as_ref().unwrap_or(Waker::noop())) {
             inner.idle.push((link, Instant::now()));
         }
     }
@@ -61,10 +75,50 @@ impl Pool {
     /// Ends the streams that were idle for too long.
     pub(super) fn sweep(&self) {
         let mut inner = self.lock();
-        inner.idle.retain(|(link, since)| !link.sender.is_closed() && since.elapsed() < IDLE);
+        inner.idle.retain(|(_, since)| since.elapsed() < IDLE);
+    }
+
+    /// Lets go of idle streams that are of no more use, as soon as that is so. Ready once the pool is closed.
+    fn poll_keep(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return Poll::Ready(());
+        }
+        inner.keeper = Some(cx.waker().clone());
+        inner.idle.retain(|(link, _)| !link.sender.poll_gone(cx));
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // The keeper has nothing left to do.
+        self.lock().keeper.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Sees to it that the idle streams of a target are looked after, by one task for all of them.
+pub(super) fn look_after(target: &Arc<Target>, shared: &Shared) {
+    if !std::mem::replace(&mut target.pool.lock().is_looked_after, true) {
+        shared.visitors.spawn(keep(Arc::downgrade(target), shared.clone()));
+    }
+}
+
+/// Ends streams that their upstream ended, or that were idle for too long, until the pool is closed or gone.
+async fn keep(target: Weak<Target>, shared: Shared) {
+    let over = || poll_fn(|cx| target.upgrade().map_or(Poll::Ready(()), |target| target.pool.poll_keep(cx)));
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stopping.cancelled() => break,
+            () = shared.draining.cancelled() => break,
+            () = over() => return,
+            () = sleep(IDLE) => target.upgrade().iter().for_each(|target| target.pool.sweep()),
+        }
+    }
+    target.upgrade().iter().for_each(|target| target.pool.close());
 }

@@ -10,4 +10,5 @@ mod floods;
 mod http2;
 mod retry;
 mod switch;
+mod upstream;
 mod websocket;

@@ -10,12 +10,12 @@ use ::http::{
     header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use data_encoding::BASE64;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::sync::oneshot;
 use tracing::debug;
-use tunnel_io::{Io, RelayOptions, relay};
+use tunnel_io::{Io, Prefixed, RelayOptions, relay};
 
 use super::{
     Desk,
@@ -23,6 +23,7 @@ use super::{
     body::Inbound,
     gate::{Turn, Turns},
     headers,
+    http1::Wire,
     http2::io::StreamIo,
 };
 use crate::{
@@ -72,7 +73,10 @@ pub(super) fn switch(
     *switched.status_mut() = response.status();
     std::mem::swap(switched.headers_mut(), response.headers_mut());
     headers::to_visitor(switched.headers_mut()).ok()?;
-    let upstream = hyper::upgrade::on(&mut *response);
+    let Inbound::Upstream(upstream) = std::mem::replace(response.body_mut(), Inbound::Empty) else {
+        return None;
+    };
+    let upstream = upstream.switched()?;
     let shared = &desk.shared;
     let Carried { endpoint, draft, permit } = carried;
     let over = endpoint.over.clone();
@@ -115,10 +119,10 @@ pub(super) fn switch(
     Some(switched)
 }
 
-async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns, draft: Drafted) {
-    // Either fails if its connection breaks first; the other is then given up, which resets it.
-    let (visitor, upstream): (Upgraded, Upgraded) = match tokio::try_join!(visitor, upstream) {
-        Ok(both) => both,
+async fn carry_connection(visitor: OnUpgrade, upstream: Prefixed<Wire>, turns: &Turns, draft: Drafted) {
+    // It fails if its connection breaks first; the upstream is then given up, which resets it.
+    let visitor = match visitor.await {
+        Ok(visitor) => visitor,
         Err(error) => {
             debug!(error = &error as &dyn std::error::Error, "the change of protocol did not come about");
             return turns.cut();
@@ -131,16 +135,16 @@ async fn carry_connection(visitor: OnUpgrade, upstream: OnUpgrade, turns: &Turns
     }
 }
 
-async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: OnUpgrade, draft: Drafted) {
-    // Without the one the other is dropped, which resets it.
-    let (Ok(mut visitor), Ok(upstream)) = tokio::join!(visitor, upstream) else { return };
+async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: Prefixed<Wire>, draft: Drafted) {
+    // Without the visitor the upstream is dropped, which resets it.
+    let Ok(mut visitor) = visitor.await else { return };
     carry(&mut visitor, upstream, draft).await;
 }
 
 /// Whether both ended as they should. Dropping the upstream's stream resets it otherwise.
-async fn carry(visitor: &mut impl Io, upstream: Upgraded, draft: Drafted) -> bool {
+async fn carry(visitor: &mut impl Io, mut upstream: Prefixed<Wire>, draft: Drafted) -> bool {
     let options = RelayOptions { meter: draft.as_deref().map(Draft::meter), ..RelayOptions::default() };
-    let relayed = relay(visitor, &mut TokioIo::new(upstream), options).await;
+    let relayed = relay(visitor, &mut upstream, options).await;
     draft.iter().for_each(|draft| draft.end(relayed.end.is_ok()));
     if let Err(error) = &relayed.end {
         debug!(error = error as &dyn std::error::Error, "upgraded connection broken off");

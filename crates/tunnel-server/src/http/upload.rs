@@ -1,6 +1,6 @@
 //! The visitor's body on its way to the upstream.
 //!
-//! hyper asks for it once the request's head is written. What has to be known outside: whether it went through
+//! It is asked for once the request's head is written. What has to be known outside: whether it went through
 //! whole (else the stream can't be used again), whether the visitor broke it off (else the upstream is blamed), and
 //! whether nothing of it was taken yet (then the request may still go elsewhere).
 

@@ -52,6 +52,13 @@ pub(crate) struct Policies {
     pub(crate) expire: Option<Duration>,
 }
 
+impl Policies {
+    /// Whether an upstream sees other fields than the visitor sent because of them.
+    pub(crate) fn change_requests(&self) -> bool {
+        self.logins.is_some() || self.host.is_some() || !self.request_fields.is_empty()
+    }
+}
+
 impl PartialEq for Policies {
     fn eq(&self, other: &Self) -> bool {
         self.asked == other.asked

@@ -231,6 +231,10 @@ impl Desk {
                 }
             }
         };
+        // What came together with the answer is still said before it.
+        while let Ok(early) = said.try_recv() {
+            respond.send_informational(early)?;
+        }
         match (response.body_mut().take_switch(), tunnel) {
             (Some(switched), Some(from)) => {
                 let (mut head, _) = response.into_parts();

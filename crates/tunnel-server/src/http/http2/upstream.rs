@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    super::{body::Inbound, link::UpstreamIo, pool, upload::Upload},
+    super::{body::Inbound, http1, link::UpstreamIo, pool, upload::Upload},
     body::Streamed,
     send::{SendError, pump, strip},
 };
@@ -62,7 +62,7 @@ pub(in crate::http) struct Asking {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum AskError {
     #[error(transparent)]
-    Http1(hyper::Error),
+    Http1(http1::AskError),
     #[error(transparent)]
     Http2(#[from] ::h2::Error),
     /// The first thing it said isn't HTTP/2.

@@ -41,6 +41,25 @@ async fn a_cut_answer_is_a_cut_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_before_a_cut_arrives_also_if_it_came_together_with_it() {
+    for (said, arrives) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "hello"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "5\r\nhello\r\n"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nno chunk", "5\r\nhello\r\n"),
+    ] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.get("a.test", "/").await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(said).await;
+        cut(upstream);
+        visitor.head().await;
+        assert_eq!(visitor.rest().await.0, arrives, "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_that_hangs_up_resets_the_stream() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
@@ -183,4 +202,23 @@ async fn stopping_cuts_everything_off() {
     assert!(upstream.rest().await.1.is_err());
     world.shared.visitors.close();
     world.shared.visitors.wait().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_that_is_closed_ends_what_waits_for_its_upstream() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let mut waiting = world.get("a.test", "/").await;
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    let mut reading = world.get("a.test", "/").await;
+    let mut half = client.accept().await;
+    half.head().await;
+    half.say("HTTP/1.1 200 OK\r\n\r\nhello").await;
+    reading.head().await;
+    assert_eq!(reading.chunk().await.as_deref(), Some("hello"));
+    client.endpoint.over.cancel();
+    assert!(upstream.rest().await.1.is_err() && half.rest().await.1.is_err());
+    assert!(waiting.head().await.starts_with("http/1.1 502 "));
+    assert_eq!(reading.rest().await.0, "", "no last chunk");
 }
