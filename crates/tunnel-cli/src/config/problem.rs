@@ -27,8 +27,13 @@ impl Problem {
     /// Of the file as a whole, or of how it can be read.
     pub(crate) fn of(file: &Path, error: &dyn std::error::Error) -> Self {
         let text = crate::output::chain(error);
-        let prefix = format!("{}: ", file.display());
-        Self::of_all(file, text.strip_prefix(&prefix).unwrap_or(&text))
+        let path = file.display().to_string();
+        // It is named at the beginning of the line already.
+        let text = text
+            .strip_prefix(&format!("{path}: "))
+            .map(str::to_owned)
+            .unwrap_or_else(|| text.replacen(&format!("cannot read {path}"), "it can't be read", 1));
+        Self::of_all(file, text)
     }
 }
 

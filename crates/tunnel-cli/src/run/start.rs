@@ -52,14 +52,17 @@ pub(super) async fn run(
                 Happening::AllOver => break Err(fleet.failure()),
             },
             Some(event) = events.next() => fleet.tell(event),
-            end = client.closed() => break end.map_err(Failure::from),
+            end = client.closed() => break match end {
+                Ok(()) => fleet.verdict(),
+                Err(error) => Err(error.into()),
+            },
             signal = signals.next() => {
                 if draining.is_some() {
                     break Err(Failure::Killed(signal));
                 }
                 draining = Some(Box::pin(fleet.drain()));
             }
-            () = drained(&mut draining) => break if fleet.has_failed() { Err(fleet.failure()) } else { Ok(()) },
+            () = drained(&mut draining) => break fleet.verdict(),
             () = reloads.next(), if draining.is_none() => {
                 let reloaded = match read_again(&line) {
                     Ok((args, plans, warnings)) => {

@@ -274,8 +274,9 @@ impl Fleet {
         async move { client.drain(grace).await }
     }
 
-    pub(super) fn has_failed(&self) -> bool {
-        self.members.values().any(|member| member.has_failed)
+    /// How it ends if nothing else is to be said: whether all were had as they were wanted.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if self.members.values().any(|member| member.has_failed) { Err(self.failure()) } else { Ok(()) }
     }
 
     /// The tunnels that couldn't be had.

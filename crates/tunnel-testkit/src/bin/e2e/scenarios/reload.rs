@@ -83,6 +83,7 @@ async fn under_load(world: Arc<World>) -> Outcome<String> {
         report.answered,
         &report.failures[..report.failures.len().min(20)]
     );
+    drop(untouched);
     client.stop().await?;
     Ok(format!(
         "{} requests, {rate} a second, over {rounds} reloads of both sides and one of bad files, 0 failed, slowest {}",
