@@ -33,6 +33,12 @@ impl ServerHandle {
         self.control.shared.settings.full()
     }
 
+    /// Notes in one line why settings that somebody wants aren't in use; `None` if all are. [`ServerHandle::snapshot`]
+    /// shows it.
+    pub fn set_settings_fault(&self, fault: Option<String>) {
+        self.control.shared.settings.set_fault(fault);
+    }
+
     /// Gives the server other settings; which ones differ from the former, by their names in [`Config`].
     ///
     /// What is connected stays. A limit that is lower than what is there counts for those who come next. Heartbeats,

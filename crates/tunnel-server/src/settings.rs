@@ -4,32 +4,47 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::config::Config;
 
 /// What a server goes by now; clones are the same settings.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings(Arc<ArcSwap<Config>>);
+pub(crate) struct Settings(Arc<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    config: ArcSwap<Config>,
+    fault: ArcSwapOption<String>,
+}
 
 /// The settings at one moment. For decisions: what waits keeps the values that it needs, not this.
 pub(crate) type Now = Guard<Arc<Config>>;
 
 impl Settings {
     pub(crate) fn new(config: Config) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(config)))
+        Self(Arc::new(Kept { config: ArcSwap::from_pointee(config), fault: ArcSwapOption::empty() }))
     }
 
     pub(crate) fn now(&self) -> Now {
-        self.0.load()
+        self.0.config.load()
     }
 
     /// The settings at one moment, to keep.
     pub(crate) fn full(&self) -> Arc<Config> {
-        self.0.load_full()
+        self.0.config.load_full()
     }
 
     pub(crate) fn replace(&self, config: Config) {
-        self.0.store(Arc::new(config));
+        self.0.config.store(Arc::new(config));
+    }
+
+    /// Why others aren't in use that should be.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.0.fault.load().as_deref().cloned()
+    }
+
+    pub(crate) fn set_fault(&self, fault: Option<String>) {
+        self.0.fault.store(fault.map(Arc::new));
     }
 }

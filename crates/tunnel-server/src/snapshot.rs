@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub memory_used: Option<u64>,
     /// Whether new visitors are turned away for want of memory.
     pub is_overloaded: bool,
+    /// Why settings that were read last aren't in use, or which of them aren't yet, in one line; `None` if all are.
+    pub settings_fault: Option<String>,
 }
 
 /// One client.
@@ -217,6 +219,7 @@ impl Snapshot {
             refusals: metrics.refusals(),
             memory_used: control.shared.load.used(),
             is_overloaded: control.shared.load.is_full(),
+            settings_fault: control.shared.settings.fault(),
         }
     }
 }

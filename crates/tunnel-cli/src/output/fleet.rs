@@ -149,3 +149,72 @@ pub(crate) fn tunnel_of(event: &Event) -> Option<TunnelId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn at(seconds: u64) -> At {
+        At { since: Duration::from_secs(seconds), wall: SystemTime::UNIX_EPOCH }
+    }
+
+    fn online() -> Event {
+        Event::Online { tunnel: TunnelId(1), url: "http://a.test".into() }
+    }
+
+    fn subject() -> Subject {
+        Subject { upstream: "http://localhost:3000".into(), held: "name", verbose: false }
+    }
+
+    #[test]
+    fn each_line_says_whose_it_is() {
+        let mut text = Fleet::new(Output::Text, false);
+        text.begin("web", subject());
+        assert_eq!(text.tell_of("web", &online(), at(0)), ["web: http://a.test -> http://localhost:3000"]);
+        assert_eq!(text.tell_of("web", &online(), at(1)), Vec::<String>::new(), "told already");
+        assert_eq!(text.tell_of("other", &online(), at(1)), Vec::<String>::new());
+        assert_eq!(text.refused("a\nb", "no", None, at(0)), "a\\nb: no", "one line, whatever it is called");
+
+        let mut json = Fleet::new(Output::Json, false);
+        json.begin("web", subject());
+        let lines = json.tell_of("web", &online(), at(0));
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&line["name"], &line["event"]), (&json!("web"), &json!("online")));
+    }
+
+    #[test]
+    fn the_session_is_told_once_for_all() {
+        let mut fleet = Fleet::new(Output::Text, false);
+        let lost = Event::Reconnecting { reason: "gone".into(), retry_in: Duration::ZERO, held: None };
+        assert_eq!(fleet.tell(&lost, at(1)).len(), 1);
+        let connected = Event::Connected {
+            session: tunnel_client::SessionId(1),
+            server: "tunnel".into(),
+            account: "ana".into(),
+        };
+        assert_eq!(fleet.tell(&connected, at(4)), ["connected after 3.0 s"]);
+        assert_eq!(fleet.tell(&connected, at(5)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_read_again_is_one_line() {
+        let mut fleet = Fleet::new(Output::Text, false);
+        let mut line = |reloaded: &Reloaded| fleet.reloaded(reloaded, at(0));
+        assert_eq!(line(&Reloaded::default()), "settings read again; nothing new");
+        let some = Reloaded {
+            added: vec!["a".into()],
+            removed: vec!["b".into(), "c".into()],
+            needs_restart: vec!["--server"],
+            ..Reloaded::default()
+        };
+        assert_eq!(
+            line(&some),
+            "settings read again; added: a; removed: b, c; count after a restart only: --server"
+        );
+        let wrong = Reloaded { error: Some("c.toml:2: x\ny".into()), ..Reloaded::default() };
+        let said = line(&wrong);
+        assert!(said.contains("nothing has changed: c.toml:2: x\\ny"), "{said}");
+    }
+}

@@ -52,13 +52,19 @@ impl Reloading {
             match self.reload(&mut running).await {
                 Ok((changes, needs_restart)) => {
                     info!(%file, changes = changes.join(" "), "settings read again");
-                    if !needs_restart.is_empty() {
-                        let needs_restart = needs_restart.join(" ");
+                    let waiting = (!needs_restart.is_empty()).then(|| needs_restart.join(", "));
+                    let fault = waiting
+                        .as_ref()
+                        .map(|flags| format!("{flags} changed in {file}: restart to have it"));
+                    running.handle.set_settings_fault(fault);
+                    if let Some(needs_restart) = waiting {
                         warn!(%file, %needs_restart, "some settings have changed that count after a restart only");
                     }
                 }
                 Err(error) => {
-                    warn!(%file, error = chain(&error), "the settings can't be used; those read before stay in use");
+                    let error = chain(&error);
+                    running.handle.set_settings_fault(Some(format!("{file} isn't in use: {error}")));
+                    warn!(%file, error, "the settings can't be used; those read before stay in use");
                 }
             }
         }

@@ -50,6 +50,8 @@ struct Member {
     now: Option<(TunnelPlan, Arc<Tunnel>)>,
     /// As it was asked for last, until there is an answer.
     asked: Option<(TunnelPlan, AbortHandle)>,
+    /// As it is to be asked for when that answer is there.
+    next: Option<TunnelPlan>,
     /// The memory of its name, if the server chose that.
     name: Option<Name>,
     /// Whether it couldn't be had, or not as it is wanted now.
@@ -104,7 +106,7 @@ impl Fleet {
         for (name, plan) in plans {
             let is_new = !self.members.contains_key(&name);
             let member = self.members.entry(name.clone()).or_default();
-            let asked = member.asked.as_ref().map(|(plan, _)| plan);
+            let asked = member.next.as_ref().or(member.asked.as_ref().map(|(plan, _)| plan));
             if asked.or(member.now.as_ref().map(|(plan, _)| plan)) == Some(&plan) && !member.has_failed {
                 continue;
             }
@@ -120,6 +122,11 @@ impl Fleet {
 
     fn ask(&mut self, name: &str, plan: TunnelPlan) {
         let Some(member) = self.members.get_mut(name) else { return };
+        if member.asked.is_some() && member.now.is_some() {
+            // The server may have put it in the place of the former already: it must not be called off half-way.
+            member.next = Some(plan);
+            return;
+        }
         if let Some((_, asking)) = member.asked.take() {
             asking.abort();
         }
@@ -206,6 +213,9 @@ impl Fleet {
                 let line = self.story.refused(&name, &reason, failure.refusal(), at);
                 self.console.line(&line);
             }
+        }
+        if let Some(next) = self.members.get_mut(&name).and_then(|member| member.next.take()) {
+            self.ask(&name, next);
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 use tunnel_testkit::{Answer, Visitor};
 
-use super::{Fault, Outcome, PATIENCE, rate::Rate};
+use super::{Fault, Outcome, PATIENCE, check, rate::Rate};
 
 /// Visitors coming.
 #[derive(Debug)]
@@ -31,6 +31,17 @@ pub(crate) struct Report {
     pub(crate) reused_closed: u64,
     pub(crate) failures: Vec<String>,
     pub(crate) slowest: Duration,
+}
+
+impl Report {
+    /// # Errors
+    /// Which failed, the first of them.
+    pub(crate) fn check_none_failed(&self) -> Outcome {
+        let Self { answered, failures, .. } = self;
+        let first = &failures[..failures.len().min(20)];
+        check!(failures.is_empty(), "{} of {answered} requests failed: {first:#?}", failures.len());
+        Ok(())
+    }
 }
 
 #[derive(Debug)]

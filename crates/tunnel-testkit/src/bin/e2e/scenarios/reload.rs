@@ -76,13 +76,7 @@ async fn under_load(world: Arc<World>) -> Outcome<String> {
     check!(line.contains("server.toml:2: unknown key `hodl`; did you mean `hold`?"), "{line}");
     load.answers(u64::from(rate) / 2).await?;
     let report = load.stop().await;
-    check!(
-        report.failures.is_empty(),
-        "{} of {} requests failed: {:#?}",
-        report.failures.len(),
-        report.answered,
-        &report.failures[..report.failures.len().min(20)]
-    );
+    report.check_none_failed()?;
     drop(untouched);
     client.stop().await?;
     Ok(format!(

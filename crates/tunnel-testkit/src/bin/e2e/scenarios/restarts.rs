@@ -44,13 +44,7 @@ async fn under_load(world: Arc<World>) -> Outcome<String> {
     }
     load.answers(u64::from(RATE)).await?;
     let report = load.stop().await;
-    check!(
-        report.failures.is_empty(),
-        "{} of {} requests failed: {:#?}",
-        report.failures.len(),
-        report.answered,
-        &report.failures[..report.failures.len().min(20)]
-    );
+    report.check_none_failed()?;
     Ok(format!(
         "{} requests over {rounds} + {rounds} restarts, 0 failed, slowest {}, {} on kept-alive connections sent \
          again; a client's restart took {}, a server's {} (drain {})",
