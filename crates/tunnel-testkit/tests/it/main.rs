@@ -7,6 +7,7 @@
 )]
 
 mod addresses;
+mod caps;
 mod crowd;
 mod domains;
 mod http2;
