@@ -23,7 +23,7 @@ use crate::{
     args::InitArgs,
     doctor::{
         check::{Check, Status, lines_of},
-        server::{Door, addresses_of_this_machine, clock, names, ports, records},
+        server::{Door, addresses_of_this_machine, clock, names, ports, records, rehearse},
     },
     output::Console,
     run::Failure,
@@ -120,8 +120,14 @@ async fn look(wishes: &Wishes, data: &Path) -> Vec<Check> {
         Door { flag: "--control-port", address: SocketAddr::new(any, wishes.control_port) },
         Door { flag: "--public-port", address: SocketAddr::new(any, wishes.public_port) },
     ];
-    let (mut checks, ports) = tokio::join!(names(wishes.domain.as_str()), ports(&doors, data));
+    let domain = wishes.domain.as_str();
+    let (mut checks, ports) = tokio::join!(names(domain), ports(&doors, data));
+    let are_free = ports.iter().all(|check| check.status == Status::Ok);
+    let is_found = checks.iter().all(|check| check.status != Status::Failed);
     checks.extend(ports);
+    if are_free && is_found {
+        checks.push(rehearse(domain, &doors).await);
+    }
     checks.push(clock());
     checks
 }
@@ -254,5 +260,5 @@ fn is_root() -> bool {
     false
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Run twice below a directory in the machine's place: the second time changes nothing.
 
+#![cfg(unix)]
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Units come and go below a directory in the machine's place, and a `systemctl` that writes down what it is told.
 
+#![cfg(unix)]
+
 use std::{fs, path::Path};
 
 use super::{

@@ -32,6 +32,10 @@ fn data(directory: &Path) -> Result<String, Fault> {
     let metadata = match fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => metadata,
         Ok(_) => return Err(Fault::new(format!("{shown} is no directory"), "name another with --data-dir")),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let cure = "run this as the server's user, or as root";
+            return Err(Fault::new(format!("{shown} can't be looked at: {error}"), cure));
+        }
         Err(error) => {
             let cure = "start the server once, or name its directory with --data-dir";
             return Err(Fault::new(format!("{shown} can't be looked at: {error}"), cure));

@@ -17,6 +17,7 @@ pub(crate) use self::{
     machine::clock,
     names::{addresses_of_this_machine, names, records},
     ports::{Door, ports},
+    way_in::rehearse,
 };
 use super::{
     BUDGET,

@@ -1,4 +1,5 @@
-//! The way that clients and visitors come: by the public name, from this machine to itself.
+//! The way that clients and visitors come: by the public name, from this machine to itself. Where no server runs yet,
+//! the ports are listened on for a moment, to see whether the name leads to them.
 //!
 //! Some routers don't lead a machine back to itself by its public address, so that a failure is a hint and no proof.
 
@@ -9,9 +10,9 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tunnel_transport::{ServerAddress, TcpDialer, Trust};
+use tunnel_transport::{Listener, ServerAddress, TcpDialer, Trust};
 
-use super::ports::is_running;
+use super::ports::{Door, is_running};
 use crate::{
     doctor::check::{Check, Fault, took},
     output::chain,
@@ -26,11 +27,41 @@ const CAVEAT: &str = "some routers don't lead a machine back to itself, so try `
 
 pub(super) async fn examine(plan: &ServerPlan) -> Vec<Check> {
     if !is_running(&plan.data).await {
-        let reason = "the server doesn't run; start it, then run this again";
-        return vec![Check::skipped("public", reason), Check::skipped("web", reason)];
+        return vec![rehearse(plan.config.domain.as_str(), &Door::all(plan)).await];
     }
     let (control, web) = tokio::join!(control(plan), web(plan));
     vec![found("public", control), found("web", web)]
+}
+
+/// Whether the name leads to the ports of this machine, while nobody listens on them.
+///
+/// # Cancel safety
+/// Dropping it closes what was opened.
+pub(crate) async fn rehearse(domain: &str, doors: &[Door]) -> Check {
+    let mut led = Vec::new();
+    for door in doors.iter().filter(|door| door.address.port() != 0) {
+        // One that is taken is the business of another check.
+        let Ok(listener) = Listener::bind(door.address) else { continue };
+        let port = door.address.port();
+        let knock = async {
+            let (_stream, (_accepted, _)) =
+                tokio::try_join!(TcpStream::connect((domain, port)), async { Ok(listener.accept().await) })?;
+            Ok::<_, std::io::Error>(())
+        };
+        let what = match timeout(STEP, knock).await {
+            Ok(Ok(())) => {
+                led.push(format!("{port}"));
+                continue;
+            }
+            Ok(Err(error)) => format!("{domain} doesn't lead to port {port} of this machine: {error}"),
+            Err(_) => format!("{domain} doesn't lead to port {port} of this machine: no answer"),
+        };
+        return Check::warning("public", Fault::new(what, CAVEAT));
+    }
+    match led.is_empty() {
+        true => Check::skipped("public", "no port could be tried"),
+        false => Check::ok("public", format!("{domain} leads to {} of this machine", led.join(" and "))),
+    }
 }
 
 fn found(name: &'static str, found: Result<String, String>) -> Check {
@@ -84,5 +115,27 @@ async fn web(plan: &ServerPlan) -> Result<String, String> {
         Ok(format!("visitors reach this server at port {port}"))
     } else {
         Err(format!("something else than this server answers at {shown}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::Status;
+
+    fn door(address: &str) -> Door {
+        let free = std::net::TcpListener::bind(address).unwrap().local_addr().unwrap();
+        Door { flag: "--public-port", address: free }
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_here_or_elsewhere() {
+        let doors = [door("127.0.0.1:0"), door("127.0.0.1:0")];
+        let check = rehearse("127.0.0.1", &doors).await;
+        assert_eq!(check.status, Status::Ok, "{check:?}");
+        // A name that leads to another address of this machine stands for one that leads to another machine.
+        let check = rehearse("127.0.0.2", &doors).await;
+        assert_eq!((check.status, check.cure.is_some()), (Status::Warning, true), "{check:?}");
+        assert_eq!(rehearse("127.0.0.1", &[]).await.status, Status::Skipped);
     }
 }
