@@ -44,7 +44,7 @@ async fn no_visitor_is_without_one_or_the_other() {
     let mut former = Vec::new();
     for round in 0..20_u32 {
         let upstream = if round % 2 == 0 { two.target() } else { one.target() };
-        let edit = FieldEdit::set("X-Round", &round.to_string()).unwrap();
+        let edit = FieldEdit::set("X-Round", round.to_string()).unwrap();
         let policies = Policies::new().response_header(edit).unwrap();
         let next = client.http().policies(policies).replacing(&tunnel).forward(upstream).await.unwrap();
         assert_eq!(next.url(), url, "a name of the server's choice is kept");

@@ -27,11 +27,7 @@ async fn by_the_readme(world: Arc<World>) -> Outcome<String> {
     check!(init.status == Some(0), "{init:?}");
     let said = place.as_in_the_readme(&init.stdout);
     for line in shown_output()? {
-        check!(
-            said.iter().any(|said| *said == line),
-            "the README shows `{line}`; there is\n{}",
-            said.join("\n")
-        );
+        check!(said.contains(&line), "the README shows `{line}`; there is\n{}", said.join("\n"));
     }
     let again = place.init(&world, "sudo tunnel server init").await?;
     check!(
