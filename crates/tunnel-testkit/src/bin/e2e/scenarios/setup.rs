@@ -37,7 +37,9 @@ async fn by_the_readme(world: Arc<World>) -> Outcome<String> {
     check!(again.stdout.contains("kept      the tokens"), "a second run keeps the tokens: {again:?}");
 
     let start = words(&after(&init.stdout, "Start it:")?);
-    let mut server = world.start("the server", world.tunnel("vps", &start[1..]))?;
+    let mut command = world.tunnel("vps", &start[1..]);
+    command.stdout(Stdio::piped());
+    let mut server = world.start("the server", command)?;
     server.says(0, "clients").await?;
     let login = words(&after(&init.stdout, "On the laptop:")?);
     let login = world.run(world.tunnel("laptop", &login[1..])).await?;
