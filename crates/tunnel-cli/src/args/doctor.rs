@@ -42,5 +42,14 @@ pub struct DoctorArgs {
 
     /// A server of this machine, by its configuration and environment.
     #[arg(skip)]
-    pub premises: Option<Result<Box<ServerArgs>, Usage>>,
+    pub own_server: Option<Result<OwnServer, Usage>>,
+}
+
+/// A server of this machine, as its configuration and environment have it.
+#[derive(Debug)]
+pub struct OwnServer {
+    /// What it would be told.
+    pub args: Box<ServerArgs>,
+    /// The file that says so, if there is one.
+    pub config: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ pub use client::{
     Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
     SecretText, TcpArgs, TlsArgs, UdpArgs, WebName,
 };
-pub use doctor::DoctorArgs;
+pub use doctor::{DoctorArgs, OwnServer};
 pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use protection::{Allowance, MemoryBudget, ProtectionArgs};
@@ -151,7 +151,7 @@ pub(crate) fn parse_with(
         refuse_flags_before_init(server, &matches)?;
     }
     if let Command::Doctor(doctor) = &mut invocation.command {
-        doctor.premises = Some(own_server(environment, places).map(Box::new));
+        doctor.own_server = Some(own_server(environment, places));
     }
     if let Some(route) = invocation.command.route() {
         route.system = SystemProxy::read(environment);
@@ -346,10 +346,11 @@ fn refuse_flags_before_init(server: &ServerArgs, matches: &ArgMatches) -> Result
 }
 
 /// A server of this machine, as it would be with no flags.
-fn own_server(environment: Environment<'_>, places: DefaultPlaces<'_>) -> Result<ServerArgs, Usage> {
+fn own_server(environment: Environment<'_>, places: DefaultPlaces<'_>) -> Result<OwnServer, Usage> {
     let words = ["tunnel", "server"].map(OsString::from);
-    match parse_with(words, environment, places)?.command {
-        Command::Server(args) => Ok(*args),
+    let Invocation { command, file, .. } = parse_with(words, environment, places)?;
+    match command {
+        Command::Server(args) => Ok(OwnServer { args, config: file.read().map(Into::into) }),
         _ => Err(Usage::new("no server")),
     }
 }

@@ -158,3 +158,22 @@ fn a_tokens_rights_are_read_strictly() {
         assert!(parse_line(&format!("tunnel token edit ci {bad}")).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn init_has_flags_of_its_own_and_may_be_run_again_beside_its_file() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("server.toml");
+    std::fs::write(&file, "version = 1\ndomain = \"vps.example.com\"\npublic_port = 80\n").unwrap();
+    let place = |_| Some(file.clone());
+    let parse = |line: &str| {
+        let words = line.split_whitespace().map(OsString::from);
+        parse_with(words, &|_| Some(OsString::new()), &place)
+    };
+    parse("tunnel server init --yes").unwrap();
+    let usage = parse("tunnel server --public-port 81 init").unwrap_err();
+    assert!(usage.line().contains("after `init`"), "{}", usage.line());
+    match parse("tunnel server doctor").unwrap().command {
+        Command::Server(args) => assert_eq!(args.public_port, 80),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,8 +1,10 @@
 //! `tunnel doctor` and `tunnel server doctor`: look, tell, and end with 1 if anything is wrong.
 
+use std::path::PathBuf;
+
 use super::Failure;
 use crate::{
-    args::{DoctorArgs, ServerArgs, Side},
+    args::{DoctorArgs, OwnServer, ServerArgs, Side},
     doctor::{self, Report, server::Premises},
     output::Console,
     state::{identity, places},
@@ -10,16 +12,16 @@ use crate::{
 
 pub(super) async fn run(mut args: DoctorArgs, console: Console) -> Result<(), Failure> {
     let (json, side) = (args.json, args.side);
-    let premises = args.premises.take().and_then(Result::ok);
+    let own = args.own_server.take().and_then(Result::ok);
     let names_a_client = args.server.is_some() || args.upstream.is_some();
     let (patient, warnings) = args.resolve()?;
     let is_server = match side {
         Some(side) => side == Side::Server,
-        None => !names_a_client && patient.target.is_err() && has_server(premises.as_deref()),
+        None => !names_a_client && patient.target.is_err() && has_server(own.as_ref().map(|own| &*own.args)),
     };
     if is_server {
-        let premises = premises.ok_or_else(|| Failure::Usage(NO_PREMISES.into()))?;
-        return run_server(*premises, json, console).await;
+        let OwnServer { args, config } = own.ok_or_else(|| Failure::Usage(NO_SERVER.into()))?;
+        return run_server(*args, config, json, console).await;
     }
     for warning in &warnings {
         console.warning(warning);
@@ -27,10 +29,15 @@ pub(super) async fn run(mut args: DoctorArgs, console: Console) -> Result<(), Fa
     tell(&doctor::examine_client(&patient).await, json, console)
 }
 
-const NO_PREMISES: &str = "what is configured for a server here can't be read; see: tunnel server doctor";
+const NO_SERVER: &str = "what is configured for a server here can't be read; see: tunnel server doctor";
 
-pub(super) async fn run_server(args: ServerArgs, json: bool, console: Console) -> Result<(), Failure> {
-    let premises = Premises { plan: args.resolve()?, config: None };
+pub(super) async fn run_server(
+    args: ServerArgs,
+    config: Option<PathBuf>,
+    json: bool,
+    console: Console,
+) -> Result<(), Failure> {
+    let premises = Premises { plan: args.resolve()?, config };
     tell(&doctor::server::examine(&premises).await, json, console)
 }
 

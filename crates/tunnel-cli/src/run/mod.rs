@@ -54,7 +54,9 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
                 server::run(args.resolve()?, reloading, console).await
             }
             Some(ServerCommand::Init(init)) => crate::init::run(init, &host()?, console).await,
-            Some(ServerCommand::Doctor { json }) => doctor::run_server(*args, json, console).await,
+            Some(ServerCommand::Doctor { json }) => {
+                doctor::run_server(*args, file.read().map(Into::into), json, console).await
+            }
         },
         Command::Start(args) => start::run(*args, file, line, console).await,
         Command::Config(args) => config::run(args, &line, console),

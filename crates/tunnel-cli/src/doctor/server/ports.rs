@@ -1,13 +1,22 @@
 //! Whether the server's ports are free, or its own already.
 
-use std::{io, net::SocketAddr, path::Path};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
-use tunnel_transport::Listener;
+use tunnel_transport::{Listener, ServerAddress, TcpDialer, Trust};
 
 use crate::{
     doctor::check::{Check, Fault},
     resolve::server::ServerPlan,
+    state::identity,
 };
+
+/// The flag of the port for clients.
+pub(crate) const CONTROL: &str = "--control-port";
 
 /// A port that the server listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +30,7 @@ impl Door {
     /// Those of a plan.
     pub(crate) fn all(plan: &ServerPlan) -> Vec<Self> {
         let doors = [
-            Some(Self { flag: "--control-port", address: plan.control }),
+            Some(Self { flag: CONTROL, address: plan.control }),
             Some(Self { flag: "--public-port", address: plan.web }),
             plan.https.map(|address| Self { flag: "--https-port", address }),
         ];
@@ -29,15 +38,26 @@ impl Door {
     }
 }
 
-/// Whether a server that keeps its state there runs.
-pub(crate) async fn is_running(data: &Path) -> bool {
+/// For a server on this very machine to show its key.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// Whether the server that keeps its state in `data` runs: it answers at its socket, or shows its key at `control`.
+pub(crate) async fn is_running(data: &Path, control: SocketAddr) -> bool {
     #[cfg(unix)]
-    return tokio::net::UnixStream::connect(data.join("admin.sock")).await.is_ok();
-    #[cfg(not(unix))]
-    {
-        let _ = data;
-        false
+    if tokio::net::UnixStream::connect(data.join("admin.sock")).await.is_ok() {
+        return true;
     }
+    greets(data, control).await.is_some()
+}
+
+async fn greets(data: &Path, control: SocketAddr) -> Option<()> {
+    let (certificate, key) = identity::paths(data);
+    let pin = identity::load(&certificate, &key).ok()?.pin();
+    let ip = if control.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { control.ip() };
+    let server = ServerAddress::new(ip.to_string(), control.port()).ok()?;
+    let dialer = TcpDialer::new(server, Trust::Pinned(pin)).ok()?.with_timeout(GREETING);
+    let stream = dialer.reach(SocketAddr::new(ip, control.port())).await.ok()?;
+    dialer.greet(stream).await.ok().map(drop)
 }
 
 /// Opens each for a moment.
@@ -45,7 +65,11 @@ pub(crate) async fn is_running(data: &Path) -> bool {
 /// # Cancel safety
 /// Cancel safe.
 pub(crate) async fn ports(doors: &[Door], data: &Path) -> Vec<Check> {
-    let is_running = is_running(data).await;
+    let control = doors.iter().find(|door| door.flag == CONTROL);
+    let is_running = match control {
+        Some(control) => is_running(data, control.address).await,
+        None => false,
+    };
     let mut findings = Vec::new();
     for door in doors.iter().filter(|door| door.address.port() != 0) {
         match Listener::bind(door.address) {
@@ -91,10 +115,10 @@ mod tests {
     async fn a_port_is_free_or_somebody_s() {
         let home = tempfile::tempdir().unwrap();
         let taken = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let door = Door { flag: "--public-port", address: taken.local_addr().unwrap() };
+        let door = Door { flag: CONTROL, address: taken.local_addr().unwrap() };
         let check = ports(&[door], home.path()).await.remove(0);
         assert_eq!(check.status, Status::Failed);
-        assert!(check.cure.unwrap().contains("--public-port"));
+        assert!(check.cure.unwrap().contains(CONTROL));
         drop(taken);
         let check = ports(&[door], home.path()).await.remove(0);
         assert_eq!(check.status, Status::Ok, "{check:?}");

@@ -71,3 +71,37 @@ async fn certificates_that_cannot_be_used() {
     let report = report(&home.path().join("data"), &flags).await;
     assert!(report.failed().contains(&"certs"), "{report:#?}");
 }
+
+#[tokio::test]
+async fn a_running_server_has_its_ports() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let identity = identity::load_or_make(&data, &[]).unwrap();
+    let any = || tunnel_transport::Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (control, web) = (any(), any());
+    let ports = [&control, &web].map(|listener| listener.local_addr().unwrap().port());
+    let tls = tunnel_transport::ControlTls::Tls(tunnel_transport::acceptor(&identity).unwrap());
+    let server = tunnel_server::Server::builder(tunnel_server::Config::new("localhost".parse().unwrap()))
+        .control(control, tls)
+        .web(web)
+        .authenticator(tunnel_server::AllowAll)
+        .build()
+        .unwrap();
+    let flags = format!("--control-port {} --public-port {}", ports[0], ports[1]);
+    let line = format!("tunnel server --bind 127.0.0.1 {flags}");
+    let words = line.split_whitespace().map(OsString::from);
+    let words = words.chain(["--data-dir".into(), data.as_os_str().to_owned()]);
+    let Command::Server(args) = parse_with(words, &|_| Some(OsString::new()), &|_| None).unwrap().command
+    else {
+        panic!("another command");
+    };
+    let premises = Premises { plan: args.resolve().unwrap(), config: None };
+    let report = tokio::select! {
+        () = server.run(std::future::pending()) => panic!("the server ended"),
+        report = examine(&premises) => report,
+    };
+    assert!(report.failed().is_empty(), "{report:#?}");
+    for name in ["ports", "public"] {
+        assert_eq!(check(&report, name).status, Status::Ok, "{report:#?}");
+    }
+}

@@ -26,7 +26,7 @@ const CAVEAT: &str = "some routers don't lead a machine back to itself, so try `
                       fails, open the port in this machine's and its provider's firewall";
 
 pub(super) async fn examine(plan: &ServerPlan) -> Vec<Check> {
-    if !is_running(&plan.data).await {
+    if !is_running(&plan.data, plan.control).await {
         return vec![rehearse(plan.config.domain.as_str(), &Door::all(plan)).await];
     }
     let (control, web) = tokio::join!(control(plan), web(plan));
