@@ -77,6 +77,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("hold", "TUNNEL_HOLD"),
     ("lease", "TUNNEL_LEASE"),
     ("log-format", "TUNNEL_LOG_FORMAT"),
+    ("access-log", "TUNNEL_ACCESS_LOG"),
+    ("access-log-format", "TUNNEL_ACCESS_LOG_FORMAT"),
     ("auth", "TUNNEL_AUTH"),
     ("control-cert", "TUNNEL_CONTROL_CERT"),
     ("control-key", "TUNNEL_CONTROL_KEY"),

@@ -20,6 +20,8 @@ pub mod env;
 mod machine;
 mod resolve;
 
+mod access_log;
+
 mod doctor;
 mod init;
 mod run;

@@ -22,6 +22,7 @@ pub(crate) struct Account {
     connections: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    cut: AtomicU64,
     /// Visitors now, of all its tunnels.
     visitors: Arc<AtomicUsize>,
     /// How much of it somebody has taken note of.
@@ -71,6 +72,15 @@ impl Account {
 
     pub(crate) fn add_out(&self, bytes: u64) {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What broke off after it had begun.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Visitors of all its tunnels, now.

@@ -15,6 +15,10 @@ use tunnel_protocol::Code;
 pub(crate) struct Metrics {
     /// Control connections taken.
     pub(crate) control_connections: AtomicU64,
+    /// Control connections that came to nothing before their login, without being refused.
+    pub(crate) control_failures: AtomicU64,
+    /// Web visitors' connections that broke off, or were broken off for what came on them.
+    pub(crate) web_failures: AtomicU64,
     /// Sessions begun.
     pub(crate) sessions: AtomicU64,
     /// Web requests answered, by us or by an upstream.

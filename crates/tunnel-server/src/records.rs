@@ -244,8 +244,33 @@ impl Drop for Draft {
     }
 }
 
+impl RequestRecord {
+    /// A record of which nothing is known yet but these: for tests of whatever takes records.
+    pub fn new(id: RequestId, kind: TunnelKind, visitor: SocketAddr, started: SystemTime) -> Self {
+        Self {
+            id,
+            started,
+            tunnel: None,
+            token: None,
+            kind,
+            visitor,
+            request: None,
+            is_upgraded: false,
+            status: None,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            queued: None,
+            first_byte: None,
+            total: Duration::ZERO,
+            is_whole: false,
+        }
+    }
+}
+
 impl RequestLine {
-    pub(crate) fn new(version: &'static str, method: &str, host: &str, path: &str) -> Self {
+    /// What a request said, each text cut to 2 KiB.
+    pub fn new(version: &'static str, method: &str, host: &str, path: &str) -> Self {
         Self {
             version,
             method: cut(method),

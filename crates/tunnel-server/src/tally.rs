@@ -31,6 +31,8 @@ pub struct Traffic {
     pub bytes_out: u64,
     /// Answers by the first digit of their status, from 1 to 5: an upstream's, and ours in its stead.
     pub answers: [u64; 5],
+    /// Answers and connections that broke off after they had begun, whoever broke them.
+    pub cut: u64,
     /// What we refused its visitors, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
     /// When a visitor last came or left; a second or so may be missing.
@@ -67,6 +69,7 @@ pub(crate) struct Tally {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     answers: [AtomicU64; 5],
+    cut: AtomicU64,
     last_visit_ms: AtomicU64,
     /// Touched for refusals only.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
@@ -105,6 +108,12 @@ impl Tally {
         self.touch();
     }
 
+    /// Counts an answer or a connection that broke off after it had begun.
+    pub(crate) fn count_cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+        self.account.count_cut();
+    }
+
     /// Counts bytes from visitors.
     pub(crate) fn add_in(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -137,6 +146,7 @@ impl Tally {
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             answers: std::array::from_fn(|class| self.answers[class].load(Ordering::Relaxed)),
+            cut: self.cut.load(Ordering::Relaxed),
             refusals: self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             last_visit: Some(self.last_visit_ms.load(Ordering::Relaxed)).filter(|ms| *ms != 0).map(time),
         }

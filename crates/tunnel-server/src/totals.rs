@@ -58,6 +58,12 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes to visitors since the start.
     pub bytes_out: u64,
+    /// Answers and connections that broke off after they had begun, since the start.
+    pub cut: u64,
+    /// Web visitors' connections that broke off, or were broken off for what came on them, since the start.
+    pub web_failures: u64,
+    /// Control connections that came to nothing before their login, without being refused, since the start.
+    pub control_failures: u64,
     /// Connections of load balancers that were closed for want of a PROXY header, since the start.
     pub proxy_failures: u64,
     /// Visitors of the https port whose TLS came to nothing, since the start.
@@ -71,12 +77,13 @@ impl Totals {
         let shared = &control.shared;
         let metrics = &shared.metrics;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (mut visitors, mut bytes_in, mut bytes_out) = (0, 0, 0);
+        let (mut visitors, mut bytes_in, mut bytes_out, mut cut) = (0, 0, 0, 0);
         for (_, account) in shared.accounts.all() {
             let usage = account.usage();
             visitors += account.visitors().load(Ordering::Relaxed);
             bytes_in += usage.received;
             bytes_out += usage.sent;
+            cut += account.cut();
         }
         Self {
             is_draining: shared.draining.is_cancelled(),
@@ -102,6 +109,9 @@ impl Totals {
             udp_dropped: count(&metrics.udp_dropped),
             bytes_in,
             bytes_out,
+            cut,
+            web_failures: count(&metrics.web_failures),
+            control_failures: count(&metrics.control_failures),
             proxy_failures: count(&metrics.proxy_failures),
             tls_failures: count(&metrics.tls_failures),
             refusals: metrics.refusals(),

@@ -23,7 +23,9 @@ pub use doctor::{DoctorArgs, OwnServer};
 pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use protection::{Allowance, MemoryBudget, ProtectionArgs};
-pub use server::{Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand};
+pub use server::{
+    AccessFormat, Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand,
+};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 
 use crate::{

@@ -94,6 +94,15 @@ pub struct ServerArgs {
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub log_format: LogFormat,
 
+    /// Where a line is written for each visitor's exchange, `-` for standard output; opened anew on SIGHUP
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+
+    /// The form of the access log's lines
+    #[arg(long, value_enum, default_value_t, value_name = "FORM", requires = "access_log")]
+    pub access_log_format: AccessFormat,
+
     /// Who may connect clients: holders of a token, or anyone (on loopback only)
     #[arg(long, value_enum, default_value_t, value_name = "WHO")]
     pub auth: Auth,
@@ -157,6 +166,18 @@ pub enum LogFormat {
     #[default]
     Text,
     /// For machines: one JSON object a line.
+    Json,
+}
+
+/// The form of the access log's lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AccessFormat {
+    /// As Apache's: address, time, request, status, bytes; then id, tunnel and durations.
+    #[default]
+    Common,
+    /// The same with referer and user agent.
+    Combined,
+    /// One JSON object a line.
     Json,
 }
 

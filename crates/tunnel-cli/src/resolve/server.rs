@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use tunnel_server::Config;
 
 use crate::{
+    access_log::AccessLogPlan,
     args::{Auth, LogFormat, ServerArgs},
     state::{certificates::CertFiles, files::FileError, places},
 };
@@ -25,12 +26,13 @@ pub(crate) struct ServerPlan {
     pub(crate) auth: Auth,
     pub(crate) data: PathBuf,
     pub(crate) format: LogFormat,
+    pub(crate) access_log: Option<AccessLogPlan>,
 }
 
 impl ServerPlan {
     /// What differs from another plan and counts after a restart only, by its flags.
     pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { config, control, web, https, certificates: _, tls, auth, data, format } = self;
+        let Self { config, control, web, https, certificates: _, tls, auth, data, format, access_log } = self;
         let changes = [
             ("--domain", config.domain != new.config.domain),
             ("--bind", config.bind != new.config.bind),
@@ -41,6 +43,7 @@ impl ServerPlan {
             ("--auth", *auth != new.auth),
             ("--data-dir", *data != new.data),
             ("--log-format", *format != new.format),
+            ("--access-log, --access-log-format", *access_log != new.access_log),
         ];
         changes.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
     }
@@ -96,6 +99,7 @@ impl ServerArgs {
             auth: self.auth,
             data: places::server_data(self.data_dir)?,
             format: self.log_format,
+            access_log: self.access_log.map(|path| AccessLogPlan { path, format: self.access_log_format }),
         })
     }
 }
@@ -107,7 +111,7 @@ mod tests {
     use tunnel_server::Rate;
 
     use super::*;
-    use crate::args::{Command, parse_with};
+    use crate::args::{AccessFormat, Command, parse_with};
 
     fn plan(flags: &str) -> ServerPlan {
         let words = format!("tunnel server --data-dir /d {flags}");
@@ -159,6 +163,15 @@ mod tests {
         let mut defaults = Config::new(config.domain.clone());
         defaults.limits.memory = config.limits.memory;
         assert_eq!(config.limits, defaults.limits);
+    }
+
+    #[test]
+    fn an_access_log_has_a_form() {
+        assert_eq!(plan("").access_log, None);
+        for (flag, format) in [("", AccessFormat::Common), ("--access-log-format json", AccessFormat::Json)] {
+            let log = plan(&format!("--access-log /l {flag}")).access_log;
+            assert_eq!(log, Some(AccessLogPlan { path: "/l".into(), format }));
+        }
     }
 
     #[test]

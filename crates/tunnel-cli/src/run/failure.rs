@@ -78,6 +78,14 @@ pub enum Failure {
     /// The tunnel is over.
     #[error(transparent)]
     Tunnel(TunnelEnd),
+    /// The access log.
+    #[error("cannot write the access log {} (choose another file with --access-log)", path.display())]
+    AccessLog {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The operating system doesn't pass signals on.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -193,6 +201,7 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::PortTaken | Code::PortNotAllowed => {
             Some("run again with another --remote-port, or with none for a free one")
         }
+        Code::Closed => Some("ask the operator before you run it again"),
         Code::TakenOver => {
             Some("to run both, give each its own --subdomain or --remote-port, or both --pool")
         }

@@ -20,6 +20,7 @@ mod service;
 mod token;
 
 pub use failure::Failure;
+pub(crate) use signals::Hangups;
 
 use self::{reload::Reloading, reloads::Reloads};
 use crate::{

@@ -20,6 +20,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
+    access_log::AccessLog,
     args::{Auth, LogFormat},
     machine::Machine,
     output::Console,
@@ -72,6 +73,7 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
     }
     let server = with_authenticator(builder, &plan, tokens)?.leases(saved_leases(&plan)).build()?;
 
+    let access_log = AccessLog::begin(plan.access_log.as_ref(), &server.handle())?;
     let announcement = Announcement { plan: &plan, identity: &identity, addresses };
     for warning in certificates.warnings() {
         console.warning(&warning);
@@ -106,6 +108,7 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         () = serving => Ok(()),
         signal = stopping => Err(Failure::Killed(signal)),
     };
+    access_log.end().await;
     // The last leases are written before the process ends, on a disk that works.
     let _ = timeout(LAST_WRITE, keeping.join_next()).await;
     end

@@ -77,31 +77,31 @@ fn has_terminal() -> bool {
 
 /// Hangups, by which daemons are told to read their files again.
 #[derive(Debug)]
-pub(super) struct Hangups {
+pub(crate) struct Hangups {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Hangups {
-    pub(super) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { hangup: signal(SignalKind::hangup()).map_err(Failure::Signals)? })
     }
 
     /// The next one. Cancel safe.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         self.hangup.recv().await;
     }
 }
 
 #[cfg(not(unix))]
 impl Hangups {
-    pub(super) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         Ok(Self {})
     }
 
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         std::future::pending::<()>().await;
     }
 }

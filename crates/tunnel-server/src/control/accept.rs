@@ -32,10 +32,15 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
         };
         tune_lane(&socket);
         let (task_control, tls) = (control.clone(), tls.clone());
+        let metrics = control.shared.metrics.clone();
         let plaintext = matches!(*tls, ControlTls::Plaintext);
         let handling = async move {
             let handshake = async move {
-                let io = tls.accept(socket).await.inspect_err(|error| debug!(%error, "no TLS")).ok()?;
+                let io = tls.accept(socket).await.inspect_err(|error| {
+                    Metrics::count(&metrics.control_failures);
+                    debug!(%error, "no TLS");
+                });
+                let io = io.ok()?;
                 Some((io, if plaintext { Asked::Challenge } else { Asked::Token }))
             };
             handle(task_control, handshake, address, permit).await;
@@ -46,7 +51,10 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
 
 /// Serves one connection that came some other way (an embedder's own transport), which must be confidential.
 pub(crate) async fn serve(control: Control, io: BoxedIo, address: SocketAddr) {
-    let Some(permit) = control.throttle.admit(address.ip()) else { return };
+    Metrics::count(&control.shared.metrics.control_connections);
+    let Some(permit) = control.throttle.admit(address.ip()) else {
+        return control.shared.metrics.refused(Code::ServerBusy);
+    };
     handle(control, async { Some((io, Asked::Token)) }, address, permit).await;
 }
 
@@ -65,13 +73,17 @@ async fn handle(
     let patience = control.shared.config().timeouts.login;
     let admitted = tokio::select! {
         admitted = tokio::time::timeout(patience, login) => admitted,
-        () = permit.evicted() => return debug!("made room for another stranger"),
+        () = permit.evicted() => {
+            control.shared.metrics.refused(Code::ServerBusy);
+            return debug!("made room for another stranger");
+        }
         () = control.shared.stopping.cancelled() => return,
     };
     drop(permit);
     match admitted {
         Ok(Some(Admitted { io, entry: Entry::Session(session) })) => session::run(control, io, session).await,
         Ok(Some(Admitted { io, entry: Entry::Lane(session) })) => lane::run(&control, io, &session).await,
+        // Told or gone.
         Ok(None) => {}
         Err(_elapsed) => {
             debug!("no login in time");

@@ -52,6 +52,7 @@ impl<'a> Binds<'a> {
     /// Publishes what the client wishes for and tells it where, or why not.
     pub(super) fn bind(&mut self, tunnel: TunnelId, wish: Wish) {
         let Wish { spec, policies, upstream, report_requests, replaces } = wish;
+        self.forget_lost(tunnel);
         let bound = self.check(tunnel, replaces).and_then(|()| {
             let policies = Arc::new(Policies::compile(policies, &spec)?);
             let expires = policies.expire.map(|left| Instant::now() + left);
@@ -135,6 +136,14 @@ impl<'a> Binds<'a> {
                 lease.forfeit();
             }
             session.send(ServerMessage::Unbound { tunnel, refusal });
+        }
+    }
+
+    /// Lets go of tunnels that were taken over or closed, where they would be in the way of another.
+    fn forget_lost(&mut self, tunnel: TunnelId) {
+        let limit = self.control.shared.config().limits.tunnels_per_session;
+        if self.leases.len() >= limit || self.leases.contains_key(&tunnel) {
+            self.leases.retain(|_, lease| lease.is_current());
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_util::{compat::TokioAsyncReadCompatExt, task::AbortOnDropHandle};
 use tracing::{debug, info};
 use tunnel_io::BoxedIo;
 use tunnel_mux::Lane;
-use tunnel_protocol::{ClientMessage, ServerMessage, frame, limits::CONTROL_FRAME_MAX};
+use tunnel_protocol::{ClientMessage, Code, ServerMessage, frame, limits::CONTROL_FRAME_MAX};
 
 use super::{Control, messages::Messages};
 use crate::session::{LaneGuard, Session};
@@ -17,6 +17,7 @@ pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) 
     let config = mux_config(control);
     let Lane { opener, incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
     let Some(guard) = session.add_lane(opener, activity.clone()) else {
+        control.shared.metrics.refused(Code::ServerBusy);
         debug!(session.id = %session.id, "no room for this lane");
         return;
     };

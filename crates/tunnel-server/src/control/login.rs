@@ -27,6 +27,7 @@ use crate::{
     auth::{Identity, Login},
     events::Event,
     ids,
+    metrics::Metrics,
     session::{Session, Who},
 };
 
@@ -82,6 +83,8 @@ pub(super) async fn login(
                 Refusal::permanent(Code::Malformed, "not a login: this port is for tunnel clients only");
             if error.kind() == io::ErrorKind::InvalidData {
                 refuse(control, &mut io, address, refusal).await;
+            } else {
+                Metrics::count(&control.shared.metrics.control_failures);
             }
             return None;
         }
@@ -97,6 +100,7 @@ pub(super) async fn login(
     match write(&mut io, &LoginReply::Welcome(welcome)).await {
         Ok(()) => Some(Admitted { io, entry }),
         Err(error) => {
+            Metrics::count(&control.shared.metrics.control_failures);
             debug!(%error, "gone during login");
             None
         }

@@ -96,6 +96,11 @@ impl Exchange {
         self.link.take().map(|link| link.serving)
     }
 
+    /// Counts an answer that isn't whole, at its end.
+    fn count_cut(&self) {
+        self.link.iter().for_each(|link| link.serving.tally.count_cut());
+    }
+
     /// The answer is whole.
     fn finish(&mut self) {
         let Some(link) = self.link.take() else { return };
@@ -236,10 +241,11 @@ impl Drop for Answer {
             draft.end(self.is_over || self.is_end_stream());
         }
         // hyper doesn't ask for bodies that it knows to be empty.
-        if let Kind::Upstream { body, exchange, .. } = &mut self.kind
-            && body.is_end_stream()
-        {
-            exchange.finish();
+        if let Kind::Upstream { body, exchange, .. } = &mut self.kind {
+            if body.is_end_stream() {
+                exchange.finish();
+            }
+            exchange.count_cut();
         }
     }
 }

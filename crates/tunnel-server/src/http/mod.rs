@@ -161,6 +161,7 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
         }
     };
     if let Err(error) = ended {
+        Metrics::count(&shared.metrics.web_failures);
         debug!(visitor.addr = %visitor, error = &error as &dyn std::error::Error, "connection broken off");
     }
 }

@@ -3,7 +3,7 @@
 //! Only the upstream can make it so, with a 101 that names a protocol the visitor asked for. Up to then the gate
 //! holds back whatever the visitor sent behind its request.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use ::http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -30,6 +30,7 @@ use crate::{
     endpoint::{Admission, Endpoint},
     ids,
     records::{Draft, Drafted},
+    tally::Tally,
 };
 
 /// Who is to carry on.
@@ -46,6 +47,12 @@ pub(super) struct Carried<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) draft: Drafted,
     pub(super) permit: Admission,
+}
+
+/// Where what becomes of a stream of bytes is written down.
+struct Books {
+    draft: Drafted,
+    tally: Arc<Tally>,
 }
 
 /// Whether a WebSocket is among the protocols asked for.
@@ -79,8 +86,9 @@ pub(super) fn switch(
     let upstream = upstream.switched()?;
     let shared = &desk.shared;
     let Carried { endpoint, draft, permit } = carried;
-    let over = endpoint.over.clone();
-    draft.iter().for_each(|draft| draft.set_upgraded());
+    let (over, tally) = (endpoint.over.clone(), endpoint.tally.clone());
+    let books = Books { draft, tally };
+    books.draft.iter().for_each(|draft| draft.set_upgraded());
     match visitor {
         Visitor::Http1(visitor, turn) => {
             headers::set_upgrade(switched.headers_mut(), chosen);
@@ -90,7 +98,7 @@ pub(super) fn switch(
             shared.visitors.spawn(async move {
                 let _places = places;
                 // Pinned outside, so that it is dropped after the cut that its drop is to carry out.
-                let mut carrying = pin!(carry_connection(visitor, upstream, &turns, draft));
+                let mut carrying = pin!(carry_connection(visitor, upstream, &turns, books));
                 tokio::select! {
                     biased;
                     () = over.cancelled() => turns.cut(),
@@ -111,7 +119,7 @@ pub(super) fn switch(
                 tokio::select! {
                     biased;
                     () = over.cancelled() => {}
-                    () = carry_stream(visitor, upstream, draft) => {}
+                    () = carry_stream(visitor, upstream, books) => {}
                 }
             });
         }
@@ -119,7 +127,7 @@ pub(super) fn switch(
     Some(switched)
 }
 
-async fn carry_connection(visitor: OnUpgrade, upstream: Prefixed<Wire>, turns: &Turns, draft: Drafted) {
+async fn carry_connection(visitor: OnUpgrade, upstream: Prefixed<Wire>, turns: &Turns, books: Books) {
     // It fails if its connection breaks first; the upstream is then given up, which resets it.
     let visitor = match visitor.await {
         Ok(visitor) => visitor,
@@ -129,24 +137,25 @@ async fn carry_connection(visitor: OnUpgrade, upstream: Prefixed<Wire>, turns: &
         }
     };
     let mut visitor = TokioIo::new(visitor);
-    if !carry(&mut visitor, upstream, draft).await {
+    if !carry(&mut visitor, upstream, books).await {
         // A cut is no end: neither side may take it for one. The visitor's side is still there to be told.
         turns.cut();
     }
 }
 
-async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: Prefixed<Wire>, draft: Drafted) {
+async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: Prefixed<Wire>, books: Books) {
     // Without the visitor the upstream is dropped, which resets it.
     let Ok(mut visitor) = visitor.await else { return };
-    carry(&mut visitor, upstream, draft).await;
+    carry(&mut visitor, upstream, books).await;
 }
 
 /// Whether both ended as they should. Dropping the upstream's stream resets it otherwise.
-async fn carry(visitor: &mut impl Io, mut upstream: Prefixed<Wire>, draft: Drafted) -> bool {
+async fn carry(visitor: &mut impl Io, mut upstream: Prefixed<Wire>, Books { draft, tally }: Books) -> bool {
     let options = RelayOptions { meter: draft.as_deref().map(Draft::meter), ..RelayOptions::default() };
     let relayed = relay(visitor, &mut upstream, options).await;
     draft.iter().for_each(|draft| draft.end(relayed.end.is_ok()));
     if let Err(error) = &relayed.end {
+        tally.count_cut();
         debug!(error = error as &dyn std::error::Error, "upgraded connection broken off");
     }
     relayed.end.is_ok()

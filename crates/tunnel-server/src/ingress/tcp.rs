@@ -139,6 +139,7 @@ pub(super) async fn serve(
             if error.side == Side::B {
                 refused(DispatchError::from(&error.source).code());
             }
+            endpoint.tally.count_cut();
             debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
             stream.reset();
             reset(socket.into_inner().0);

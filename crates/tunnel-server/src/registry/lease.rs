@@ -56,6 +56,16 @@ impl Lease {
         self.expires
     }
 
+    /// Whether it still holds the name: nobody took it over, and nobody took it away.
+    pub(crate) fn is_current(&self) -> bool {
+        let table = self.registry.lock();
+        let entry = table.entries.get(&self.name);
+        entry.is_some_and(|entry| match &entry.phase {
+            Phase::Live(members) => members.iter().any(|member| member.generation == self.generation),
+            Phase::Held { .. } | Phase::Released { .. } => false,
+        })
+    }
+
     /// What is held.
     pub(crate) fn name(&self) -> &Name {
         &self.name

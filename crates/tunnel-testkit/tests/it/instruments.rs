@@ -1,16 +1,17 @@
 //! What the server counts and records: to the byte, for every kind of visitor, and also of what broke off.
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     sync::broadcast::Receiver,
     time::timeout,
 };
@@ -289,4 +290,68 @@ async fn what_became_a_stream_of_bytes_is_one_record_until_its_end() {
         assert_eq!((record.status, record.is_upgraded, record.is_whole), (Some(101), true, !is_cut));
         assert_eq!((record.bytes_in, record.bytes_out), (5, 5));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_http2_are_counted_one_by_one_and_resets_as_cut() {
+    let Bench { site, server, client, .. } = bench().await;
+    let seen = Arc::<Seen>::default();
+    let upstream = counting_web(seen.clone()).await;
+    let _tunnel = client.http().subdomain("app").forward(upstream.target()).await.unwrap();
+    let mut records = server.handle.requests();
+    let socket = TcpStream::connect(site.web_address()).await.unwrap();
+    let (mut visitor, connection) = h2::client::handshake(socket).await.unwrap();
+    let _moving = tokio::spawn(connection);
+    let mut ask = async |method: &str, path: &str, body: Option<&'static [u8]>| {
+        poll_fn(|cx| visitor.poll_ready(cx)).await.unwrap();
+        let request = http::Request::builder().method(method).uri(format!("http://app.test{path}"));
+        let request = request.header("content-length", body.map_or(0, <[u8]>::len));
+        let (answer, mut to) = visitor.send_request(request.body(()).unwrap(), body.is_none()).unwrap();
+        if let Some(body) = body {
+            to.send_data(bytes::Bytes::from_static(body), true).unwrap();
+        }
+        timeout(PATIENCE, answer).await.unwrap().unwrap().into_body()
+    };
+    let mut body = ask("POST", "/", Some(b"hello")).await;
+    assert_eq!(body.data().await.unwrap().unwrap(), "hello");
+    let record = next(&mut records).await;
+    let request = record.request.as_ref().unwrap();
+    assert_eq!((request.version, &*request.method, &*request.host), ("HTTP/2.0", "POST", "app.test"));
+    assert_eq!((record.bytes_in, record.bytes_out, record.is_whole), (5, 5, true));
+
+    let mut long = ask("GET", "/long", None).await;
+    let mut left = 1000;
+    while left > 0 {
+        left -= timeout(PATIENCE, long.data()).await.unwrap().unwrap().unwrap().len();
+    }
+    drop(long);
+    let record = next(&mut records).await;
+    assert_eq!((record.status, record.bytes_out, record.is_whole), (Some(200), 1000, false));
+    let now = traffic(&server.handle, |now| now.cut == 1).await;
+    assert_eq!((now.requests, now.answers, (now.bytes_in, now.bytes_out)), (2, [0, 2, 0, 0, 0], seen.both()));
+    assert_eq!(server.handle.totals().cut, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_are_counted_by_what_is_in_them_and_a_flow_is_one_record() {
+    let mut site = Site::new().unwrap();
+    site.config.timeouts.udp_idle = Duration::from_millis(300);
+    let server = site.start(Vec::new()).unwrap();
+    let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.udp().forward(upstream.local_addr().unwrap()).await.unwrap();
+    let mut records = server.handle.requests();
+    let visitor = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    visitor.connect(("127.0.0.1", port(&tunnel))).await.unwrap();
+    visitor.send(b"hello").await.unwrap();
+    let mut datagram = [0; 64];
+    let (length, from) = timeout(PATIENCE, upstream.recv_from(&mut datagram)).await.unwrap().unwrap();
+    assert_eq!(&datagram[..length], b"hello");
+    upstream.send_to(b"and so on", from).await.unwrap();
+    timeout(PATIENCE, visitor.recv(&mut datagram)).await.unwrap().unwrap();
+    let record = next(&mut records).await;
+    assert_eq!((record.kind, record.bytes_in, record.bytes_out), (TunnelKind::Udp, 5, 9));
+    assert_eq!((record.visitor, record.is_whole), (visitor.local_addr().unwrap(), true));
+    let Traffic { connections, bytes_in, bytes_out, .. } = only(&server.handle).traffic;
+    assert_eq!((connections, bytes_in, bytes_out), (1, 5, 9));
 }

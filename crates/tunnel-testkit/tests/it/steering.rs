@@ -1,10 +1,11 @@
 //! What an operator does to a running server, to clients that are there and to those that are away.
 
-use std::io::ErrorKind;
+use std::{collections::BTreeSet, io::ErrorKind};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 use tunnel_client::{Event, TunnelEnd};
@@ -143,4 +144,46 @@ async fn a_server_drains_when_its_handle_says_so() {
     assert!(!server.handle.is_draining());
     server.handle.drain();
     timeout(PATIENCE, server.ended()).await.expect("it ends by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pausing_and_resuming_under_load_leaves_nothing_behind() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let web = Upstream::hello("one").await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.http().subdomain("app").forward(web.target()).await.unwrap();
+    let url = tunnel.url();
+    let mut visitors = JoinSet::new();
+    for _ in 0..8 {
+        let address = site.web_address();
+        visitors.spawn(async move {
+            let mut seen = BTreeSet::new();
+            let mut visitor = Visitor::connect(address).await.unwrap();
+            while !seen.contains(&200) || !seen.contains(&503) {
+                visitor.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await.unwrap();
+                let answer = visitor.answer().await.unwrap();
+                seen.insert(answer.status);
+                assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+            }
+        });
+    }
+    let switching = async {
+        for turn in (0..).map(|turn: u32| turn.is_multiple_of(2)) {
+            server.handle.pause_tunnel(&url, turn).unwrap();
+            tokio::task::yield_now().await;
+            let before = server.handle.totals().requests;
+            until(&server.handle, |now| now.requests >= before + 8 || now.tunnels[0].visitors == 0).await;
+        }
+    };
+    tokio::select! {
+        () = switching => {}
+        () = async { while let Some(visitor) = visitors.join_next().await { visitor.unwrap() } } => {}
+    }
+    server.handle.pause_tunnel(&url, false).unwrap();
+    let now = until(&server.handle, |now| now.tunnels[0].visitors == 0).await;
+    assert_eq!(now.tunnels[0].members[0].visitors, 0);
+    let totals = server.handle.totals();
+    assert_eq!((totals.visitors, totals.parked), (0, 0));
+    assert_eq!(Visitor::get(site.web_address(), "app.test", "/").await.unwrap().status, 200);
 }

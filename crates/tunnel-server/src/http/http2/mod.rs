@@ -47,7 +47,7 @@ use super::{
     body::Inbound,
     gate::{Patience, Socket},
 };
-use crate::ids;
+use crate::{ids, metrics::Metrics};
 
 /// Requests of one connection at once (RFC 9113 §5.1.2 recommends no less).
 const STREAMS: u32 = 100;
@@ -81,7 +81,10 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
         () = shared.stopping.cancelled() => return,
         shaken = handshake(Wire::new(io, patience)) => match shaken {
             Ok(connection) => connection,
-            Err(error) => return debug!(visitor.addr = %desk.visitor, %error, "no HTTP/2"),
+            Err(error) => {
+                Metrics::count(&shared.metrics.web_failures);
+                return debug!(visitor.addr = %desk.visitor, %error, "no HTTP/2");
+            }
         },
     };
     let mut pulse = connection.ping_pong().map(|pings| Pulse::new(pings, patience));
@@ -98,6 +101,7 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
                     answers.spawn(desk.clone().answer_stream(request, respond, patience));
                 }
                 Some(Err(error)) => {
+                    Metrics::count(&shared.metrics.web_failures);
                     return debug!(visitor.addr = %desk.visitor, %error, "connection broken off");
                 }
                 None => return,
@@ -123,7 +127,10 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
                 let patience = if is_leaving { patience.head } else { patience.idle };
                 rest.as_mut().reset(Instant::now() + patience);
             }
-            () = Pulse::lost(&mut pulse) => return debug!(visitor.addr = %desk.visitor, "visitor gone"),
+            () = Pulse::lost(&mut pulse) => {
+                Metrics::count(&shared.metrics.web_failures);
+                return debug!(visitor.addr = %desk.visitor, "visitor gone");
+            }
         }
     }
 }

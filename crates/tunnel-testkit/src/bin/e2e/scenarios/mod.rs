@@ -28,6 +28,8 @@ mod bulk;
 mod crowd;
 mod live;
 
+mod access_log;
+
 mod drain;
 mod limits;
 mod secrets;
@@ -62,6 +64,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         flags::SCENARIOS,
         bulk::SCENARIOS,
         live::SCENARIOS,
+        access_log::SCENARIOS,
         crowd::SCENARIOS,
         drain::SCENARIOS,
         limits::SCENARIOS,
