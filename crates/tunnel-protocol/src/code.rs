@@ -29,6 +29,8 @@ pub enum Code {
     Malformed,
     /// The server is going away; come back.
     Draining,
+    /// The token's time is over.
+    TokenExpired,
 
     // Binds.
     /// The name or port is held by somebody else.
@@ -59,6 +61,8 @@ pub enum Code {
     PolicyInvalid,
     /// The name is served by a pool of clients whose wish differs from this one.
     PoolMismatch,
+    /// The token may not have tunnels of this kind.
+    KindNotAllowed,
 
     // Streams: the client's side.
     /// The stream names a tunnel the client doesn't have.
@@ -113,6 +117,8 @@ pub enum Code {
     FirstVisit,
     /// The server has hardly any memory left: no new visitors for now.
     Overloaded,
+    /// The tunnel's owner may move so many bytes a month, and has.
+    QuotaUsed,
 }
 
 /// Number, name, code: the one table everything else is read from.
@@ -126,6 +132,7 @@ const TABLE: &[(u16, &str, Code)] = &[
     (105, "no-such-session", Code::NoSuchSession),
     (106, "malformed", Code::Malformed),
     (107, "draining", Code::Draining),
+    (108, "token-expired", Code::TokenExpired),
     (200, "name-taken", Code::NameTaken),
     (201, "name-invalid", Code::NameInvalid),
     (202, "name-reserved", Code::NameReserved),
@@ -140,6 +147,7 @@ const TABLE: &[(u16, &str, Code)] = &[
     (211, "expired", Code::Expired),
     (212, "policy-invalid", Code::PolicyInvalid),
     (213, "pool-mismatch", Code::PoolMismatch),
+    (214, "kind-not-allowed", Code::KindNotAllowed),
     (300, "no-such-tunnel", Code::NoSuchTunnel),
     (301, "upstream-refused", Code::UpstreamRefused),
     (302, "upstream-unreachable", Code::UpstreamUnreachable),
@@ -163,6 +171,7 @@ const TABLE: &[(u16, &str, Code)] = &[
     (414, "rate-limited", Code::RateLimited),
     (415, "upstream-host-refused", Code::UpstreamHostRefused),
     (416, "tunnel-paused", Code::TunnelPaused),
+    (417, "quota-used", Code::QuotaUsed),
     (418, "first-visit", Code::FirstVisit),
     (419, "overloaded", Code::Overloaded),
 ];

@@ -13,7 +13,7 @@ use std::{
 
 use tunnel_protocol::TokenId;
 
-use crate::usage::Usage;
+use crate::{allowance::Allowance, usage::Usage};
 
 /// The account of one token.
 #[derive(Debug, Default)]
@@ -27,6 +27,10 @@ pub(crate) struct Account {
     visitors: Arc<AtomicUsize>,
     /// How much of it somebody has taken note of.
     taken: Mutex<Usage>,
+    /// How much of it is in the books of whoever keeps the tokens.
+    charged: Mutex<Usage>,
+    /// How much it may be.
+    allowance: Allowance,
 }
 
 /// All accounts.
@@ -49,13 +53,30 @@ impl Account {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, or another's later view could be noted before this one.
         let now = self.usage();
-        let before = std::mem::replace(&mut *taken, now);
-        Usage {
-            received: now.received - before.received,
-            sent: now.sent - before.sent,
-            requests: now.requests - before.requests,
-            connections: now.connections - before.connections,
+        now - std::mem::replace(&mut *taken, now)
+    }
+
+    /// Has what was used since it was last settled put into the books by `charge`, and takes from them how much of this
+    /// month's bytes is `used`, if they say.
+    pub(crate) fn settle(&self, charge: impl FnOnce(Usage), used: impl FnOnce() -> Option<u64>) {
+        let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.usage();
+        let unsettled = now - std::mem::replace(&mut *charged, now);
+        if !unsettled.is_nothing() {
+            charge(unsettled);
         }
+        self.allowance.set_used(used().unwrap_or(now.bytes()), now.bytes());
+    }
+
+    /// What its visitors may use.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Whether this month's bytes are used up.
+    pub(crate) fn is_spent(&self) -> bool {
+        let bytes = [&self.bytes_in, &self.bytes_out].map(|count| count.load(Ordering::Relaxed));
+        self.allowance.is_spent(bytes[0].saturating_add(bytes[1]))
     }
 
     pub(crate) fn count_request(&self) {
@@ -108,6 +129,7 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rights::Rights;
 
     #[test]
     fn what_is_taken_is_taken_once_and_the_total_stays() {
@@ -122,5 +144,37 @@ mod tests {
         assert_eq!(ours.take(), Usage { received: 1, ..Usage::default() });
         assert_eq!(ours.usage(), Usage { received: 11, ..all });
         assert!(theirs.usage().is_nothing());
+    }
+
+    #[test]
+    fn a_month_is_spent_to_the_byte_and_more_may_be_allowed() {
+        let account = Account::default();
+        let books = Mutex::new(0);
+        let settle = || {
+            let charge = |used: Usage| *books.lock().unwrap() += used.bytes();
+            account.settle(charge, || Some(*books.lock().unwrap()));
+        };
+        let limit = |bytes| account.allowance().set(&Rights { monthly_bytes: bytes, ..Rights::default() });
+        account.add_in(1_000);
+        settle();
+        assert!(!account.is_spent(), "no limit");
+        limit(Some(1_500));
+        settle();
+        account.add_out(499);
+        assert!(!account.is_spent());
+        account.add_out(1);
+        assert!(account.is_spent());
+        settle();
+        assert!(account.is_spent() && *books.lock().unwrap() == 1_500);
+        limit(Some(1_501));
+        settle();
+        assert!(!account.is_spent());
+        *books.lock().unwrap() = 0;
+        account.add_in(1);
+        settle();
+        assert!(!account.is_spent(), "another month");
+        limit(Some(0));
+        settle();
+        assert!(account.is_spent());
     }
 }

@@ -58,16 +58,24 @@ pub trait Authenticator: Send + Sync + 'static {
         None
     }
 
+    /// Whether an identity that may not stay is only one that showed a secret which was replaced since: its token's
+    /// names are still its token's. Without it (the default), its token is gone.
+    fn has_new_secret(&self, identity: &Identity) -> bool {
+        let _ = identity;
+        false
+    }
+
     /// Hears what a token's visitors used since it heard last: every second, and at the end. Without it (the default)
     /// nothing is kept, and [`Rights::monthly_bytes`] counts from the server's start.
     fn charge(&self, token: TokenId, used: Usage) {
         let _ = (token, used);
     }
 
-    /// How many bytes a token's visitors moved this month (UTC) by what was charged, here and before, both ways together.
-    fn used_this_month(&self, token: TokenId) -> u64 {
+    /// How many bytes a token's visitors moved this month (UTC) by what was charged, here and before, both ways
+    /// together; `None` (the default) if nobody knows.
+    fn used_this_month(&self, token: TokenId) -> Option<u64> {
         let _ = token;
-        0
+        None
     }
 }
 

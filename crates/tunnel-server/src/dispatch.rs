@@ -19,7 +19,7 @@ use crate::{
     endpoint::{Absent, Endpoint, Serving, Target},
     policy::{Denied, Policies},
     session::OpenStreamError,
-    stream::{StreamRefused, VisitorStream},
+    stream::{Spent, StreamRefused, VisitorStream},
 };
 
 /// How long a client may take from a stream's header to `Ready` or `Refused`: longer than a client's own limit for
@@ -59,6 +59,9 @@ pub(crate) enum DispatchError {
     /// The lane or the session died while the stream was in use; nobody knows how far the exchange got.
     #[error("the connection to the client was lost")]
     LaneLost,
+    /// The tunnel's owner may move no more bytes this month.
+    #[error(transparent)]
+    Spent(Spent),
     /// The client answered that it can't or won't.
     #[error("the client refused: {0}")]
     Refused(Code),
@@ -77,6 +80,7 @@ impl DispatchError {
             }
             Self::Denied(denied) => denied.code(),
             Self::Full => Code::TooManyVisitors,
+            Self::Spent(_) => Code::QuotaUsed,
             Self::Refused(code) => *code,
             Self::Broken(_) => Code::UpstreamBroken,
         }
@@ -233,6 +237,8 @@ impl From<&io::Error> for DispatchError {
     fn from(error: &io::Error) -> Self {
         if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<StreamRefused>()) {
             Self::Refused(refused.0)
+        } else if error.get_ref().is_some_and(|inner| inner.is::<Spent>()) {
+            Self::Spent(Spent)
         } else if tunnel_mux::is_lane_lost(error) {
             Self::LaneLost
         } else {

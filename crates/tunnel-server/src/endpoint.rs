@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tunnel_io::Pace;
-use tunnel_protocol::{ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
+use tunnel_protocol::{Code, ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
 
 pub(crate) use crate::target::{Serving, Target};
 use crate::{addresses::Counted, auth::Identity, policy::Policies, tally::Tally, waiting::WaitingRoom};
@@ -118,12 +118,20 @@ impl Endpoint {
         }
     }
 
-    /// Takes one of the endpoint's visitor places, or `None` when they are all taken.
-    pub(crate) fn admit(&self) -> Option<Admission> {
+    /// Takes one of the endpoint's visitor places, and one of its owner's.
+    ///
+    /// # Errors
+    /// Why there is none: they are all taken, or the owner's bytes of this month are used up.
+    pub(crate) fn admit(&self) -> Result<Admission, Code> {
+        let account = self.tally.account();
+        if account.is_spent() {
+            return Err(Code::QuotaUsed);
+        }
         let limit = self.waiting.settings.now().limits.visitors_per_tunnel;
-        let here = VisitorPermit::take(&self.visitors, limit)?;
-        let of_owner = VisitorPermit::take(self.tally.account().visitors(), usize::MAX)?;
-        Some(Admission { _here: here, _of_owner: of_owner, _of_address: None })
+        let here = VisitorPermit::take(&self.visitors, limit);
+        let of_owner = VisitorPermit::take(account.visitors(), account.allowance().visitors());
+        let (here, of_owner) = here.zip(of_owner).ok_or(Code::TooManyVisitors)?;
+        Ok(Admission { _here: here, _of_owner: of_owner, _of_address: None })
     }
 
     /// Refuses new visitors from now on, or no longer. Those who are there go on.
@@ -144,8 +152,12 @@ impl Endpoint {
 
     /// Whether a datagram of so many bytes may pass now, to or from a client, at the pace of all others. Counts it.
     pub(crate) fn lets_through(&self, bytes: usize, to_client: bool) -> bool {
-        let bucket = if to_client { &self.pace.written } else { &self.pace.read };
-        bucket.try_take(bytes)
+        let account = self.tally.account();
+        let takes = |pace: &Pace| {
+            let bucket = if to_client { &pace.written } else { &pace.read };
+            bucket.try_take(bytes)
+        };
+        !account.is_spent() && takes(&self.pace) && takes(account.allowance().pace())
     }
 
     /// How many visitors there are now.

@@ -48,6 +48,8 @@ mod stream;
 
 mod account;
 mod addresses;
+mod allowance;
+mod calendar;
 mod events;
 mod ids;
 mod load;
@@ -64,6 +66,7 @@ mod usage;
 mod waiting;
 
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
+pub use calendar::{Month, ParseMonthError};
 pub use config::{Config, ConfigError, Limits, Rate, Timeouts};
 pub use contact::{Contact, ContactError};
 pub use events::Event;
@@ -83,4 +86,4 @@ pub use totals::Totals;
 pub use tunnel_protocol::{InstanceId, RequestId, SessionId, TokenId, TunnelId};
 pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
 pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};
-pub use usage::{Month, ParseMonthError, Usage};
+pub use usage::Usage;

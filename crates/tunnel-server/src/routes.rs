@@ -48,6 +48,8 @@ pub(crate) enum Part {
 /// What a host leads to. All endpoints of a host are of one token: the registry sees to it.
 #[derive(Clone, Debug, Default)]
 struct Host {
+    /// Whether it is set aside for one token: then the wildcard above it isn't asked, also while it leads nowhere.
+    is_reserved: bool,
     /// By path, the longest first; the root, if it is there, comes last.
     paths: Vec<(PathPrefix, Arc<Endpoint>)>,
     tls: Option<Arc<Endpoint>>,
@@ -103,6 +105,11 @@ impl Routes {
         });
     }
 
+    /// Sets a name aside for one token, or no longer: nobody is shown the wildcard above it then.
+    pub(crate) fn set_reserved(&self, host: &HostPattern, is_reserved: bool) {
+        self.write(host, |entry| entry.is_reserved = is_reserved);
+    }
+
     /// What `find` finds at the name, or else, if the name isn't there at all, at the wildcard above it.
     fn read<T>(&self, host: &Hostname, find: impl Fn(&Host) -> Option<T>) -> Option<T> {
         if let Some(entry) = self.part_of(host.as_str()).load().exact(host) {
@@ -119,7 +126,7 @@ impl Routes {
         let mut table = HostTable::clone(&part.load());
         let mut entry = table.get(host).map(|entry| Host::clone(entry)).unwrap_or_default();
         change(&mut entry);
-        if entry.paths.is_empty() && entry.tls.is_none() {
+        if entry.paths.is_empty() && entry.tls.is_none() && !entry.is_reserved {
             table.remove(host);
         } else {
             table.insert(host.clone(), Arc::new(entry));

@@ -209,11 +209,13 @@ impl Server {
             doors.spawn(load::watch(control.shared.clone(), gauge));
         }
         doors.spawn(sweep(control.registry.clone()));
+        doors.spawn(control::enforce(control.clone()));
         tokio::select! {
             () = shutdown => {}
             () = control.retiring.cancelled() => {}
         }
         drain(&control).await;
+        control::charge(&control);
         drop(stopping);
         control.registry.clear();
         control.tasks.close();

@@ -24,7 +24,8 @@ use crate::target::{Serving, Target};
 /// One visitor's way to the upstream.
 #[derive(Debug)]
 pub(crate) struct VisitorStream {
-    inner: Paced<tunnel_mux::Stream>,
+    /// At the pace of its tunnel, within that of its tunnel's owner.
+    inner: Paced<Paced<tunnel_mux::Stream>>,
     /// `None` once the upstream is ready.
     reply: Option<Box<Awaiting>>,
     /// Whose it is, and whose bytes it counts, if it does.
@@ -50,6 +51,11 @@ struct Awaiting {
 #[error("the client refused the visitor: {0}")]
 pub(crate) struct StreamRefused(pub(crate) Code);
 
+/// The owner of the tunnel may move no more bytes this month: the io error's inner error.
+#[derive(Debug, thiserror::Error)]
+#[error("the owner's bytes of this month are used up")]
+pub(crate) struct Spent;
+
 impl VisitorStream {
     /// A stream whose header was just written, whose bytes from here on keep to `pace`. The client has `patience` to
     /// become ready. What passes is counted for `target`'s tunnel if `is_counted`.
@@ -61,8 +67,9 @@ impl VisitorStream {
         patience: Duration,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep(patience));
+        let of_owner = is_counted.then(|| target.tally.account().allowance().pace().clone());
         Self {
-            inner: Paced::new(inner, pace),
+            inner: Paced::new(Paced::new(inner, of_owner), pace),
             reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
             target,
             is_counted,
@@ -78,12 +85,20 @@ impl VisitorStream {
 
     /// Tells the client that this exchange was cut off.
     pub(crate) fn reset(self) {
-        self.inner.into_inner().reset();
+        self.inner.into_inner().into_inner().reset();
     }
 
     /// When the upstream began to answer, if it has.
     pub(crate) fn first_byte(&self) -> Option<Instant> {
         self.first_byte
+    }
+
+    /// Whether a byte more may pass.
+    fn check_allowance(&self) -> io::Result<()> {
+        if self.is_counted && self.target.tally.account().is_spent() {
+            return Err(io::Error::other(Spent));
+        }
+        Ok(())
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,7 +125,8 @@ impl VisitorStream {
                     // Byte by byte, so that nothing of the upstream's is taken: these reads are from memory.
                     let mut byte = [0; 1];
                     let mut buf = ReadBuf::new(&mut byte);
-                    let Poll::Ready(read) = Pin::new(self.inner.get_mut()).poll_read(cx, &mut buf) else {
+                    let Poll::Ready(read) = Pin::new(self.inner.get_mut().get_mut()).poll_read(cx, &mut buf)
+                    else {
                         ready!(awaiting.deadline.as_mut().poll(cx));
                         self.target.reach.failed(Code::UpstreamTimeout);
                         return Poll::Ready(Err(io::Error::other(StreamRefused(Code::UpstreamTimeout))));
@@ -135,6 +151,7 @@ impl AsyncRead for VisitorStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_ready(cx))?;
+        self.check_allowance()?;
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
         let count = buf.filled().len() - before;
@@ -148,6 +165,7 @@ impl AsyncRead for VisitorStream {
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_allowance()?;
         let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, buf));
         if let (true, Ok(count)) = (self.is_counted, &wrote) {
             self.target.tally.add_in(*count);

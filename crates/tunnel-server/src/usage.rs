@@ -1,11 +1,6 @@
-//! What a token's visitors use, and the months that it is counted by.
+//! What visitors use.
 
-use std::{
-    fmt,
-    ops::AddAssign,
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::ops::{AddAssign, Sub};
 
 /// What visitors used. Bytes are theirs: what the multiplexer adds isn't counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,19 +14,6 @@ pub struct Usage {
     /// Connections and flows of the other kinds.
     pub connections: u64,
 }
-
-/// A calendar month, in UTC: `2026-11`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Month {
-    year: u16,
-    /// 1 to 12.
-    month: u8,
-}
-
-/// Not a month.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a month: write one such as `2026-11`")]
-pub struct ParseMonthError;
 
 impl Usage {
     /// Bytes both ways together.
@@ -54,87 +36,15 @@ impl AddAssign for Usage {
     }
 }
 
-impl Month {
-    /// The month of a moment.
-    pub fn of(time: SystemTime) -> Self {
-        let days = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
-        let (year, month) = civil(days);
-        Self { year, month }
-    }
+impl Sub for Usage {
+    type Output = Self;
 
-    /// When the next one begins.
-    pub fn end(self) -> SystemTime {
-        let (year, month) = if self.month == 12 {
-            (u64::from(self.year) + 1, 1)
-        } else {
-            (u64::from(self.year), u64::from(self.month) + 1)
-        };
-        UNIX_EPOCH + Duration::from_secs(days_before(year, month) * 86_400)
-    }
-}
-
-impl fmt::Display for Month {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.year, self.month)
-    }
-}
-
-impl FromStr for Month {
-    type Err = ParseMonthError;
-
-    fn from_str(text: &str) -> Result<Self, ParseMonthError> {
-        let (year, month) = text.split_once('-').ok_or(ParseMonthError)?;
-        let month = month.parse().ok().filter(|month| (1..=12).contains(month)).ok_or(ParseMonthError)?;
-        Ok(Self { year: year.parse().map_err(|_| ParseMonthError)?, month })
-    }
-}
-
-/// Year and month of a day since 1970, after "chrono-Compatible Low-Level Date Algorithms" (Hinnant). Years begin in
-/// March there, so that the leap day comes last.
-fn civil(days: u64) -> (u16, u8) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    (u16::try_from(year).unwrap_or(u16::MAX), u8::try_from(month).unwrap_or(12))
-}
-
-/// Days from 1970 to the first of a month; the opposite.
-fn days_before(year: u64, month: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, year) = (year / 400, year % 400);
-    let day = 365 * year + year / 4 - year / 100 + (153 * month + 2) / 5;
-    era * 146_097 + day - 719_468
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn months_begin_and_end_where_the_calendar_says() {
-        for (seconds, month, end) in [
-            (0, "1970-01", 2_678_400),
-            (951_782_399, "2000-02", 951_868_800),
-            (951_868_799, "2000-02", 951_868_800),
-            (951_868_800, "2000-03", 954_547_200),
-            (1_735_689_599, "2024-12", 1_735_689_600),
-            (1_735_689_600, "2025-01", 1_738_368_000),
-            (1_764_201_600, "2025-11", 1_764_547_200),
-        ] {
-            let found = Month::of(at(seconds));
-            assert_eq!((found.to_string().as_str(), found.end()), (month, at(end)), "{seconds}");
-            assert_eq!(month.parse(), Ok(found));
-        }
-        for text in ["", "2026", "2026-13", "2026-0", "x-01", "2026-01-01"] {
-            assert_eq!(text.parse::<Month>(), Err(ParseMonthError), "{text}");
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+            requests: self.requests.saturating_sub(earlier.requests),
+            connections: self.connections.saturating_sub(earlier.connections),
         }
     }
 }

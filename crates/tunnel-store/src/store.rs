@@ -232,6 +232,10 @@ impl Authenticator for Store {
         self.memory.view().token(identity.token)?.rights_of(identity)
     }
 
+    fn has_new_secret(&self, identity: &Identity) -> bool {
+        self.memory.view().token(identity.token).is_some()
+    }
+
     fn reservations(&self) -> Arc<Reservations> {
         self.memory.view().reservations.clone()
     }
@@ -244,8 +248,8 @@ impl Authenticator for Store {
         self.memory.ledger.charge(token, Month::of(SystemTime::now()), used);
     }
 
-    fn used_this_month(&self, token: TokenId) -> u64 {
-        Self::used_this_month(self, token)
+    fn used_this_month(&self, token: TokenId) -> Option<u64> {
+        Some(Self::used_this_month(self, token))
     }
 }
 

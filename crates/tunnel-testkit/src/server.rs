@@ -1,21 +1,23 @@
 //! A real server in this process, on loopback ports of its own, with tokens that a test can give and revoke.
 
 use std::{
+    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tunnel_client::{Builder, Client, Trust};
-use tunnel_protocol::Token;
+use tunnel_protocol::{Token, TokenId};
 use tunnel_server::{
-    Authenticator, CertStore, Config, ControlTls, Hostname, Identity, Listener, Login, Rights, SavedLease,
-    Server, ServerHandle, StoredToken, WebCertificate, WebTls, check, token_id,
+    Authenticator, CertStore, Config, ControlTls, Hostname, Identity, Listener, Login, Reservations,
+    ReservedName, Rights, SavedLease, Server, ServerHandle, StoredToken, Usage, WebCertificate, WebTls,
+    check, token_id,
 };
 use tunnel_transport::{ControlIdentity, Pin, acceptor, generate_self_signed};
 
@@ -42,9 +44,22 @@ pub struct TestServer {
     running: AbortOnDropHandle<()>,
 }
 
-/// Tokens that can be given and revoked while a server runs.
+/// Tokens that can be given, changed and revoked while a server runs.
 #[derive(Clone, Debug, Default)]
-struct Tokens(Arc<RwLock<Vec<StoredToken>>>);
+struct Tokens(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: RwLock<Kept>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    tokens: Vec<StoredToken>,
+    reservations: Arc<Reservations>,
+    used: HashMap<TokenId, Usage>,
+}
 
 impl Site {
     /// A site with a fresh key and open ports, and no server yet. TCP ports are the system's ephemeral ones.
@@ -121,20 +136,34 @@ impl Site {
         getrandom::fill(&mut random).expect("invariant: the operating system gives random bytes");
         let token = Token::new(random, Some(*self.pin().as_bytes()));
         let stored = StoredToken::new(token.id(), name, token.hash(), Arc::default());
-        self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).push(stored);
+        self.tokens.change(|kept| kept.tokens.push(stored));
         token
     }
 
     /// Gives a token these rights, and no others.
     pub fn allow(&self, token: &Token, rights: Rights) {
         let rights = Arc::new(rights);
-        let mut tokens = self.tokens.0.write().unwrap_or_else(PoisonError::into_inner);
-        tokens.iter_mut().filter(|kept| kept.id == token.id()).for_each(|kept| kept.rights = rights.clone());
+        self.tokens.change(|kept| {
+            let ours = kept.tokens.iter_mut().filter(|kept| kept.id == token.id());
+            ours.for_each(|kept| kept.rights = rights.clone());
+        });
+    }
+
+    /// Sets these names aside for these tokens, and no others.
+    pub fn reserve(&self, names: &[(&str, &Token)]) {
+        let name = |name: &str| -> ReservedName { name.parse().expect("a name that can be reserved") };
+        let reservations = names.iter().map(|(text, token)| (name(text), token.id())).collect();
+        self.tokens.change(|kept| kept.reservations = Arc::new(reservations));
+    }
+
+    /// What a token's visitors used, as far as servers have said so.
+    pub fn used(&self, token: &Token) -> Usage {
+        self.tokens.read().used.get(&token.id()).copied().unwrap_or_default()
     }
 
     /// Revokes a token.
     pub fn revoke(&self, token: &Token) {
-        self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.id != token.id());
+        self.tokens.change(|kept| kept.tokens.retain(|kept| kept.id != token.id()));
     }
 
     /// Begins a client of this site with a token.
@@ -194,15 +223,44 @@ impl TestServer {
     }
 }
 
+impl Tokens {
+    fn change(&self, change: impl FnOnce(&mut Kept)) {
+        change(&mut self.write());
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Kept> {
+        self.0.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.0.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Authenticator for Tokens {
     fn authenticate(&self, login: Login<'_>) -> Option<Identity> {
         let id = token_id(login.credential);
-        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        check(tokens.iter().find(|token| Some(token.id) == id), login)
+        check(self.read().tokens.iter().find(|token| Some(token.id) == id), login)
     }
 
     fn rights(&self, identity: &Identity) -> Option<Arc<Rights>> {
-        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        tokens.iter().find(|token| token.id == identity.token)?.rights_of(identity)
+        self.read().tokens.iter().find(|token| token.id == identity.token)?.rights_of(identity)
+    }
+
+    fn reservations(&self) -> Arc<Reservations> {
+        self.read().reservations.clone()
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.0.changes.subscribe())
+    }
+
+    fn charge(&self, token: TokenId, used: Usage) {
+        *self.write().used.entry(token).or_default() += used;
+    }
+
+    fn used_this_month(&self, token: TokenId) -> Option<u64> {
+        Some(self.read().used.get(&token).map_or(0, Usage::bytes))
     }
 }

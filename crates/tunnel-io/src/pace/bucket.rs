@@ -1,7 +1,10 @@
 //! The limit itself: arithmetic on one point in time, the one up to which the bytes granted so far are paid for.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,11 @@ const TURN_BYTES: std::ops::RangeInclusive<u64> = 512..=16 * 1024;
 
 /// A limit on bytes per second.
 #[derive(Debug)]
-pub struct Bucket(Mutex<State>);
+pub struct Bucket {
+    /// Counts the limits there were, and is even while there is none: read before each byte moves, without a lock.
+    version: AtomicU32,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -40,27 +47,42 @@ impl Bucket {
     /// A full one; 0 is no limit.
     #[must_use]
     pub const fn new(bytes_per_second: u64) -> Self {
-        Self(Mutex::new(State { bytes_per_second, paid_until: None }))
+        let version = AtomicU32::new(if bytes_per_second == 0 { 0 } else { 1 });
+        Self { version, state: Mutex::new(State { bytes_per_second, paid_until: None }) }
     }
 
-    /// Changes the limit, 0 for none. Grants given keep their times.
+    /// Changes the limit, 0 for none, also for streams under way: who waits for a turn of the former one goes on within
+    /// half a second.
     pub fn set(&self, bytes_per_second: u64) {
         let mut state = self.lock();
         if bytes_per_second != state.bytes_per_second {
+            let was_limited = state.bytes_per_second != 0;
             state.bytes_per_second = bytes_per_second;
             // What was to be paid at the former pace isn't waited for at this one.
             state.paid_until = None;
+            let step = if was_limited == (bytes_per_second != 0) { 2 } else { 1 };
+            self.version.fetch_add(step, Ordering::Relaxed);
         }
+    }
+
+    /// Whether there is a limit. Costs next to nothing.
+    pub(super) fn is_limited(&self) -> bool {
+        self.version() & 1 == 1
+    }
+
+    /// Another number after each change of the limit.
+    pub(super) fn version(&self) -> u32 {
+        self.version.load(Ordering::Relaxed)
     }
 
     /// Takes `bytes` now if the limit allows it, whole; for what is worth nothing later.
     pub fn try_take(&self, bytes: usize) -> bool {
-        let mut state = self.lock();
-        if state.bytes_per_second == 0 {
+        if !self.is_limited() {
             return true;
         }
+        let mut state = self.lock();
         let now = Instant::now();
-        if state.paid_until.is_some_and(|until| until > now) {
+        if state.bytes_per_second != 0 && state.paid_until.is_some_and(|until| until > now) {
             return false;
         }
         state.pay(bytes as u64, now);
@@ -82,7 +104,7 @@ impl Bucket {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

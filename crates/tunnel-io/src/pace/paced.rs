@@ -5,27 +5,35 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{Bucket, Pace};
+
+/// How long a wait lasts at most before it looks whether the limit is still the one that made it wait.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// `T`, read and written at a [`Pace`] that it shares with others; or as fast as it goes, which costs nothing.
 ///
 /// While a limit holds it back it doesn't touch `T`, so that its peer feels it, and no one else. Worst-case memory
 /// is one turn of reading, 16 KiB, while that waits; at rest none.
+///
+/// A pace without a limit costs a look at an atomic, and may get one at any time.
 pub struct Paced<T> {
     inner: T,
+    pace: Option<Arc<Pace>>,
+    /// There since a limit was first met.
     pacing: Option<Box<Pacing>>,
 }
 
+#[derive(Default)]
 struct Pacing {
-    pace: Arc<Pace>,
     /// What was read and paid for, and may be handed out.
     held: Bytes,
     reading: Wait,
@@ -36,16 +44,19 @@ struct Pacing {
 
 /// Until a turn comes. Ready when there is none.
 #[derive(Default)]
-struct Wait(Option<Pin<Box<Sleep>>>);
+struct Wait(Option<Turn>);
+
+struct Turn {
+    at: Instant,
+    /// Of the limit that gave it.
+    version: u32,
+    sleep: Pin<Box<Sleep>>,
+}
 
 impl<T> Paced<T> {
     /// At this pace, or at any.
     pub fn new(inner: T, pace: Option<Arc<Pace>>) -> Self {
-        let pacing = pace.map(|pace| {
-            let (reading, writing) = (Wait::default(), Wait::default());
-            Box::new(Pacing { pace, held: Bytes::new(), reading, writable: 0, writing })
-        });
-        Self { inner, pacing }
+        Self { inner, pace, pacing: None }
     }
 
     /// The stream itself, for bytes that aren't counted. Reading from it is right only before the first that are.
@@ -61,15 +72,24 @@ impl<T> Paced<T> {
 
 impl Wait {
     fn begin(&mut self, bucket: &Bucket, wanted: usize) -> usize {
+        let version = bucket.version();
         let grant = bucket.grant(wanted);
-        self.0 = grant.at.map(|at| Box::pin(sleep_until(at)));
+        self.0 = grant.at.map(|at| {
+            let sleep = Box::pin(sleep_until(at.min(Instant::now() + LOOK)));
+            Turn { at, version, sleep }
+        });
         grant.bytes
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(sleep) = &mut self.0 {
-            ready!(sleep.as_mut().poll(cx));
-            self.0 = None;
+    fn poll(&mut self, bucket: &Bucket, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(turn) = &mut self.0 {
+            ready!(turn.sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= turn.at || bucket.version() != turn.version {
+                self.0 = None;
+            } else {
+                turn.sleep.as_mut().reset(turn.at.min(now + LOOK));
+            }
         }
         Poll::Ready(())
     }
@@ -81,12 +101,12 @@ impl Pacing {
     fn poll_read<T: AsyncRead + Unpin>(
         &mut self,
         inner: &mut T,
+        bucket: &Bucket,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.reading.poll(cx));
+        ready!(self.reading.poll(bucket, cx));
         if self.held.is_empty() {
-            let bucket = &self.pace.read;
             let most = buf.remaining().min(bucket.turn());
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
             ready!(Pin::new(inner).poll_read(cx, &mut part))?;
@@ -94,7 +114,7 @@ impl Pacing {
             if read > 0 {
                 self.reading.begin(bucket, read);
             }
-            if self.reading.poll(cx).is_pending() {
+            if self.reading.poll(bucket, cx).is_pending() {
                 self.held = Bytes::copy_from_slice(part.filled());
                 return Poll::Pending;
             }
@@ -114,6 +134,7 @@ impl Pacing {
     fn poll_write<T: AsyncWrite + Unpin>(
         &mut self,
         inner: &mut T,
+        bucket: &Bucket,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -121,9 +142,9 @@ impl Pacing {
             return Pin::new(inner).poll_write(cx, bytes);
         }
         if self.writable == 0 {
-            self.writable = self.writing.begin(&self.pace.written, bytes.len());
+            self.writable = self.writing.begin(bucket, bytes.len());
         }
-        ready!(self.writing.poll(cx));
+        ready!(self.writing.poll(bucket, cx));
         let most = bytes.len().min(self.writable);
         let written = ready!(Pin::new(inner).poll_write(cx, &bytes[..most]))?;
         self.writable -= written.min(most);
@@ -133,20 +154,25 @@ impl Pacing {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { inner, pacing } = self.get_mut();
-        match pacing {
-            Some(pacing) => pacing.poll_read(inner, cx, buf),
-            None => Pin::new(inner).poll_read(cx, buf),
+        let Self { inner, pace, pacing } = self.get_mut();
+        match pace {
+            // What is held is handed out in any case.
+            Some(pace) if pacing.is_some() || pace.read.is_limited() => {
+                pacing.get_or_insert_default().poll_read(inner, &pace.read, cx, buf)
+            }
+            _ => Pin::new(inner).poll_read(cx, buf),
         }
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { inner, pacing } = self.get_mut();
-        match pacing {
-            Some(pacing) => pacing.poll_write(inner, cx, bytes),
-            None => Pin::new(inner).poll_write(cx, bytes),
+        let Self { inner, pace, pacing } = self.get_mut();
+        match pace {
+            Some(pace) if pacing.is_some() || pace.written.is_limited() => {
+                pacing.get_or_insert_default().poll_write(inner, &pace.written, cx, bytes)
+            }
+            _ => Pin::new(inner).poll_write(cx, bytes),
         }
     }
 

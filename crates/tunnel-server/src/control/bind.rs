@@ -10,13 +10,18 @@ use tunnel_protocol::{
 };
 use tunnel_router::PathPrefix;
 
-use super::{Control, host::Asker};
+use super::{
+    Control,
+    asker::Asker,
+    enforce,
+    standing::{self, Standing},
+};
 use crate::{
     config::Config,
     ids,
     policy::Policies,
     registry::{Claim, ClaimError, Lease, Name},
-    rights::Rights,
+    rights::TunnelKind,
     routes::Part,
     session::Session,
 };
@@ -54,6 +59,9 @@ impl<'a> Binds<'a> {
         let Wish { spec, policies, upstream, report_requests, replaces } = wish;
         self.forget_lost(tunnel);
         let bound = self.check(tunnel, replaces).and_then(|()| {
+            let identity = &self.session.identity;
+            let standing = standing::of(self.control, identity).map_err(|out| out.refusal)?;
+            enforce::allow(self.control, identity.token, &standing.rights);
             let policies = Arc::new(Policies::compile(policies, &spec)?);
             let expires = policies.expire.map(|left| Instant::now() + left);
             if policies.expire.is_some_and(|left| left.is_zero()) {
@@ -69,8 +77,9 @@ impl<'a> Binds<'a> {
                 report_requests,
                 replaces,
                 policies,
+                max_tunnels: standing.rights.max_tunnels,
             };
-            self.publish(&spec, &claim).map(|lease| lease.until(expires))
+            self.publish(&spec, &claim, &self.asker(&standing)).map(|lease| lease.until(expires))
         });
         match bound {
             Ok(lease) => {
@@ -79,7 +88,10 @@ impl<'a> Binds<'a> {
                 self.leases.insert(tunnel, lease);
                 let remark = self.control.shared.why_plain(&address);
                 self.session.send(ServerMessage::Bound { tunnel, address });
-                if let Some(message) = remark {
+                let identity = &self.session.identity;
+                let is_spent = self.control.shared.accounts.of(identity.token).is_spent();
+                let spent = is_spent.then(|| enforce::spent(&identity.name));
+                for message in remark.into_iter().chain(spent) {
                     self.session.send(ServerMessage::Notice { message });
                 }
             }
@@ -121,18 +133,26 @@ impl<'a> Binds<'a> {
         }
     }
 
-    /// Takes down what the token may not publish any more.
-    pub(super) fn review(&mut self, rights: &Rights) {
-        let Self { control, session, leases } = self;
-        let config = control.shared.config();
-        let asker = Asker { identity: &session.identity, rights, domain: &config.domain };
-        let refused: Vec<_> = leases
+    /// Takes down what the token may not publish any more, and of too many tunnels the newest.
+    pub(super) fn review(&mut self, standing: &Standing) {
+        let asker = self.asker(standing);
+        let surplus = |lease: &Lease| {
+            let max = standing.rights.max_tunnels?;
+            self.control.registry.is_surplus(lease.name(), max).then(|| too_many(max))
+        };
+        let refused: Vec<_> = self
+            .leases
             .iter()
-            .filter_map(|(tunnel, lease)| Some((*tunnel, asker.check(lease.name().host()?).err()?)))
+            .filter_map(|(tunnel, lease)| {
+                Some((*tunnel, asker.check(lease.name()).err().or_else(|| surplus(lease))?))
+            })
             .collect();
+        let Self { session, leases, .. } = self;
         for (tunnel, refusal) in refused {
             info!(%tunnel, code = %refusal.code, message = %refusal.message, "tunnel taken down");
             if let Some(lease) = leases.remove(&tunnel) {
+                // Its visitors are there by a right that isn't.
+                lease.endpoint().over.cancel();
                 lease.forfeit();
             }
             session.send(ServerMessage::Unbound { tunnel, refusal });
@@ -144,6 +164,14 @@ impl<'a> Binds<'a> {
         let limit = self.control.shared.config().limits.tunnels_per_session;
         if self.leases.len() >= limit || self.leases.contains_key(&tunnel) {
             self.leases.retain(|_, lease| lease.is_current());
+        }
+    }
+
+    fn asker<'s>(&'s self, standing: &'s Standing) -> Asker<'s> {
+        Asker {
+            identity: &self.session.identity,
+            standing,
+            domain: self.control.shared.config().domain.clone(),
         }
     }
 
@@ -163,7 +191,8 @@ impl<'a> Binds<'a> {
         Ok(())
     }
 
-    fn publish(&self, spec: &BindSpec, claim: &Claim) -> Result<Lease, Refusal> {
+    fn publish(&self, spec: &BindSpec, claim: &Claim, asker: &Asker<'_>) -> Result<Lease, Refusal> {
+        asker.check_kind(TunnelKind::of(spec).ok_or_else(unknown)?)?;
         match spec {
             BindSpec::Http(HttpSpec { upstream_protocol: UpstreamProtocol::Unknown, .. }) => Err(unknown()),
             BindSpec::Http(HttpSpec { host, path, .. }) => {
@@ -173,38 +202,39 @@ impl<'a> Binds<'a> {
                         Refusal::permanent(Code::NameInvalid, format!("`{path}` can't be served: {error}"))
                     })
                 })?;
-                self.claim_host(host, &Part::Http(path), claim)
+                self.claim_host(host, &Part::Http(path), claim, asker)
             }
             BindSpec::Tls(TlsSpec { host, .. }) if self.control.shared.https.is_some() => {
-                self.claim_host(host, &Part::Tls, claim)
+                self.claim_host(host, &Part::Tls, claim, asker)
             }
             BindSpec::Tls(_) => Err(Refusal::permanent(
                 Code::NotSupported,
                 "this server takes no TLS visitors; its operator can with `--https-port 443`",
             )),
             BindSpec::Tcp(PortSpec { port, preferred, .. }) => {
-                self.claim_port(&TCP, *port, *preferred, claim)
+                self.claim_port(&TCP, (*port, *preferred), claim, asker)
             }
             BindSpec::Udp(PortSpec { port, preferred, .. }) => {
-                self.claim_port(&UDP, *port, *preferred, claim)
+                self.claim_port(&UDP, (*port, *preferred), claim, asker)
             }
             _ => Err(unknown()),
         }
     }
 
     /// Claims the part of the host that was asked for, or of the one it had before, or of any.
-    fn claim_host(&self, spec: &HostSpec, part: &Part, claim: &Claim) -> Result<Lease, Refusal> {
-        let identity = &self.session.identity;
-        let rights = self.control.authenticator.rights(identity);
-        let rights = rights.ok_or_else(|| Refusal::permanent(Code::Revoked, "the token was revoked"))?;
-        let config = self.control.shared.config();
-        let asker = Asker { identity, rights: &rights, domain: &config.domain };
+    fn claim_host(
+        &self,
+        spec: &HostSpec,
+        part: &Part,
+        claim: &Claim,
+        asker: &Asker<'_>,
+    ) -> Result<Lease, Refusal> {
         let name = |host| Name::Host(host, part.clone());
         if let Some(host) = asker.wanted(spec)? {
             return self.claim(&name(host), claim);
         }
         let random = || asker.random();
-        if rights.is_restricted() && random().is_none() {
+        if asker.standing.rights.is_restricted() && random().is_none() {
             return Err(asker.no_choice());
         }
         self.claim_any(asker.preferred(spec).map(name), || random().map(name), claim)
@@ -214,15 +244,17 @@ impl<'a> Binds<'a> {
     fn claim_port(
         &self,
         kind: &Ports,
-        wanted: Option<u16>,
-        preferred: Option<u16>,
+        (wanted, preferred): (Option<u16>, Option<u16>),
         claim: &Claim,
+        asker: &Asker<'_>,
     ) -> Result<Lease, Refusal> {
         let config = self.control.shared.config();
         let range = (kind.offered)(&config).ok_or_else(|| {
-            let Ports { what, flag, .. } = kind;
-            let message =
-                format!("this server offers no {what} ports; its operator can with `{flag} 20000-29999`");
+            let kind = kind.kind;
+            let message = format!(
+                "this server offers no {} ports; its operator can with `--{kind}-ports 20000-29999`",
+                kind.name().to_uppercase()
+            );
             Refusal::permanent(Code::NotSupported, message)
         })?;
         let (first, last) = (*range.start(), *range.end());
@@ -232,13 +264,17 @@ impl<'a> Binds<'a> {
                     format!("port {port} is not one of this server's: choose from {first} to {last}");
                 return Err(Refusal::permanent(Code::PortNotAllowed, message));
             }
-            return self.claim(&(kind.name)(port), claim);
+            let name = (kind.name)(port);
+            asker.check(&name)?;
+            return self.claim(&name, claim);
         }
-        let preferred = preferred.filter(|port| range.contains(port)).map(kind.name);
-        let random = || {
-            let offset = u16::try_from(ids::below(u32::from(last - first) + 1)).ok()?;
-            Some((kind.name)(first + offset))
-        };
+        let ports = asker.ports(kind.kind, range);
+        if ports.count() == 0 {
+            return Err(asker.no_port(kind.kind, range));
+        }
+        let may_have = |name: &Name| asker.check(name).is_ok();
+        let preferred = preferred.filter(|port| range.contains(port)).map(kind.name).filter(may_have);
+        let random = || ports.nth(ids::below(ports.count())).map(kind.name).filter(may_have);
         self.claim_any(preferred, random, claim)
     }
 
@@ -277,16 +313,15 @@ impl<'a> Binds<'a> {
 
 /// A kind of port.
 struct Ports {
-    what: &'static str,
-    flag: &'static str,
+    kind: TunnelKind,
     offered: fn(&Config) -> Option<&RangeInclusive<u16>>,
     name: fn(u16) -> Name,
 }
 
 const TCP: Ports =
-    Ports { what: "TCP", flag: "--tcp-ports", offered: |config| config.tcp_ports.as_ref(), name: Name::Tcp };
+    Ports { kind: TunnelKind::Tcp, offered: |config| config.tcp_ports.as_ref(), name: Name::Tcp };
 const UDP: Ports =
-    Ports { what: "UDP", flag: "--udp-ports", offered: |config| config.udp_ports.as_ref(), name: Name::Udp };
+    Ports { kind: TunnelKind::Udp, offered: |config| config.udp_ports.as_ref(), name: Name::Udp };
 
 /// Whether other clients may serve the name as well, and what they must all have in common besides policies.
 fn sharing(spec: &BindSpec) -> (bool, UpstreamProtocol) {
@@ -301,6 +336,11 @@ fn sharing(spec: &BindSpec) -> (bool, UpstreamProtocol) {
 
 fn expired() -> Refusal {
     Refusal::permanent(Code::Expired, "the time set for it with `--expire` is over")
+}
+
+fn too_many(max: u32) -> Refusal {
+    let message = format!("this token may have {max} tunnels at a time, and this is a newer one");
+    Refusal::permanent(Code::LimitReached, message)
 }
 
 fn unknown() -> Refusal {

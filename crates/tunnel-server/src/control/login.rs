@@ -22,7 +22,7 @@ use tunnel_protocol::{
     version::{Mismatch, SUPPORTED},
 };
 
-use super::{Control, SessionGuard};
+use super::{Control, SessionGuard, standing};
 use crate::{
     auth::{Identity, Login},
     events::Event,
@@ -141,7 +141,11 @@ fn authenticate(
     match control.authenticator.authenticate(login) {
         Some(identity) => {
             control.throttle.succeeded(address.ip());
-            Ok(identity)
+            let rights = control.authenticator.rights(&identity);
+            match rights.and_then(|rights| standing::expired(&rights, &identity.name)) {
+                Some(refusal) => Err(refusal),
+                None => Ok(identity),
+            }
         }
         None => {
             // A right token is let in whatever its neighbours behind the same address do; only wrong ones wait.

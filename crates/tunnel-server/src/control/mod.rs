@@ -7,9 +7,10 @@
 //! ```
 
 mod accept;
+mod asker;
 mod bind;
+mod enforce;
 mod heartbeat;
-mod host;
 mod lane;
 mod login;
 mod messages;
@@ -25,7 +26,10 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tunnel_protocol::SessionId;
 
-pub(crate) use self::accept::{accept, serve};
+pub(crate) use self::{
+    accept::{accept, serve},
+    enforce::{charge, keep as enforce},
+};
 use crate::{
     auth::Authenticator, config::Limits, registry::Registry, session::Session, shared::Shared,
     throttle::Throttle,

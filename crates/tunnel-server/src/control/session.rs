@@ -22,12 +22,11 @@ use super::{
     lane,
     login::NewSession,
     messages::{self, Messages},
-    standing,
+    standing::{self, Standing},
 };
 use crate::{
     events::Event,
     metrics::Metrics,
-    rights::Rights,
     session::{Session, keep_lanes},
 };
 
@@ -81,11 +80,11 @@ async fn drive(
     };
     let Some(_lane) = session.add_lane(opener, activity.clone()) else { return "ended at once".to_owned() };
     let (read, write) = tokio::io::split(stream);
-    let rights = watch::Sender::new(None);
+    let standing = watch::Sender::new(None);
     let timeouts = control.shared.config().timeouts.clone();
     let heartbeat = Heartbeat::new(timeouts.heartbeat, timeouts.dead_after, session.clone(), activity);
     tokio::select! {
-        reason = listen(control, session, Messages::new(read), rights.subscribe()) => reason,
+        reason = listen(control, session, Messages::new(read), standing.subscribe()) => reason,
         written = messages::write_all(write, outbox) => format!("the control stream broke: {written:?}"),
         silence = heartbeat.watch() => format!("no heartbeat for {} s", silence.as_secs()),
         never = keep_lanes(session, timeouts.lane_idle) => match never {},
@@ -95,7 +94,7 @@ async fn drive(
             Err(_panic) => "the multiplexer failed".to_owned(),
         },
         () = refuse_streams(incoming) => "the connection was lost".to_owned(),
-        () = standing::watch(control, session, &rights) => "the token was revoked".to_owned(),
+        reason = standing::watch(control, session, &standing) => reason,
         () = session.ended.cancelled() => "the server ended it".to_owned(),
     }
 }
@@ -105,7 +104,7 @@ async fn listen(
     control: &Control,
     session: &Arc<Session>,
     mut messages: Messages<tunnel_mux::Stream>,
-    mut rights: watch::Receiver<Option<Arc<Rights>>>,
+    mut standing: watch::Receiver<Option<Standing>>,
 ) -> String {
     let mut binds = Binds::new(control, session);
     loop {
@@ -116,9 +115,9 @@ async fn listen(
                 binds.expire();
                 continue;
             }
-            Ok(()) = rights.changed() => {
-                let rights = rights.borrow_and_update().clone();
-                rights.iter().for_each(|rights| binds.review(rights));
+            Ok(()) = standing.changed() => {
+                let standing = standing.borrow_and_update().clone();
+                standing.iter().for_each(|standing| binds.review(standing));
                 continue;
             }
         };

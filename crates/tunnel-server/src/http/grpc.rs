@@ -31,7 +31,7 @@ fn status(code: Code) -> u16 {
     match code {
         Code::RequestTimeout => 4,
         Code::AddressNotAllowed | Code::UpstreamHostRefused | Code::FirstVisit => 7,
-        Code::RateLimited | Code::HeadTooLarge => 8,
+        Code::RateLimited | Code::HeadTooLarge | Code::QuotaUsed => 8,
         Code::TunnelNotFound | Code::MethodNotAllowed => 12,
         Code::BadRequest | Code::Internal | Code::UpstreamMalformed => 13,
         Code::TunnelAway

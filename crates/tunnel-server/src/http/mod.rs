@@ -336,7 +336,7 @@ impl Desk {
         let policies = endpoint.known_policies();
         admit::check(&policies, visitor, request.headers())?;
         passage.checked = Some(policies);
-        let permit = endpoint.admit().ok_or(Failure::new(Code::TooManyVisitors))?.with(place);
+        let permit = endpoint.admit().map_err(Failure::new)?.with(place);
         forward::forward(self, endpoint, facts, id, request, (turn, permit), passage).await
     }
 

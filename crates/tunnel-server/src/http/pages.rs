@@ -120,6 +120,11 @@ impl Page<'_> {
                 format!("The operator of this server lets nobody in at {host} for now."),
                 "If the tunnel is yours, ask the operator.".into(),
             ),
+            Code::QuotaUsed => (
+                "No more this month",
+                format!("Whoever publishes {host} has used up the traffic of this month."),
+                "If the tunnel is yours, ask the operator of this server for more.".into(),
+            ),
             Code::TooManyVisitors => (
                 "Too many visitors",
                 match (self.host, self.detail) {

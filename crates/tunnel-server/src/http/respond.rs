@@ -3,7 +3,10 @@
 //! Each carries its reason's name in `Tunnel-Error`, so that programs can tell our errors from an upstream's, and
 //! a body in the form the visitor prefers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -17,7 +20,7 @@ use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Hostname;
 
 use super::{gate::Refusal, grpc, headers::TUNNEL_ERROR, pages};
-use crate::{config::Config, dispatch::DispatchError, endpoint::Absent};
+use crate::{calendar::Month, config::Config, dispatch::DispatchError, endpoint::Absent};
 
 /// The methods that are carried: all that have a name, but not CONNECT.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
@@ -108,6 +111,7 @@ impl From<DispatchError> for Failure {
                 Code::TunnelAway
             }
             DispatchError::Full => Code::TooManyVisitors,
+            DispatchError::Spent(_) => Code::QuotaUsed,
             DispatchError::Denied(denied) => return Self::from(*denied),
             // The client is leaving, or was just replaced.
             DispatchError::Refused(Code::Draining | Code::NoSuchTunnel) => Code::TunnelAway,
@@ -136,7 +140,8 @@ fn status(code: Code) -> StatusCode {
         | Code::TooManyVisitors
         | Code::ClientBusy
         | Code::TunnelPaused
-        | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        | Code::Overloaded
+        | Code::QuotaUsed => StatusCode::SERVICE_UNAVAILABLE,
         Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::UpstreamRefused
         | Code::UpstreamUnreachable
@@ -165,6 +170,11 @@ fn retry_after(failure: &Failure) -> Option<HeaderValue> {
     match failure.code {
         Code::TunnelAway | Code::Overloaded => Some(HeaderValue::from_static("5")),
         Code::TooManyVisitors | Code::ClientBusy => Some(HeaderValue::from_static("1")),
+        Code::QuotaUsed => {
+            let now = SystemTime::now();
+            let left = Month::of(now).end().duration_since(now).unwrap_or_default();
+            Some(HeaderValue::from(left.as_secs() + 1))
+        }
         _ => None,
     }
 }

@@ -195,9 +195,12 @@ async fn pass(
 ) {
     Metrics::count(&shared.metrics.tcp_visitors);
     endpoint.tally.count_connection();
-    let Some(_permit) = endpoint.admit() else {
-        endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);
-        return reset(stream.into_inner().0);
+    let _permit = match endpoint.admit() {
+        Ok(permit) => permit,
+        Err(code) => {
+            endpoint.tally.refused(&shared.metrics, code);
+            return reset(stream.into_inner().0);
+        }
     };
     let visit = Visit { request: ids::request_id(), visitor, local };
     let span = info_span!("visitor", id = %visit.request, addr = %visitor);

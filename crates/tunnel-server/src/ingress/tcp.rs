@@ -47,7 +47,7 @@ async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
         Metrics::count(&shared.metrics.tcp_visitors);
         let place = shared.connections.take(visitor.ip());
         endpoint.tally.count_connection();
-        let places = place.and_then(|place| Ok((place, endpoint.admit().ok_or(Code::TooManyVisitors)?)));
+        let places = place.and_then(|place| Ok((place, endpoint.admit()?)));
         let (mut place, permit) = match places {
             Ok(places) => places,
             Err(code) => {

@@ -43,7 +43,7 @@ pub(crate) enum ClaimError {
         left: Duration,
     },
     /// The token has as many names as it may.
-    #[error("this token holds {0} names and ports, as many as it may; take some down")]
+    #[error("this token may hold {0} names and ports, and does; take some down")]
     TooMany(usize),
     /// The port can't be opened.
     #[error("the server can't open port {port}: {source}")]
@@ -68,6 +68,8 @@ pub(crate) struct Claim {
     /// The session's own tunnel whose place it takes.
     pub(crate) replaces: Option<TunnelId>,
     pub(crate) policies: Arc<Policies>,
+    /// How many names its token may have, if fewer than any.
+    pub(crate) max_tunnels: Option<u32>,
 }
 
 impl ClaimError {
@@ -174,8 +176,10 @@ impl Registry {
         for other in self.of_strangers(table, name, token) {
             self.check_stranger(&other, &table.entries[&other])?;
         }
-        match table.entries.get(name).filter(|entry| entry.owner.token == token) {
-            None => self.check_quota(table, token),
+        let own = table.entries.get(name).filter(|entry| entry.owner.token == token);
+        self.check_quota(table, own, claim)?;
+        match own {
+            None => Ok(()),
             Some(Entry { phase: Phase::Live(members), terms, .. }) => {
                 let what = name.describe();
                 let is_own = |member: &Member| member.target.session.id == claim.session.id;
@@ -251,12 +255,16 @@ impl Registry {
         }
     }
 
-    /// Whether a token may have one more name. Those that are held or in quarantine count, or a token could use
-    /// names up by taking and leaving them.
-    fn check_quota(&self, table: &Table, token: TokenId) -> Result<(), ClaimError> {
+    /// Whether a token may have one more name, or still this one of its `own`. Those that are held or in quarantine
+    /// count, or a token could use names up by taking and leaving them.
+    fn check_quota(&self, table: &Table, own: Option<&Entry>, claim: &Claim) -> Result<(), ClaimError> {
         let limit = self.shared.config().limits.tunnels_per_token;
-        let has = table.entries.values().filter(|entry| entry.owner.token == token).count();
-        if has < limit { Ok(()) } else { Err(ClaimError::TooMany(has)) }
+        let limit = claim.max_tunnels.map_or(limit, |max| limit.min(max as usize));
+        let has = match own {
+            Some(entry) => table.older(entry),
+            None => table.count(claim.session.identity.token),
+        };
+        if has < limit { Ok(()) } else { Err(ClaimError::TooMany(limit)) }
     }
 }
 

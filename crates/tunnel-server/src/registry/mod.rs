@@ -75,6 +75,8 @@ struct Entry {
     endpoint: Arc<Endpoint>,
     /// The open port of a TCP or UDP tunnel; closed when the entry goes.
     port: Option<PortGuard>,
+    /// Counts up with each entry: which of a token's names it has had for longer.
+    opened: u64,
 }
 
 /// Which client holds, or held, a name.
@@ -154,6 +156,31 @@ impl Registry {
         self.shared.events.emit(Event::LeasesChanged);
     }
 
+    /// Whether a name's owner has `max` names that are older.
+    pub(crate) fn is_surplus(&self, name: &Name, max: u32) -> bool {
+        let table = self.lock();
+        table.entries.get(name).is_some_and(|entry| table.older(entry) >= max as usize)
+    }
+
+    /// Every name, its owner, and whether a client serves it now.
+    pub(crate) fn owners(&self) -> Vec<(Name, Identity, bool)> {
+        let owner = |(name, entry): (&Name, &Entry)| {
+            (name.clone(), entry.owner.clone(), matches!(entry.phase, Phase::Live(_)))
+        };
+        self.lock().entries.iter().map(owner).collect()
+    }
+
+    /// Takes a name away from its owner while no client of its serves it.
+    pub(crate) fn take_held(&self, name: &Name, owner: TokenId) {
+        let mut table = self.lock();
+        let is_held = |entry: &Entry| entry.owner.token == owner && !matches!(entry.phase, Phase::Live(_));
+        if table.entries.get(name).is_some_and(is_held) {
+            self.remove(&mut table, name);
+            drop(table);
+            self.shared.events.emit(Event::LeasesChanged);
+        }
+    }
+
     /// Takes every visitor's hope away: the server ends.
     pub(crate) fn clear(&self) {
         let mut table = self.lock();
@@ -194,6 +221,17 @@ impl Registry {
 }
 
 impl Table {
+    /// How many names a token has.
+    fn count(&self, token: TokenId) -> usize {
+        self.entries.values().filter(|entry| entry.owner.token == token).count()
+    }
+
+    /// How many of its owner's names are older than this one.
+    fn older(&self, entry: &Entry) -> usize {
+        let is_older = |other: &&Entry| other.owner.token == entry.owner.token && other.opened < entry.opened;
+        self.entries.values().filter(is_older).count()
+    }
+
     fn next_generation(&mut self) -> u64 {
         self.last_generation += 1;
         self.last_generation

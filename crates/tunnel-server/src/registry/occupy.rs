@@ -93,7 +93,8 @@ impl Registry {
         };
         let port =
             opened.map_err(|source| ClaimError::Port { port: name.port().unwrap_or_default(), source })?;
-        let entry = Entry { owner: owner.clone(), terms, phase, endpoint: endpoint.clone(), port };
+        let opened = table.next_generation();
+        let entry = Entry { owner: owner.clone(), terms, phase, endpoint: endpoint.clone(), port, opened };
         table.entries.insert(name.clone(), entry);
         Ok(endpoint)
     }

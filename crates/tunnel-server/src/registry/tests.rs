@@ -56,6 +56,7 @@ fn claim(token: u8, instance: u8) -> Claim {
         report_requests: false,
         replaces: None,
         policies: Arc::default(),
+        max_tunnels: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use tunnel_protocol::BindSpec;
+
 /// A kind of tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TunnelKind {
@@ -31,6 +33,19 @@ impl TunnelKind {
             Self::Tls => "tls",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+        }
+    }
+}
+
+impl TunnelKind {
+    /// What a client asks for; `None` if it is of a kind that this server doesn't know.
+    pub(crate) fn of(spec: &BindSpec) -> Option<Self> {
+        match spec {
+            BindSpec::Http(_) => Some(Self::Http),
+            BindSpec::Tls(_) => Some(Self::Tls),
+            BindSpec::Tcp(_) => Some(Self::Tcp),
+            BindSpec::Udp(_) => Some(Self::Udp),
+            _ => None,
         }
     }
 }

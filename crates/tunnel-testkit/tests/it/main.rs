@@ -22,6 +22,7 @@ mod pool;
 mod proxy_protocol;
 mod reconfigure;
 mod replace;
+mod rights;
 mod shaping;
 mod steering;
 mod support;

@@ -144,3 +144,28 @@ async fn without_a_limit_it_is_the_stream() {
     assert_eq!(near.read(&mut piece).await.unwrap(), 100_000, "in one read");
     assert_eq!(near.write(&piece).await.unwrap(), 100_000, "in one write");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_changes_changes_streams_under_way() {
+    let pace = Arc::new(Pace::new(0));
+    let (mut near, mut far) = paced(&pace);
+    far.write_all(&[0; 1 << 20]).await.unwrap();
+    let mut chunk = [0; 64 << 10];
+    let start = Instant::now();
+    near.read_exact(&mut chunk).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "no limit yet");
+
+    pace.set(10_000);
+    near.read_exact(&mut chunk[..10_000]).await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(800), "{took:?}");
+
+    // At this one, a turn takes minutes.
+    pace.set(1);
+    let waiting = timeout(Duration::from_secs(60), near.read_exact(&mut chunk)).await;
+    assert!(waiting.is_err());
+    let start = Instant::now();
+    let (read, ()) = tokio::join!(near.read_exact(&mut chunk), async { pace.set(0) });
+    read.unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(500), "{:?}", start.elapsed());
+}

@@ -188,7 +188,7 @@ impl Door {
             FlowLimits { total: limits.udp_flows_per_tunnel, per_address: limits.udp_flows_per_address }
         };
         self.flows().make_room(visitor, limits, now).map_err(|_full| Code::TooManyVisitors)?;
-        let permit = self.endpoint.admit().ok_or(Code::TooManyVisitors)?;
+        let permit = self.endpoint.admit()?;
         let request = ids::request_id();
         let draft = self.shared.records.draft(request, TunnelKind::Udp, visitor);
         draft.iter().for_each(|draft| draft.at(&self.endpoint));
