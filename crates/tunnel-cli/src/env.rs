@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, Command};
+use clap::Command;
 
 use crate::args::SecretText;
 
@@ -124,8 +124,14 @@ impl SystemProxy {
 
 /// Gives every flag of `command` and its subcommands its variable.
 pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command {
+    attach_to(command, environment, false)
+}
+
+fn attach_to(command: Command, environment: Environment<'_>, is_about_tokens: bool) -> Command {
+    let is_about_tokens = is_about_tokens || ABOUT_TOKENS.contains(&command.get_name());
     let command = command.mut_args(|arg| {
-        let variable = VARIABLES.iter().find(|(flag, _)| arg.get_long() == Some(flag) && !is_right(&arg));
+        let flag = arg.get_long().filter(|flag| !is_about_tokens || OF_ALL.contains(flag));
+        let variable = VARIABLES.iter().find(|(name, _)| flag == Some(name));
         match variable {
             Some((_, name)) if environment(name).is_none_or(|value| !value.is_empty()) => {
                 // The help names the variable and keeps what it holds, which may be a token, to itself.
@@ -134,9 +140,9 @@ pub(crate) fn attach(command: Command, environment: Environment<'_>) -> Command 
             _ => arg,
         }
     });
-    command.mut_subcommands(
-        |command| if is_about_files(&command) { command } else { attach(command, environment) },
-    )
+    command.mut_subcommands(|command| {
+        if is_about_files(&command) { command } else { attach_to(command, environment, is_about_tokens) }
+    })
 }
 
 /// Whether a command's flags are about files of settings: `--server` means another thing there than its variable does.
@@ -144,24 +150,27 @@ fn is_about_files(command: &Command) -> bool {
     command.get_name() == "config"
 }
 
-/// Whether a flag gives or takes a token's rights. Those have no variables: the server's `TUNNEL_DOMAIN` would be a
-/// grant by accident.
-fn is_right(arg: &Arg) -> bool {
-    let names = ["subdomain", "domain", "remove-subdomain", "remove-domain"];
-    matches!(arg.get_action(), ArgAction::Append) && arg.get_long().is_some_and(|long| names.contains(&long))
-}
+/// The commands about tokens. What they give or take has no variables: the server's `TUNNEL_DOMAIN` would be a grant by
+/// accident.
+const ABOUT_TOKENS: [&str; 2] = ["token", "reserve"];
+
+/// The flags of theirs that have variables nevertheless.
+const OF_ALL: [&str; 3] = ["log", "config", "data-dir"];
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory;
+    use clap::{Arg, CommandFactory};
 
     use super::*;
     use crate::args::Invocation;
 
     fn flags(command: &Command, found: &mut BTreeSet<String>) {
-        let longs = command.get_arguments().filter(|arg| !is_right(arg)).filter_map(Arg::get_long);
+        if ABOUT_TOKENS.contains(&command.get_name()) {
+            return;
+        }
+        let longs = command.get_arguments().filter_map(Arg::get_long);
         found.extend(longs.filter(|long| !["help", "version"].contains(long)).map(str::to_owned));
         let commands = command.get_subcommands().filter(|command| !is_about_files(command));
         commands.for_each(|command| flags(command, found));
@@ -197,7 +206,8 @@ mod tests {
         let token = command.find_subcommand("token").unwrap();
         for name in ["create", "edit"] {
             let mut arguments = token.find_subcommand(name).unwrap().get_arguments();
-            assert!(arguments.all(|arg| arg.get_env().is_none_or(|name| name == "TUNNEL_LOG")), "{name}");
+            let has_none = |arg: &Arg| arg.get_env().is_none_or(|name| name == "TUNNEL_LOG");
+            assert!(arguments.all(has_none), "{name}");
         }
         assert!(token.get_arguments().any(|arg| arg.get_env().is_some_and(|name| name == "TUNNEL_DATA_DIR")));
     }

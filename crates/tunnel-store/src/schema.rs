@@ -76,11 +76,18 @@ fn keep_private(path: &Path) -> io::Result<()> {
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
         let file = options.mode(0o600).open(path)?;
-        let permissions = file.metadata()?.permissions();
-        if permissions.mode() & 0o077 != 0 {
+        let metadata = file.metadata()?;
+        if metadata.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        }
+        let directory = path.parent().map(fs::metadata).transpose()?;
+        if let Some(directory) =
+            directory.filter(|directory| metadata.len() == 0 && directory.uid() != metadata.uid())
+        {
+            // Root makes it for the user that the server runs as, whose the directory is.
+            std::os::unix::fs::fchown(&file, Some(directory.uid()), Some(directory.gid()))?;
         }
     }
     #[cfg(not(unix))]

@@ -20,7 +20,7 @@ use crate::{
     schema,
     tokens::{self, Changes, NewToken, TokenRecord},
     usage::{self, Month, MonthUsage, Usage},
-    writer::{Writer, in_transaction},
+    writer::{Writer, flush, in_transaction},
 };
 
 /// What a server remembers. Cheap to clone; the last one dropped writes what is left and waits for that.
@@ -72,6 +72,18 @@ impl Store {
         self.memory.view().records.iter().find(|record| &*record.name == name).cloned()
     }
 
+    /// The same, which must be there.
+    ///
+    /// # Errors
+    /// [`WriteError::UnknownToken`], with the names there are.
+    pub fn known(&self, name: &str) -> Result<Arc<TokenRecord>, WriteError> {
+        self.token(name).ok_or_else(|| {
+            let known =
+                self.memory.view().records.iter().take(11).map(|record| record.name.to_string()).collect();
+            WriteError::UnknownToken { name: name.chars().take(100).collect(), known }
+        })
+    }
+
     /// All reservations, by name.
     pub fn reserved(&self) -> Vec<Reservation> {
         self.memory.view().reserved.clone()
@@ -105,11 +117,30 @@ impl Store {
     ) -> Result<Arc<TokenRecord>, WriteError> {
         let asked = name.to_owned();
         self.write(move |transaction| {
-            let (_, rights) = tokens::edit(transaction, &asked, &changes)?;
+            let rights = tokens::edit(transaction, &asked, &changes)?;
             Ok(note(transaction, by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
         })
         .await?;
-        self.token(name).ok_or(WriteError::Closed)
+        self.known(name)
+    }
+
+    /// Gives a token these rights and no others; it is returned as it is then.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn set_rights(
+        &self,
+        name: &str,
+        rights: Rights,
+        by: Actor,
+    ) -> Result<Arc<TokenRecord>, WriteError> {
+        let asked = name.to_owned();
+        self.write(move |transaction| {
+            tokens::set_rights(transaction, &asked, &rights)?;
+            Ok(note(transaction, by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
+        })
+        .await?;
+        self.known(name)
     }
 
     /// Gives a token a new secret and leaves the rest as it is; for `grace` (in whole seconds, rounded down) the former
@@ -189,6 +220,20 @@ impl Store {
     /// Notes down what happened; it is on the disk two seconds later.
     pub fn note(&self, by: Actor, action: &str, subject: &str, detail: &str) {
         self.journal.push(AuditEntry::now(by, action, subject, detail));
+    }
+
+    /// Writes at once what was used and what happened, as the last one dropped does.
+    ///
+    /// # Errors
+    /// [`WriteError::Busy`] or [`WriteError::Closed`]. What the disk refuses is kept, and logged.
+    pub async fn flush(&self) -> Result<(), WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let (memory, journal) = (self.memory.clone(), self.journal.clone());
+        self.writer.send(Box::new(move |connection| {
+            flush(connection, &memory, &journal);
+            let _ = answer.send(());
+        }))?;
+        answered.await.map_err(|_ended| WriteError::Closed)
     }
 
     /// What happened, the latest first: at most `limit` entries, of those whose id is below `before`.

@@ -68,12 +68,12 @@ pub(crate) fn insert(transaction: &Transaction<'_>, new: &NewToken) -> Result<To
     Ok(token)
 }
 
-/// Gives a token other rights; what it was called and may do then.
+/// Gives a token other rights; what it may do then.
 pub(crate) fn edit(
     transaction: &Transaction<'_>,
     name: &str,
     changes: &Changes,
-) -> Result<(TokenId, Rights), WriteError> {
+) -> Result<Rights, WriteError> {
     let id = find(transaction, name)?;
     let text: String =
         transaction
@@ -81,11 +81,21 @@ pub(crate) fn edit(
     // Rights that can't be read are none: what is given now is all there is.
     let mut rights = rights_form::read(&text).unwrap_or_default();
     changes.apply(name, &mut rights)?;
+    set_rights(transaction, name, &rights)?;
+    Ok(rights)
+}
+
+pub(crate) fn set_rights(
+    transaction: &Transaction<'_>,
+    name: &str,
+    rights: &Rights,
+) -> Result<(), WriteError> {
+    let id = find(transaction, name)?;
     transaction.execute(
         "UPDATE tokens SET rights = ? WHERE id = ?",
-        params![rights_form::write(&rights), id.to_string()],
+        params![rights_form::write(rights), id.to_string()],
     )?;
-    Ok((id, rights))
+    Ok(())
 }
 
 /// Gives a token a new secret. The former one is taken for `grace` as well; one before that no longer.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often the file is looked at for what another process wrote.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 /// How often usage and audit are written, which many small things make.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How often old audit entries are thrown away.
@@ -117,37 +117,38 @@ impl Desk {
         }
     }
 
-    /// Writes what was used and what happened. If that fails it is kept, and tried again.
     fn flush(&mut self) {
-        let used = self.memory.ledger.take();
-        let entries = self.journal.take();
-        if used.is_empty() && entries.is_empty() {
-            return;
-        }
-        let written = in_transaction(&mut self.connection, |transaction| {
-            usage::add(transaction, &used)?;
-            Ok(entries.iter().try_for_each(|entry| audit::append(transaction, entry))?)
-        });
-        match written {
-            Ok(()) => {
-                self.memory.look();
-                self.memory.ledger.written();
-            }
-            Err(error) => {
-                self.memory.ledger.give_back();
-                self.journal.give_back(entries);
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "usage and audit can't be written; trying again"
-                );
-            }
-        }
+        flush(&mut self.connection, &self.memory, &self.journal);
     }
 
     fn prune(&mut self) {
         let pruned = in_transaction(&mut self.connection, |transaction| Ok(audit::prune(transaction)?));
         if let Err(error) = pruned {
             warn!(error = &error as &dyn std::error::Error, "old audit entries can't be removed");
+        }
+    }
+}
+
+/// Writes what was used and what happened. If that fails it is kept, and tried again.
+pub(crate) fn flush(connection: &mut Connection, memory: &Memory, journal: &Journal) {
+    let used = memory.ledger.take();
+    let entries = journal.take();
+    if used.is_empty() && entries.is_empty() {
+        return;
+    }
+    let written = in_transaction(connection, |transaction| {
+        usage::add(transaction, &used)?;
+        Ok(entries.iter().try_for_each(|entry| audit::append(transaction, entry))?)
+    });
+    match written {
+        Ok(()) => {
+            memory.look();
+            memory.ledger.written();
+        }
+        Err(error) => {
+            memory.ledger.give_back();
+            journal.give_back(entries);
+            warn!(error = &error as &dyn std::error::Error, "usage and audit can't be written; trying again");
         }
     }
 }

@@ -10,6 +10,7 @@ mod policies;
 mod protection;
 mod server;
 mod setup;
+mod token;
 
 use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString, fmt, io::Write};
 
@@ -23,10 +24,9 @@ pub use doctor::{DoctorArgs, OwnServer};
 pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use protection::{Allowance, MemoryBudget, ProtectionArgs};
-pub use server::{
-    AccessFormat, Auth, DemoArgs, LogFormat, Ports, RightsArgs, ServerArgs, TokenArgs, TokenCommand,
-};
+pub use server::{AccessFormat, Auth, DemoArgs, LogFormat, Ports, ServerArgs};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
+pub use token::{Kinds, ReserveArgs, RightsArgs, TokenArgs, TokenCommand};
 
 use crate::{
     config::{self, DefaultPlaces, FromFile, Origin, Problem, Sources},
@@ -79,8 +79,10 @@ pub enum Command {
     Service(ServiceArgs),
     /// Look configuration files through, and show what counts in the end
     Config(ConfigArgs),
-    /// Make, list and revoke the tokens of a server, on the server's machine
+    /// Make, list, change and end the tokens of a server, on the server's machine
     Token(TokenArgs),
+    /// Keep a name or port for one token: `tunnel reserve demo --for alice`
+    Reserve(ReserveArgs),
     /// See it work: a server, a client and a small site in one process
     Demo(DemoArgs),
 }

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
-use tunnel_server::{HostPattern, Hostname, LabelPattern};
+use tunnel_server::Hostname;
 
 use super::{ProtectionArgs, ServerCommand, files::ConfigFile};
 use crate::resolve::values;
@@ -179,69 +179,6 @@ pub enum AccessFormat {
     Combined,
     /// One JSON object a line.
     Json,
-}
-
-/// `tunnel token`.
-#[derive(Debug, Args)]
-pub struct TokenArgs {
-    /// The server's data directory [default: as for `tunnel server`]
-    #[arg(long, value_name = "DIR", global = true)]
-    pub data_dir: Option<PathBuf>,
-
-    /// What to do.
-    #[command(subcommand)]
-    pub command: TokenCommand,
-}
-
-/// `tunnel token …`.
-#[derive(Debug, Subcommand)]
-pub enum TokenCommand {
-    /// Make a token and print it, alone, on standard output
-    Create {
-        /// What to call it: who or what will use it
-        name: String,
-
-        #[command(flatten)]
-        #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
-        rights: RightsArgs,
-    },
-    /// List the tokens: ids, dates, names and rights
-    List,
-    /// Change which names a token may publish; a running server follows within two seconds
-    Edit {
-        /// What it is called
-        name: String,
-
-        #[command(flatten)]
-        #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
-        rights: RightsArgs,
-
-        /// Take the right to such subdomains away
-        #[arg(long, value_name = "NAME", value_delimiter = ',')]
-        remove_subdomain: Vec<LabelPattern>,
-
-        /// Take the right to a domain away
-        #[arg(long, value_name = "HOST", value_delimiter = ',')]
-        remove_domain: Vec<HostPattern>,
-    },
-    /// End a token: its clients are disconnected within a second or two
-    Revoke {
-        /// What it was called
-        name: String,
-    },
-}
-
-/// Names that a token may publish.
-#[derive(Debug, Default, Args)]
-pub struct RightsArgs {
-    /// A subdomain it may have, or a pattern of them such as 'dev-*'; may be given several times. Without any it may
-    /// have all that aren't reserved; a reserved one such as `www` must be named
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub subdomain: Vec<LabelPattern>,
-
-    /// A domain of its own it may have, or a wildcard such as '*.dev.example.com'; may be given several times
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    pub domain: Vec<HostPattern>,
 }
 
 /// `tunnel demo`.

@@ -154,7 +154,30 @@ fn a_tokens_rights_are_read_strictly() {
     let Command::Token(args) = parse_line(line).unwrap().command else { panic!() };
     let TokenCommand::Create { rights, .. } = args.command else { panic!() };
     assert_eq!((rights.subdomain.len(), rights.domain.len()), (2, 2));
-    for bad in ["--subdomain a.b", "--subdomain *a*", "--domain 127.0.0.1", "--domain *"] {
+    let line = "tunnel token edit ci --kind http,tcp --tcp-ports 20000-20009,22022 --udp-ports none --max-tunnels 2 \
+                --max-connections any --bandwidth 1MB/s --monthly-bytes 100GB --expires 30d";
+    assert!(parse_line(line).is_ok());
+    for (line, fits) in [
+        ("tunnel reserve demo --for ci", true),
+        ("tunnel reserve --list --json", true),
+        ("tunnel reserve tcp:20022 --release", true),
+        ("tunnel reserve demo", false),
+        ("tunnel reserve 20022 --for ci", false),
+        ("tunnel reserve demo --for ci --release", false),
+        ("tunnel token rotate ci --grace 1h", true),
+        ("tunnel token show ci --json", true),
+    ] {
+        assert_eq!(parse_line(line).is_ok(), fits, "{line}");
+    }
+    for bad in [
+        "--subdomain a.b",
+        "--subdomain *a*",
+        "--domain 127.0.0.1",
+        "--domain *",
+        "--kind ftp",
+        "--max-tunnels 0",
+        "--expires soon",
+    ] {
         assert!(parse_line(&format!("tunnel token edit ci {bad}")).is_err(), "{bad}");
     }
 }

@@ -12,8 +12,10 @@ mod files;
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
+
+use tunnel_server::Rights;
+use tunnel_store::{Actor, NewToken};
 
 use self::{
     ask::Wishes,
@@ -32,11 +34,7 @@ use crate::{
         systemd::{Change, Host, Unit},
         unit::{self, Scope},
     },
-    state::{
-        facts::Facts,
-        identity,
-        tokens::{Names, TokenFile},
-    },
+    state::{facts::Facts, identity, store},
 };
 
 /// The token made when there is none.
@@ -87,7 +85,7 @@ pub(crate) async fn run(args: InitArgs, host: &Host, console: Console) -> Result
     let owner = if place.is_system { Some(make_account(host, &place, console)?) } else { None };
     tell(console, &place.config, files::write_config(&place.config, &texts.config, owner, args.force)?);
     files::make_data(&place.data, owner)?;
-    let token = keys(&wishes, &place.data, console)?;
+    let token = keys(&wishes, &place.data, console).await?;
     write_unit(host, &place, &texts.unit, args.force, console)?;
     let is_started = start(host, &place, args.yes, console)?;
     let records_are_missing = checks.iter().any(|check| {
@@ -153,7 +151,7 @@ fn make_account(host: &Host, place: &Place, console: Console) -> Result<account:
 }
 
 /// Makes what there is none of. The token, if there was none.
-fn keys(wishes: &Wishes, data: &Path, console: Console) -> Result<Option<String>, Failure> {
+async fn keys(wishes: &Wishes, data: &Path, console: Console) -> Result<Option<String>, Failure> {
     let mut names = vec![wishes.domain.as_str().to_owned()];
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     names.dedup();
@@ -165,12 +163,14 @@ fn keys(wishes: &Wishes, data: &Path, console: Console) -> Result<Option<String>
     }
     let verb = if is_new { "made" } else { "kept" };
     console.line(&format!("{verb:<9} {}, pin {:.16}…", key.display(), identity.pin()));
-    let tokens = TokenFile::new(data);
-    if !tokens.list()?.is_empty() {
+    let store = store::open(data)?;
+    if !store.tokens().is_empty() {
         console.line("kept      the tokens that are there");
         return Ok(None);
     }
-    let token = tokens.create(FIRST_TOKEN, &Names::default(), Some(identity.pin()), SystemTime::now())?;
+    let pin = Some(*identity.pin().as_bytes());
+    let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
+    let token = store.create(new, Actor::Command).await?;
     console.line(&format!("made      the token `{FIRST_TOKEN}`"));
     Ok(Some(token.expose()))
 }

@@ -5,6 +5,7 @@ mod console;
 mod fleet;
 mod json;
 mod text;
+pub(crate) mod tokens;
 mod words;
 
 use std::time::{Duration, SystemTime};

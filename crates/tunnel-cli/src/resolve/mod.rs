@@ -4,5 +4,6 @@ pub(crate) mod client;
 pub(crate) mod policies;
 mod protection;
 mod proxy;
+pub(crate) mod rights;
 pub(crate) mod server;
 pub(crate) mod values;

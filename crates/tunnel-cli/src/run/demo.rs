@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::oneshot, task::JoinSet};
 use tunnel_client::{BindError, Client, Token, Upstream};
 use tunnel_server::{Config, ControlTls, Hostname, Listener, Server, StoredToken, TokenList};
+use tunnel_store::WriteError;
 use tunnel_transport::{ControlIdentity, acceptor, generate_self_signed};
 
 use super::{
@@ -20,7 +21,6 @@ use crate::{
     args::{DemoArgs, Output},
     output::{Console, Narrator, Subject},
     site::Site,
-    state::tokens::TokenError,
 };
 
 /// Where the web is expected; any other port if it is taken.
@@ -71,7 +71,7 @@ fn server() -> Result<(Server, SocketAddr, Token), Failure> {
     let pair = generate_self_signed(&["localhost".into()])?;
     let identity = ControlIdentity::from_pem(pair.cert_pem.as_bytes(), pair.key_pem.as_bytes())?;
     let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|error| TokenError::Random(error.into()))?;
+    getrandom::fill(&mut random).map_err(|error| WriteError::Random(error.into()))?;
     let token = Token::new(random, Some(*identity.pin().as_bytes()));
     let stored = StoredToken::new(token.id(), "demo", token.hash(), Arc::default());
 

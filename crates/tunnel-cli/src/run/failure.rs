@@ -8,6 +8,7 @@ use std::{
 
 use tunnel_client::{BindError, ClientError, Code, ConnectError, LoginError, Refusal, TunnelEnd};
 use tunnel_server::StartError;
+use tunnel_store::WriteError;
 use tunnel_transport::CertError;
 
 use super::signals::Signal;
@@ -16,7 +17,7 @@ use crate::{
     output::chain,
     resolve::client::ResolveError,
     service::ServiceError,
-    state::{files::FileError, tokens::TokenError},
+    state::{files::FileError, store::StoreError},
 };
 
 /// Why a command ended otherwise than in good order. [`Failure::line`] is what to print.
@@ -31,7 +32,10 @@ pub enum Failure {
     File(#[from] FileError),
     /// A token can't be made, listed or revoked.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Token(#[from] WriteError),
+    /// What the server remembers can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A server without tokens where others can reach it.
     #[error(
         "--auth none lets in anyone who can connect, so it works on loopback only, not on {0}; add --bind 127.0.0.1"
@@ -142,7 +146,7 @@ impl Failure {
             | Self::NoSuchTunnel { .. }
             | Self::Init(InitError::NoDomain)
             | Self::OpenToAll(_)
-            | Self::Token(TokenError::Name) => 2,
+            | Self::Token(WriteError::Name) => 2,
             Self::Killed(signal) => 128 + signal.number(),
             _ => 1,
         }

@@ -16,6 +16,7 @@ mod start;
 
 mod demo;
 mod doctor;
+mod reserve;
 mod service;
 mod token;
 
@@ -64,7 +65,8 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
         Command::Login(args) => login::run(args.resolve()?, console).await,
         Command::Doctor(args) => doctor::run(*args, console).await,
         Command::Service(args) => service::run(args, &host()?, console),
-        Command::Token(args) => token::run(args, console),
+        Command::Token(args) => token::run(args, console).await,
+        Command::Reserve(args) => reserve::run(args, console).await,
         Command::Demo(args) => demo::run(args, console).await,
         command => match ClientPlan::of(command) {
             Some(plan) => client::run(plan?, console).await,

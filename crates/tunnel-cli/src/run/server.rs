@@ -1,15 +1,12 @@
 //! `tunnel server`.
 
-use std::{
-    net::SocketAddr,
-    ops::RangeInclusive,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tracing::warn;
-use tunnel_server::{AllowAll, Config, ControlTls, Server, ServerBuilder, WebTls};
+use tunnel_server::{AllowAll, Config, ControlTls, Rights, Server, WebTls};
+use tunnel_store::{Actor, NewToken};
 use tunnel_transport::{ControlIdentity, acceptor};
 
 use super::{
@@ -25,13 +22,7 @@ use crate::{
     machine::Machine,
     output::Console,
     resolve::server::{ServerPlan, Tls},
-    state::{
-        certificates::Certificates,
-        facts::Facts,
-        identity, leases,
-        live_tokens::LiveTokens,
-        tokens::{Names, TokenFile},
-    },
+    state::{certificates::Certificates, facts::Facts, identity, leases, store},
 };
 
 /// The token made when there is none.
@@ -60,18 +51,24 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
     for listener in sockets.https {
         builder = builder.https(listener, web_tls.clone());
     }
-    let tokens = TokenFile::new(&plan.data);
+    let store = store::open(&plan.data)?;
+    store.take_over().map_err(store::StoreError::from)?;
     let first_token = match plan.auth {
-        Auth::Token if tokens.list()?.is_empty() => {
-            let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| identity.pin());
-            Some(tokens.create(FIRST_TOKEN, &Names::default(), pin, SystemTime::now())?)
+        Auth::Token if store.tokens().is_empty() => {
+            let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| *identity.pin().as_bytes());
+            let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
+            Some(store.create(new, Actor::Server).await?)
         }
         _ => None,
     };
     if let Some(machine) = Machine::find() {
         builder = builder.memory(machine);
     }
-    let server = with_authenticator(builder, &plan, tokens)?.leases(saved_leases(&plan)).build()?;
+    let builder = match plan.auth {
+        Auth::Token => builder.authenticator(store.clone()),
+        Auth::None => builder.authenticator(AllowAll),
+    };
+    let server = builder.leases(saved_leases(&plan)).build()?;
 
     let access_log = AccessLog::begin(plan.access_log.as_ref(), &server.handle())?;
     let announcement = Announcement { plan: &plan, identity: &identity, addresses };
@@ -84,6 +81,8 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
     let mut keeping = JoinSet::new();
     let (events, data, lessor) = (handle.subscribe(), plan.data.clone(), handle.clone());
     keeping.spawn(async move { leases::keep(&data, events, || lessor.leases()).await });
+    let mut noting = JoinSet::new();
+    noting.spawn(store::keep(store.clone(), handle.subscribe()));
     let mut renewing = JoinSet::new();
     let mut hangups = Hangups::listen()?;
     let (renew, renewed) = mpsc::channel(1);
@@ -109,8 +108,9 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         signal = stopping => Err(Failure::Killed(signal)),
     };
     access_log.end().await;
-    // The last leases are written before the process ends, on a disk that works.
+    // The last leases, and what was used last, are written before the process ends, on a disk that works.
     let _ = timeout(LAST_WRITE, keeping.join_next()).await;
+    let _ = timeout(LAST_WRITE, store.flush()).await;
     end
 }
 
@@ -143,17 +143,6 @@ fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlT
         Tls::Plaintext => Ok(ControlTls::Plaintext),
         Tls::Own | Tls::Files { .. } => Ok(ControlTls::Tls(acceptor(identity)?)),
     }
-}
-
-fn with_authenticator(
-    builder: ServerBuilder,
-    plan: &ServerPlan,
-    tokens: TokenFile,
-) -> Result<ServerBuilder, Failure> {
-    Ok(match plan.auth {
-        Auth::Token => builder.authenticator(LiveTokens::open(tokens)?),
-        Auth::None => builder.authenticator(AllowAll),
-    })
 }
 
 /// A server starts without its leases rather than not at all.

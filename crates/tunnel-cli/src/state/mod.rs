@@ -3,7 +3,7 @@
 //! ```text
 //!   server's data directory            client's state directory
 //!     control.key  control.crt           instance        which installation this is
-//!     tokens.json  server.json           names.json      which random names it was given
+//!     store.db     server.json           names.json      which random names it was given
 //!     leases.json                        logins.json     servers and tokens (secret)
 //! ```
 
@@ -15,8 +15,7 @@ pub(crate) mod certificates;
 pub(crate) mod facts;
 pub(crate) mod identity;
 pub(crate) mod leases;
-pub(crate) mod live_tokens;
-pub(crate) mod tokens;
+pub(crate) mod store;
 
 pub(crate) mod instance;
 pub(crate) mod logins;

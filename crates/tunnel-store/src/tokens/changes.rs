@@ -67,11 +67,23 @@ impl Changes {
         let was_restricted = rights.is_restricted();
         take(&mut rights.subdomains, &self.take_subdomains, name)?;
         take(&mut rights.domains, &self.take_domains, name)?;
-        give(&mut rights.subdomains, &self.give_subdomains);
-        give(&mut rights.domains, &self.give_domains);
+        self.give(rights);
         if was_restricted && !rights.is_restricted() {
             return Err(WriteError::LastRight(name.into()));
         }
+        Ok(())
+    }
+
+    /// What a new token may do by what is given here.
+    pub fn rights(&self) -> Rights {
+        let mut rights = Rights::default();
+        self.give(&mut rights);
+        rights
+    }
+
+    fn give(&self, rights: &mut Rights) {
+        give(&mut rights.subdomains, &self.give_subdomains);
+        give(&mut rights.domains, &self.give_domains);
         match &self.kinds {
             Change::Keep => {}
             Change::Lift => rights.kinds.clear(),
@@ -88,7 +100,6 @@ impl Changes {
         self.bandwidth.apply(&mut rights.bandwidth);
         self.monthly_bytes.apply(&mut rights.monthly_bytes);
         self.expires.apply(&mut rights.expires);
-        Ok(())
     }
 }
 

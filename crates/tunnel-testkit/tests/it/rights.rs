@@ -336,7 +336,7 @@ async fn datagrams_count_and_are_bounded_too() {
     until(&bench.server.handle, |now| now.udp_dropped >= 10).await;
     let spent = async {
         while bench.site.used(&bench.token).received < 5_000 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, spent).await.expect("counted");

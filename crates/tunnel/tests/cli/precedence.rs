@@ -35,7 +35,7 @@ fn a_directory_that_is_typed_counts_before_the_variable() {
     for (words, expected) in [("token create x", "variable"), ("token create x --data-dir flag", "flag")] {
         let mut command = user.command(words);
         assert!(command.env("TUNNEL_DATA_DIR", "variable").output().unwrap().status.success());
-        assert!(user.home().join(expected).join("tokens.json").exists(), "{words}");
+        assert!(user.home().join(expected).join("store.db").exists(), "{words}");
     }
 }
 
