@@ -95,6 +95,13 @@ const VARIABLES: &[(&str, &str)] = &[
     ("memory-budget", "TUNNEL_MEMORY_BUDGET"),
     ("interstitial", "TUNNEL_INTERSTITIAL"),
     ("abuse-contact", "TUNNEL_ABUSE_CONTACT"),
+    ("admin-port", "TUNNEL_ADMIN_PORT"),
+    ("admin-bind", "TUNNEL_ADMIN_BIND"),
+    ("admin-password-file", "TUNNEL_ADMIN_PASSWORD_FILE"),
+    ("admin-token-file", "TUNNEL_ADMIN_TOKEN_FILE"),
+    ("admin-host", "TUNNEL_ADMIN_HOST"),
+    // Commands that ask a running server.
+    ("reason", "TUNNEL_REASON"),
     // The demo.
     ("dir", "TUNNEL_DIR"),
 ];

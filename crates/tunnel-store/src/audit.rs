@@ -19,12 +19,12 @@ const KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
 const WAITING: usize = 4096;
 
 /// Who did it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// Somebody at the command line of the server's machine.
     Command,
-    /// Somebody by the admin API, the dashboard included.
-    Admin,
+    /// Somebody by the admin API, the dashboard included: how they came in.
+    Admin(String),
     /// The server by itself.
     Server,
 }
@@ -51,7 +51,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Command => "command",
-            Self::Admin => "admin",
+            Self::Admin(who) => who,
             Self::Server => "server",
         })
     }

@@ -212,6 +212,14 @@ impl Store {
         self.write(move |transaction| Ok(usage::of_token(transaction, token)?)).await
     }
 
+    /// What the visitors of each token used in a month; of those that used anything. It lags behind by two seconds.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn usage_in(&self, month: Month) -> Result<Vec<(TokenId, Usage)>, WriteError> {
+        self.write(move |transaction| Ok(usage::all_of_month(transaction, month)?)).await
+    }
+
     /// How many bytes a token's visitors have moved this month, both ways together.
     pub fn used_this_month(&self, token: TokenId) -> u64 {
         self.memory.ledger.bytes(token, Month::of(SystemTime::now()))

@@ -118,22 +118,34 @@ pub(crate) fn of_month(connection: &Connection, month: Month) -> rusqlite::Resul
     Ok(used)
 }
 
+/// What each token used in a month; of those that used anything.
+pub(crate) fn all_of_month(connection: &Connection, month: Month) -> rusqlite::Result<Vec<(TokenId, Usage)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT token, received, sent, requests, connections FROM usage WHERE month = ? ORDER BY token",
+    )?;
+    let rows = statement
+        .query_map([month.to_string()], |row| Ok((row.get::<_, String>(0)?.parse().ok(), in_row(row)?)))?;
+    rows.map(|row| row.map(|(token, usage)| token.map(|token| (token, usage))))
+        .filter_map(Result::transpose)
+        .collect()
+}
+
 /// The months of a token, the latest first.
 pub(crate) fn of_token(connection: &Connection, token: TokenId) -> rusqlite::Result<Vec<MonthUsage>> {
     let mut statement = connection.prepare_cached(
         "SELECT month, received, sent, requests, connections FROM usage WHERE token = ? ORDER BY month DESC",
     )?;
-    let count = |row: &rusqlite::Row<'_>, at| Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(at)?));
     let rows = statement.query_map([token.to_string()], |row| {
-        let usage = Usage {
-            received: count(row, 1)?.unwrap_or_default(),
-            sent: count(row, 2)?.unwrap_or_default(),
-            requests: count(row, 3)?.unwrap_or_default(),
-            connections: count(row, 4)?.unwrap_or_default(),
-        };
+        let usage = in_row(row)?;
         Ok(row.get::<_, String>(0)?.parse().ok().map(|month| MonthUsage { month, usage }))
     })?;
     rows.filter_map(Result::transpose).collect()
+}
+
+/// The numbers of a row, after what they are of.
+fn in_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Usage> {
+    let count = |at| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or_default());
+    Ok(Usage { received: count(1)?, sent: count(2)?, requests: count(3)?, connections: count(4)? })
 }
 
 /// SQLite's numbers have a sign.

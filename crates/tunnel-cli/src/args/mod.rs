@@ -3,6 +3,7 @@
 //! Names here are a contract with people's scripts. Nothing is decided here but which of two sources of one value
 //! counts; what the values mean together is `resolve`'s business.
 
+mod admin;
 mod client;
 mod doctor;
 mod files;
@@ -16,6 +17,7 @@ use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString, fmt, io::Write};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
+pub use admin::{AdminArgs, CloseArgs, KickArgs, LookArgs, OneTunnelArgs, WhichServer};
 pub use client::{
     Certificates, ClientArgs, Connection, Credentials, HttpArgs, LoginArgs, Output, Protocol, Route,
     SecretText, TcpArgs, TlsArgs, UdpArgs, WebName,
@@ -83,6 +85,22 @@ pub enum Command {
     Token(TokenArgs),
     /// Keep a name or port for one token: `tunnel reserve demo --for alice`
     Reserve(ReserveArgs),
+    /// How the server on this machine is
+    Status(LookArgs),
+    /// The clients and tunnels of the server on this machine
+    Ps(LookArgs),
+    /// End the session of a client of the server on this machine
+    Kick(KickArgs),
+    /// Take a tunnel of the server on this machine down
+    Close(CloseArgs),
+    /// Keep new visitors out of a tunnel, until it is resumed
+    Pause(OneTunnelArgs),
+    /// Let visitors into a paused tunnel again
+    Resume(OneTunnelArgs),
+    /// Have the server on this machine let nobody in, finish what is under way, and end
+    Drain(WhichServer),
+    /// A link that signs one browser in to the dashboard of the server on this machine
+    Dashboard(WhichServer),
     /// See it work: a server, a client and a small site in one process
     Demo(DemoArgs),
 }

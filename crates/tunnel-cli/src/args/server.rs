@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
 use tunnel_server::Hostname;
 
-use super::{ProtectionArgs, ServerCommand, files::ConfigFile};
+use super::{AdminArgs, ProtectionArgs, ServerCommand, files::ConfigFile};
 use crate::resolve::values;
 
 /// `tunnel server`.
@@ -143,6 +143,10 @@ pub struct ServerArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub protection: ProtectionArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub admin: AdminArgs,
 }
 
 /// The ports of TCP or UDP tunnels; `None`: there are none.

@@ -1,6 +1,8 @@
 //! Events to lines: for people as text, for scripts as JSON. Pure: what to print is decided here, and printed by
 //! [`console`].
 
+#[cfg(unix)]
+pub(crate) mod admin;
 mod console;
 mod fleet;
 mod json;

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use tunnel_server::Config;
+use tunnel_server::{Config, Hostname};
 
 use crate::{
     access_log::AccessLogPlan,
-    args::{Auth, LogFormat, ServerArgs},
+    args::{AdminArgs, Auth, LogFormat, ServerArgs},
     state::{certificates::CertFiles, files::FileError, places},
 };
 
@@ -27,12 +27,28 @@ pub(crate) struct ServerPlan {
     pub(crate) data: PathBuf,
     pub(crate) format: LogFormat,
     pub(crate) access_log: Option<AccessLogPlan>,
+    /// The admin port, if there is to be one.
+    pub(crate) admin: Option<AdminPlan>,
+}
+
+/// The admin port.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AdminPlan {
+    /// Where; the port may be 0.
+    pub(crate) address: SocketAddr,
+    /// The file with the password.
+    pub(crate) password: Option<PathBuf>,
+    /// The file with the token for programs.
+    pub(crate) token: Option<PathBuf>,
+    /// What else it is called, beside the domain.
+    pub(crate) hosts: Vec<Hostname>,
 }
 
 impl ServerPlan {
     /// What differs from another plan and counts after a restart only, by its flags.
     pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { config, control, web, https, certificates: _, tls, auth, data, format, access_log } = self;
+        let Self { config, control, web, https, certificates: _, tls, auth, data, format, access_log, admin } =
+            self;
         let changes = [
             ("--domain", config.domain != new.config.domain),
             ("--bind", config.bind != new.config.bind),
@@ -44,6 +60,7 @@ impl ServerPlan {
             ("--data-dir", *data != new.data),
             ("--log-format", *format != new.format),
             ("--access-log, --access-log-format", *access_log != new.access_log),
+            ("--admin-port and what goes with it", *admin != new.admin),
         ];
         changes.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
     }
@@ -100,7 +117,16 @@ impl ServerArgs {
             data: places::server_data(self.data_dir)?,
             format: self.log_format,
             access_log: self.access_log.map(|path| AccessLogPlan { path, format: self.access_log_format }),
+            admin: self.admin.resolve(),
         })
+    }
+}
+
+impl AdminArgs {
+    fn resolve(self) -> Option<AdminPlan> {
+        let address = SocketAddr::new(self.admin_bind, self.admin_port?);
+        let (password, token) = (self.admin_password_file, self.admin_token_file);
+        Some(AdminPlan { address, password, token, hosts: self.admin_host })
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tunnel_admin::WebDoorError;
 use tunnel_client::{BindError, ClientError, Code, ConnectError, LoginError, Refusal, TunnelEnd};
 use tunnel_server::StartError;
 use tunnel_store::WriteError;
@@ -90,6 +91,24 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// The server on this machine can't be asked.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Ask(#[from] tunnel_admin::ClientError),
+    /// There is no admin socket on this system.
+    #[cfg(not(unix))]
+    #[error("a server on this system has no admin socket; use its --admin-port")]
+    NoSocket,
+    /// No session is meant by this, or several are.
+    #[cfg(unix)]
+    #[error("no session or token is called `{0}`, or several sessions begin so; list them: tunnel ps")]
+    Whom(String),
+    /// The admin port isn't opened.
+    #[error(transparent)]
+    AdminDoor(#[from] WebDoorError),
+    /// The admin password or token can't be used.
+    #[error(transparent)]
+    AdminSecret(#[from] tunnel_admin::SecretError),
     /// The operating system doesn't pass signals on.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
@@ -148,6 +167,7 @@ impl Failure {
             | Self::OpenToAll(_)
             | Self::Token(WriteError::Name) => 2,
             Self::Killed(signal) => 128 + signal.number(),
+            Self::AdminDoor(WebDoorError::NoSecret(_) | WebDoorError::NoTls(_)) | Self::AdminSecret(_) => 2,
             _ => 1,
         }
     }
@@ -155,6 +175,11 @@ impl Failure {
     /// One line: what happened, why, and what to do next.
     pub fn line(&self) -> String {
         let what = chain(self);
+        if let Self::AdminDoor(error) = self
+            && let Some(advice) = door_advice(error)
+        {
+            return format!("{what}; {advice}");
+        }
         match self.refusal().and_then(|refusal| advice(refusal.code)) {
             Some(advice) => format!("{what}; {advice}"),
             None => what,
@@ -182,6 +207,19 @@ fn count(number: usize, what: &str) -> String {
 
 fn at(path: Option<&Path>) -> String {
     path.map(|path| format!(": there is no {}", path.display())).unwrap_or_default()
+}
+
+/// What to type next where an admin port would be open to all.
+fn door_advice(error: &WebDoorError) -> Option<&'static str> {
+    match error {
+        WebDoorError::NoSecret(_) => {
+            Some("add --admin-password-file or --admin-token-file, or leave --admin-bind out")
+        }
+        WebDoorError::NoTls(_) => {
+            Some("add --https-port, --cert and --key, or leave --admin-bind out and use ssh -L")
+        }
+        _ => None,
+    }
 }
 
 fn refusal_of(error: &ClientError) -> Option<&Refusal> {

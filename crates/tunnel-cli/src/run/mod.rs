@@ -5,7 +5,9 @@ mod failure;
 mod reloads;
 mod signals;
 
+mod admin;
 mod descriptors;
+mod keeper;
 mod reload;
 mod server;
 mod sockets;
@@ -19,6 +21,9 @@ mod doctor;
 mod reserve;
 mod service;
 mod token;
+
+#[cfg(unix)]
+mod ask;
 
 pub use failure::Failure;
 pub(crate) use signals::Hangups;
@@ -67,6 +72,31 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
         Command::Service(args) => service::run(args, &host()?, console),
         Command::Token(args) => token::run(args, console).await,
         Command::Reserve(args) => reserve::run(args, console).await,
+        #[cfg(unix)]
+        Command::Status(args) => ask::status(args, console).await,
+        #[cfg(unix)]
+        Command::Ps(args) => ask::ps(args, console).await,
+        #[cfg(unix)]
+        Command::Kick(args) => ask::kick(args, console).await,
+        #[cfg(unix)]
+        Command::Close(args) => ask::close(args, console).await,
+        #[cfg(unix)]
+        Command::Pause(args) => ask::pause(args, true, console).await,
+        #[cfg(unix)]
+        Command::Resume(args) => ask::pause(args, false, console).await,
+        #[cfg(unix)]
+        Command::Drain(server) => ask::drain(server, console).await,
+        #[cfg(unix)]
+        Command::Dashboard(server) => ask::dashboard(server, console).await,
+        #[cfg(not(unix))]
+        Command::Status(_)
+        | Command::Ps(_)
+        | Command::Kick(_)
+        | Command::Close(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Drain(_)
+        | Command::Dashboard(_) => Err(Failure::NoSocket),
         Command::Demo(args) => demo::run(args, console).await,
         command => match ClientPlan::of(command) {
             Some(plan) => client::run(plan?, console).await,

@@ -1,17 +1,19 @@
 //! `tunnel server`.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tracing::warn;
+use tunnel_admin::{NoTokens, Tokens};
 use tunnel_server::{AllowAll, Config, ControlTls, Rights, Server, WebTls};
 use tunnel_store::{Actor, NewToken};
 use tunnel_transport::{ControlIdentity, acceptor};
 
 use super::{
-    Failure,
+    Failure, admin,
     descriptors::visitor_places,
+    keeper::Keeper,
     reload::{Reloading, Running},
     signals::{Hangups, Signals},
     sockets::Sockets,
@@ -48,14 +50,15 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         builder = builder.web(listener);
     }
     let web_tls = WebTls::new(certificates.store())?;
+    let door = admin::door(&plan, &web_tls)?;
     for listener in sockets.https {
         builder = builder.https(listener, web_tls.clone());
     }
     let store = store::open(&plan.data)?;
     store.take_over().map_err(store::StoreError::from)?;
+    let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| *identity.pin().as_bytes());
     let first_token = match plan.auth {
         Auth::Token if store.tokens().is_empty() => {
-            let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| *identity.pin().as_bytes());
             let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
             Some(store.create(new, Actor::Server).await?)
         }
@@ -71,13 +74,20 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
     let server = builder.leases(saved_leases(&plan)).build()?;
 
     let access_log = AccessLog::begin(plan.access_log.as_ref(), &server.handle())?;
-    let announcement = Announcement { plan: &plan, identity: &identity, addresses };
+    let dashboard = door.as_ref().map(tunnel_admin::WebDoor::url);
+    let announcement = Announcement { plan: &plan, identity: &identity, addresses, dashboard };
     for warning in certificates.warnings() {
         console.warning(&warning);
     }
     announcement.print(console, first_token.map(|token| token.expose()).as_deref());
 
     let handle = server.handle();
+    let mut admin = JoinSet::new();
+    let tokens: Arc<dyn Tokens> = match plan.auth {
+        Auth::Token => Arc::new(Keeper::new(store.clone(), pin)),
+        Auth::None => Arc::new(NoTokens),
+    };
+    admin.spawn(admin::open(&plan, handle.clone(), tokens, door, console).run());
     let mut keeping = JoinSet::new();
     let (events, data, lessor) = (handle.subscribe(), plan.data.clone(), handle.clone());
     keeping.spawn(async move { leases::keep(&data, events, || lessor.leases()).await });
@@ -193,6 +203,8 @@ struct Announcement<'a> {
     plan: &'a ServerPlan,
     identity: &'a ControlIdentity,
     addresses: Addresses,
+    /// Where the dashboard is, if there is one.
+    dashboard: Option<String>,
 }
 
 impl Announcement<'_> {
@@ -232,6 +244,9 @@ impl Announcement<'_> {
                 console.line(&format!("{kind} ports: {}-{}", ports.start(), ports.end()));
             }
         }
+        if let Some(url) = &self.dashboard {
+            console.line(&format!("dashboard: {url} (sign in: tunnel dashboard)"));
+        }
         if let Some(token) = first_token {
             let flag = if self.plan.tls == Tls::Plaintext { " --plaintext" } else { "" };
             console.line(&format!(
@@ -265,6 +280,7 @@ impl Announcement<'_> {
             "udp_ports": config.udp_ports.as_ref().map(range),
             "domain": self.plan.config.domain.as_str(),
             "pin": self.identity.pin().to_string(),
+            "dashboard": self.dashboard,
         });
         console.line(&listening.to_string());
         if let Some(token) = first_token {

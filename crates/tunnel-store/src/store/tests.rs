@@ -183,7 +183,7 @@ async fn what_happened_is_noted_down() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
     make(&store, "laptop").await;
-    store.revoke("laptop", Actor::Admin).await.unwrap();
+    store.revoke("laptop", Actor::Admin("dashboard".into())).await.unwrap();
     store.note(Actor::Server, "session-kicked", "laptop", "two\nlines");
     drop(store);
     let entries = Store::open(home.path()).unwrap().audit(None, 10).await.unwrap();

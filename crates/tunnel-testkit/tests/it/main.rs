@@ -7,6 +7,7 @@
 )]
 
 mod addresses;
+mod admin;
 mod caps;
 mod crowd;
 mod domains;

@@ -1,0 +1,112 @@
+// The first look: is all well, who is here, how much goes through.
+
+import { get } from './api.js';
+import { Table, empty, h, setText } from './dom.js';
+import { byteRate, bytes, count, rate, span } from './format.js';
+import { Plot } from './plot.js';
+import { RequestList } from './requests.js';
+
+const LATEST = 8;
+
+export const overview = {
+  title: 'Overview',
+  mount(place) {
+    const figures = new Figures(['Clients', 'Tunnels', 'Visitors now', 'Requests / s', 'To visitors', 'From visitors']);
+    const plots = [
+      new Plot({ title: 'Requests', series: [{ name: 'all / s', area: true }, { name: 'failed / s' }], format: rate }),
+      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes }),
+      new Plot({ title: 'Visitors', series: [{ name: 'open', area: true }], format: rate, axis: count }),
+    ];
+    const errors = new Table({
+      caption: 'What was refused or failed, by code',
+      key: (row) => row.code,
+      columns: [
+        { title: 'Code', fresh: (row) => row.code, value: (row) => h('code', {}, row.code) },
+        { title: 'Last 10 min', number: true, value: (row) => count(row.last_10m) },
+        { title: 'Last 24 h', number: true, value: (row) => count(row.last_24h) },
+        { title: 'Since start', number: true, value: (row) => count(row.total) },
+      ],
+      empty: empty('Nothing was refused and nothing failed since the start.'),
+    });
+    const latest = new RequestList({ most: LATEST });
+    let range = '10m';
+    let data = null;
+    const ranges = h('div', { class: 'switch', role: 'group', 'aria-label': 'Range of the plots' },
+      [['10m', '10 minutes'], ['24h', '24 hours']].map(([value, label]) => h('button', {
+        type: 'button', 'aria-pressed': String(value === range), 'data-range': value,
+        onclick: (event) => {
+          range = value;
+          for (const button of event.currentTarget.parentElement.children) button.setAttribute('aria-pressed', String(button.dataset.range === range));
+          load();
+        },
+      }, label)));
+    const up = h('p', { class: 'up' });
+    place.append(
+      h('h1', { class: 'unseen' }, 'Overview'),
+      figures.element, up,
+      h('div', { class: 'heading' }, h('h2', {}, 'Over time'), ranges),
+      plots[0].element, h('div', { class: 'pair' }, plots[1].element, plots[2].element),
+      h('div', { class: 'heading' }, h('h2', {}, 'Latest requests'), h('a', { href: '#/requests' }, 'All as they happen')),
+      latest.element,
+      h('div', { class: 'heading' }, h('h2', {}, 'Refused and failed')),
+      errors.element,
+    );
+    const draw = () => {
+      if (!data) return;
+      const step = data.step_s;
+      const each = (list) => list.map((value) => value / step);
+      const common = { end: data.end * 1000, step: step * 1000 };
+      plots[0].update({ ...common, values: [each(data.requests), each(data.failed)] });
+      plots[1].update({ ...common, values: [each(data.bytes_out), each(data.bytes_in)] });
+      plots[2].update({ ...common, values: [data.visitors] });
+    };
+    const load = async () => {
+      data = await get(`/history?range=${range}`);
+      draw();
+    };
+    latest.load();
+    return {
+      every: 5000,
+      async refresh() {
+        const [status, codes] = await Promise.all([get('/status'), get('/errors')]);
+        figures.set(0, count(status.sessions));
+        figures.set(1, count(status.tunnels));
+        setText(up, `${status.domain} has been up for ${span((Date.now() - Date.parse(status.started)) / 1000)}, version ${status.version}: ${count(status.requests)} requests, ${bytes(status.bytes_out)} to visitors and ${bytes(status.bytes_in)} from them.`);
+        errors.update(codes.codes);
+        if (!data || range !== '10m') await load();
+      },
+      event(event, sample) {
+        if (event === 'requests') latest.add(sample);
+        if (event === 'open') load().catch(() => {});
+        if (event !== 'sample') return;
+        figures.set(0, count(sample.sessions));
+        figures.set(1, count(sample.tunnels));
+        figures.set(2, count(sample.visitors));
+        figures.set(3, rate(sample.requests));
+        figures.set(4, byteRate(sample.bytes_out));
+        figures.set(5, byteRate(sample.bytes_in));
+        if (!data || range !== '10m') return;
+        for (const name of ['requests', 'failed', 'bytes_out', 'bytes_in', 'visitors']) {
+          data[name].push(sample[name]);
+          data[name].shift();
+        }
+        data.end = sample.at;
+        draw();
+      },
+      leave: () => plots.forEach((plot) => plot.observer.disconnect()),
+    };
+  },
+};
+
+// Numbers in a row, each with what it counts.
+class Figures {
+  constructor(names) {
+    this.values = names.map(() => h('dd', {}, '–'));
+    this.element = h('dl', { class: 'figures' },
+      names.map((name, at) => h('div', {}, h('dt', {}, name), this.values[at])));
+  }
+
+  set(at, text) {
+    setText(this.values[at], text);
+  }
+}

@@ -1,0 +1,8 @@
+//! Where requests come in: the socket of this machine's operator, and a port for browsers and programs.
+
+pub(crate) mod connection;
+pub(crate) mod guard;
+mod headers;
+#[cfg(unix)]
+pub(crate) mod socket;
+pub(crate) mod web;

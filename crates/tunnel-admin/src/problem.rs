@@ -1,0 +1,99 @@
+//! What the API answers when it can't do what was asked: one shape, and one place that maps to it.
+
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
+use tracing::error;
+
+use crate::tokens::TokensError;
+
+/// A problem as in RFC 9457, with a code for programs and the next step for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind of problem, for programs: `not-found`, `not-signed-in`, …
+    pub code: String,
+    /// What happened.
+    pub title: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub detail: String,
+    /// What to do next; may be empty.
+    #[serde(default)]
+    pub next: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &str, title: impl Into<String>) -> Self {
+        Self {
+            status: status.as_u16(),
+            code: code.to_owned(),
+            title: title.into(),
+            detail: String::new(),
+            next: String::new(),
+        }
+    }
+
+    pub(crate) fn why(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = next.into();
+        self
+    }
+
+    pub(crate) fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", what)
+    }
+}
+
+impl fmt::Display for Problem {
+    /// One line: what happened, why, and what to do next.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.title)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        if !self.next.is_empty() {
+            write!(f, "; {}", self.next)?;
+        }
+        Ok(())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl From<TokensError> for Problem {
+    fn from(error: TokensError) -> Self {
+        let what = error.to_string();
+        match error {
+            TokensError::Unknown { .. } => {
+                Self::not_found(what).next("list what there is: tunnel token list, tunnel reserve --list")
+            }
+            TokensError::Exists { .. } => {
+                Self::new(StatusCode::CONFLICT, "exists", what).next("choose another name")
+            }
+            TokensError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what),
+            TokensError::NotKept => Self::new(StatusCode::CONFLICT, "not-kept", what)
+                .next("start the server without --auth none to have tokens"),
+            TokensError::Store(source) => {
+                error!(error = %source, "the store failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", what)
+                    .why(source.to_string())
+                    .next("see the server's log, and whether the disk is full")
+            }
+        }
+    }
+}
