@@ -59,7 +59,7 @@ impl fmt::Display for Actor {
 
 impl AuditEntry {
     /// An entry for something that happens now. What is long is cut.
-    pub(crate) fn now(actor: Actor, action: &str, subject: &str, detail: &str) -> Self {
+    pub(crate) fn now(actor: &Actor, action: &str, subject: &str, detail: &str) -> Self {
         let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(500).collect();
         Self {
             id: 0,

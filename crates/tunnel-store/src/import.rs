@@ -69,7 +69,7 @@ pub(crate) fn run(directory: &Path, connection: &mut Connection) -> Result<(), O
                      VALUES (?, ?, ?, coalesce(unixepoch(?), unixepoch()), ?)",
                 params![id, name, String::from(*hash), created, rights],
             )?;
-            audit::append(transaction, &AuditEntry::now(Actor::Server, "token-imported", name, FILE))?;
+            audit::append(transaction, &AuditEntry::now(&Actor::Server, "token-imported", name, FILE))?;
         }
         Ok(taken)
     });

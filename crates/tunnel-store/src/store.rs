@@ -99,7 +99,7 @@ impl Store {
     pub async fn create(&self, new: NewToken, by: Actor) -> Result<Token, WriteError> {
         self.write(move |transaction| {
             let token = tokens::insert(transaction, &new)?;
-            note(transaction, by, "token-created", &new.name, &crate::rights_form::write(&new.rights))?;
+            note(transaction, &by, "token-created", &new.name, &crate::rights_form::write(&new.rights))?;
             Ok(token)
         })
         .await
@@ -118,7 +118,7 @@ impl Store {
         let asked = name.to_owned();
         self.write(move |transaction| {
             let rights = tokens::edit(transaction, &asked, &changes)?;
-            Ok(note(transaction, by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
+            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
         })
         .await?;
         self.known(name)
@@ -137,7 +137,7 @@ impl Store {
         let asked = name.to_owned();
         self.write(move |transaction| {
             tokens::set_rights(transaction, &asked, &rights)?;
-            Ok(note(transaction, by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
+            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
         })
         .await?;
         self.known(name)
@@ -159,7 +159,7 @@ impl Store {
         self.write(move |transaction| {
             let token = tokens::rotate(transaction, &name, grace, pin)?;
             let detail = format!("the former secret is taken for another {} s", grace.as_secs());
-            note(transaction, by, "token-rotated", &name, &detail)?;
+            note(transaction, &by, "token-rotated", &name, &detail)?;
             Ok(token)
         })
         .await
@@ -173,7 +173,7 @@ impl Store {
         let name = name.to_owned();
         self.write(move |transaction| {
             tokens::remove(transaction, &name)?;
-            Ok(note(transaction, by, "token-revoked", &name, "")?)
+            Ok(note(transaction, &by, "token-revoked", &name, "")?)
         })
         .await
     }
@@ -187,7 +187,7 @@ impl Store {
         self.write(move |transaction| {
             let id = tokens::find(transaction, &token)?;
             reservations::insert(transaction, &name, id)?;
-            Ok(note(transaction, by, "name-reserved", &name.to_string(), &format!("for {token}"))?)
+            Ok(note(transaction, &by, "name-reserved", &name.to_string(), &format!("for {token}"))?)
         })
         .await
     }
@@ -199,7 +199,7 @@ impl Store {
     pub async fn release(&self, name: ReservedName, by: Actor) -> Result<(), WriteError> {
         self.write(move |transaction| {
             reservations::remove(transaction, &name)?;
-            Ok(note(transaction, by, "name-released", &name.to_string(), "")?)
+            Ok(note(transaction, &by, "name-released", &name.to_string(), "")?)
         })
         .await
     }
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// Notes down what happened; it is on the disk two seconds later.
-    pub fn note(&self, by: Actor, action: &str, subject: &str, detail: &str) {
+    pub fn note(&self, by: &Actor, action: &str, subject: &str, detail: &str) {
         self.journal.push(AuditEntry::now(by, action, subject, detail));
     }
 
@@ -308,7 +308,7 @@ impl Authenticator for Store {
 
 fn note(
     transaction: &Transaction<'_>,
-    by: Actor,
+    by: &Actor,
     action: &str,
     subject: &str,
     detail: &str,

@@ -125,7 +125,7 @@ impl Tokens for Keeper {
     }
 
     fn note(&self, by: &Actor, deed: &Deed) -> Result<(), TokensError> {
-        self.store.note(actor(by), deed.what, &deed.about, &deed.detail);
+        self.store.note(&actor(by), deed.what, &deed.about, &deed.detail);
         Ok(())
     }
 }
@@ -226,3 +226,6 @@ fn refused(error: WriteError) -> TokensError {
         error => TokensError::Store(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

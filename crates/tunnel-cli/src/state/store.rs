@@ -56,10 +56,10 @@ pub(crate) async fn keep(store: Store, mut events: Receiver<Event>) {
             }
             Ok(Event::SessionStarted { session, identity, machine, address }) => {
                 let detail = format!("session {session} from {} on `{machine}`", address.ip().to_canonical());
-                store.note(Actor::Server, "session-started", &identity, &detail);
+                store.note(&Actor::Server, "session-started", &identity, &detail);
             }
             Ok(Event::SessionEnded { session, reason }) => {
-                store.note(Actor::Server, "session-ended", &session.to_string(), &reason);
+                store.note(&Actor::Server, "session-ended", &session.to_string(), &reason);
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return note_refusals(&store, &mut refused),
@@ -70,6 +70,6 @@ pub(crate) async fn keep(store: Store, mut events: Receiver<Event>) {
 fn note_refusals(store: &Store, refused: &mut BTreeMap<&'static str, (u64, String)>) {
     for (code, (count, last)) in std::mem::take(refused) {
         let detail = format!("{count} times within a minute, last from {last}");
-        store.note(Actor::Server, "login-refused", code, &detail);
+        store.note(&Actor::Server, "login-refused", code, &detail);
     }
 }

@@ -184,7 +184,7 @@ async fn what_happened_is_noted_down() {
     let store = Store::open(home.path()).unwrap();
     make(&store, "laptop").await;
     store.revoke("laptop", Actor::Admin("dashboard".into())).await.unwrap();
-    store.note(Actor::Server, "session-kicked", "laptop", "two\nlines");
+    store.note(&Actor::Server, "session-kicked", "laptop", "two\nlines");
     drop(store);
     let entries = Store::open(home.path()).unwrap().audit(None, 10).await.unwrap();
     let seen: Vec<_> = entries.iter().map(|entry| (entry.actor.as_str(), entry.action.as_str())).collect();
