@@ -28,8 +28,10 @@ mod run;
 mod service;
 
 mod output;
+mod program;
 mod site;
 mod state;
 
 pub use args::{CommandLine, Invocation, Logging, Usage};
+pub use program::Program;
 pub use run::{Failure, run};

@@ -28,6 +28,7 @@ mod config;
 mod contact;
 mod reconfigure;
 mod server;
+mod succession;
 
 mod auth;
 mod control;
@@ -81,6 +82,7 @@ pub use rights::{
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
 pub use snapshot::{MemberInfo, SessionInfo, Snapshot, TunnelInfo};
 pub use steer::{NoSuchSession, NoSuchTunnel};
+pub use succession::{Estate, PortSocket};
 pub use tally::{Traffic, UpstreamState};
 pub use totals::Totals;
 pub use tunnel_protocol::{InstanceId, RequestId, SessionId, TokenId, TunnelId};

@@ -20,6 +20,7 @@ use crate::{
     registry::{Registry, SavedLease},
     shared::Shared,
     snapshot::Snapshot,
+    succession::{Estate, Succession},
     throttle::Throttle,
     totals::Totals,
     usage::Usage,
@@ -61,6 +62,7 @@ pub struct ServerBuilder {
     authenticator: Option<Arc<dyn Authenticator>>,
     leases: Vec<SavedLease>,
     memory: Option<Arc<dyn MemoryGauge>>,
+    is_closed: bool,
 }
 
 /// A server that is ready to [`run`](Server::run). Its listeners are open from the start: visitors and clients
@@ -127,6 +129,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets no visitors in before [`ServerHandle::open`]: their connections wait at the listeners. For a server that
+    /// succeeds another one on the same sockets.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.is_closed = true;
+        self
+    }
+
     /// Puts the server together.
     ///
     /// # Errors
@@ -143,7 +153,8 @@ impl ServerBuilder {
             None if self.config.redirect_https => return Err(StartError::NoHttps),
             None => None,
         };
-        let shared = Shared { https, ..Shared::new(self.config) };
+        let succession = Arc::new(if self.is_closed { Succession::closed() } else { Succession::open() });
+        let shared = Shared { https, succession, ..Shared::new(self.config) };
         let throttle = Throttle::new(shared.settings.clone());
         let registry = Registry::new(shared.clone(), web_port);
         registry.import(self.leases);
@@ -173,6 +184,7 @@ impl Server {
             authenticator: None,
             leases: Vec::new(),
             memory: None,
+            is_closed: false,
         }
     }
 
@@ -186,7 +198,20 @@ impl Server {
         ServerHandle { control: self.control.clone() }
     }
 
-    /// Serves until `shutdown` is ready or [`ServerHandle::drain`] was called, then drains: no new visitors, clients are told to come back later, and
+    /// Takes what a predecessor passed on: names are held for their owners, and ports served from the same sockets.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn inherit(&self, estate: Estate) {
+        let passed = &self.control.shared.succession.passed;
+        passed.put(estate.ports);
+        self.control.registry.import(estate.leases);
+        passed.clear();
+        self.control.shared.events.emit(Event::LeasesChanged);
+    }
+
+    /// Serves until `shutdown` is ready or [`ServerHandle::drain`] was called, then drains: no new visitors,
+    /// clients are told to come back later, and
     /// what is under way gets [`Timeouts::grace`](crate::Timeouts::grace) to finish.
     ///
     /// # Cancel safety
@@ -272,6 +297,57 @@ impl ServerHandle {
         self.control.registry.export()
     }
 
+    /// Lets visitors in, to a server that was built [`closed`](ServerBuilder::closed).
+    pub fn open(&self) {
+        self.control.shared.succession.open.cancel();
+    }
+
+    /// Waits until no visitor waits for a client that is away: one that comes back after
+    /// [`hand_over`](ServerHandle::hand_over) comes to the successor, and they wait here. The caller bounds the wait.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn nobody_waits(&self) {
+        while self.control.shared.waiting.count() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Makes room for a successor, for good: takes no more clients and no more tunnels, and gives what the successor
+    /// [inherits](Server::inherit). Visitors are served as before. [`ServerHandle::clients_moved`] comes next, when the
+    /// successor takes clients, and then the end of [`Server::run`]'s `shutdown`.
+    pub fn hand_over(&self) -> Estate {
+        let shared = &self.control.shared;
+        shared.succession.succeeded.cancel();
+        shared.events.emit(Event::Draining);
+        Estate { leases: self.control.registry.export(), ports: self.control.registry.share_ports() }
+    }
+
+    /// Sends all clients to the successor, and waits until they are there, for `patience` at most; how many went and
+    /// how many are late. Visitors that come to this server until it drains are still served over the sessions left.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the clients were told.
+    pub async fn clients_moved(&self, patience: Duration) -> (usize, usize) {
+        let sessions = self.control.sessions.all();
+        for session in &sessions {
+            let refusal = Refusal::passing(Code::Draining, "another server process is taking over", 0);
+            session.send(ServerMessage::GoAway { refusal });
+        }
+        let mut moving: JoinSet<()> = JoinSet::new();
+        for session in sessions {
+            moving.spawn(async move { session.left().await });
+        }
+        let (all, mut moved) = (moving.len(), 0);
+        let _ = tokio::time::timeout(patience, async {
+            while moving.join_next().await.is_some() {
+                moved += 1;
+            }
+        })
+        .await;
+        (moved, all - moved)
+    }
+
     /// Serves a client that connected by a transport of the embedder's own, until its session ends. The
     /// connection must be confidential: the client shows its token on it.
     ///
@@ -287,10 +363,14 @@ async fn drain(control: &Control) {
     let shared = &control.shared;
     let grace = shared.config().timeouts.grace;
     info!(grace_s = grace.as_secs(), visitors = shared.visitors.len(), "draining");
-    shared.events.emit(Event::Draining);
+    let has_successor = shared.has_successor();
+    if !has_successor {
+        shared.events.emit(Event::Draining);
+    }
     shared.draining.cancel();
     let mut farewells = JoinSet::new();
-    for session in control.sessions.all() {
+    // A successor's clients know already.
+    for session in control.sessions.all().into_iter().filter(|_| !has_successor) {
         farewells.spawn(async move {
             let refusal = Refusal::passing(Code::Draining, "the server is restarting", 0);
             session.tell(ServerMessage::GoAway { refusal }).await;
@@ -316,6 +396,9 @@ async fn sweep(registry: Arc<Registry>) {
 
 /// How long clients may take to hear that the server goes away; those that hear it move without a gap.
 const FAREWELL: Duration = Duration::from_millis(800);
+
+/// How often waiting visitors are looked for before a successor takes over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long ended sessions may take to notice.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -64,7 +64,8 @@ pub(crate) struct Session {
     /// When the client was last heard, in milliseconds since `epoch`.
     heard_ms: AtomicU64,
     epoch: Instant,
-    leaving: AtomicBool,
+    /// Cancelled when the client said that it is about to leave.
+    leaving: CancellationToken,
 }
 
 /// Why no stream could be opened.
@@ -129,7 +130,7 @@ impl Session {
             answered: watch::Sender::new(0),
             heard_ms: AtomicU64::new(0),
             epoch: Instant::now(),
-            leaving: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
         };
         (Arc::new(session), outbox)
     }
@@ -239,12 +240,20 @@ impl Session {
 
     /// Remembers that the client said it is about to leave.
     pub(crate) fn set_leaving(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.leaving.cancel();
     }
 
     /// Whether the client said it is about to leave: then its names are released, not held.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving.is_cancelled()
+    }
+
+    /// Waits until the client said that it is about to leave, or the session has ended.
+    pub(crate) async fn left(&self) {
+        tokio::select! {
+            () = self.leaving.cancelled() => {}
+            () = self.ended.cancelled() => {}
+        }
     }
 
     /// Queues a heartbeat. Its number is the time, so that nothing must be remembered to know the round trip.

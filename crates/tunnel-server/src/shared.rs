@@ -22,6 +22,7 @@ use crate::{
     records::Records,
     routes::Routes,
     settings::{Now, Settings},
+    succession::Succession,
     waiting::WaitingRoom,
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) https: Option<Arc<Https>>,
     /// Cancelled when the server is asked to stop: no new visitors, what is under way may finish.
     pub(crate) draining: CancellationToken,
+    /// Its predecessor and its successor, if it has any.
+    pub(crate) succession: Arc<Succession>,
     /// Cancelled when the grace is over: everything ends.
     pub(crate) stopping: CancellationToken,
     /// Every visitor's task. Each selects on `stopping` or on something that ends with it.
@@ -90,6 +93,7 @@ impl Shared {
             records: Records::new(),
             https: None,
             draining,
+            succession: Arc::new(Succession::open()),
             stopping: CancellationToken::new(),
             visitors: TaskTracker::new(),
         }

@@ -8,6 +8,7 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{oneshot, watch};
@@ -16,8 +17,8 @@ use tunnel_client::{Builder, Client, Trust};
 use tunnel_protocol::{Token, TokenId};
 use tunnel_server::{
     Authenticator, CertStore, Config, ControlTls, Hostname, Identity, Listener, Login, Reservations,
-    ReservedName, Rights, SavedLease, Server, ServerHandle, StoredToken, Usage, WebCertificate, WebTls,
-    check, token_id,
+    ReservedName, Rights, SavedLease, Server, ServerBuilder, ServerHandle, StoredToken, Usage,
+    WebCertificate, WebTls, check, token_id,
 };
 use tunnel_transport::{ControlIdentity, Pin, acceptor, generate_self_signed};
 
@@ -101,28 +102,36 @@ impl Site {
     /// # Errors
     /// The sockets can't be used, or the settings don't fit together.
     pub fn start(&self, leases: Vec<SavedLease>) -> io::Result<TestServer> {
+        let server = self.builder()?.leases(leases).build().map_err(io::Error::other)?;
+        Ok(TestServer::run(server))
+    }
+
+    /// Starts another server in the place of `old`, on the same sockets, while visitors come; gives both. The old one
+    /// drains then.
+    ///
+    /// # Errors
+    /// As for [`Site::start`]; the old server goes on then.
+    pub async fn succeed(&self, mut old: TestServer) -> io::Result<(TestServer, TestServer)> {
+        let server = self.builder()?.closed().build().map_err(io::Error::other)?;
+        server.inherit(old.handle.hand_over());
+        let new = TestServer::run(server);
+        old.handle.clients_moved(Duration::from_secs(10)).await;
+        new.handle.open();
+        old.begin_drain();
+        Ok((new, old))
+    }
+
+    fn builder(&self) -> io::Result<ServerBuilder> {
         let tls = ControlTls::Tls(acceptor(&self.identity).map_err(io::Error::other)?);
         let mut builder = Server::builder(self.config.clone())
             .control(Listener::from_std(self.control.try_clone()?)?, tls)
             .web(Listener::from_std(self.web.try_clone()?)?)
             .authenticator(self.tokens.clone())
-            .memory(self.memory())
-            .leases(leases);
+            .memory(self.memory());
         if let Some((listener, tls)) = &self.https {
             builder = builder.https(Listener::from_std(listener.try_clone()?)?, tls.clone());
         }
-        let server = builder.build().map_err(io::Error::other)?;
-        let handle = server.handle();
-        let (shutdown, asked) = oneshot::channel::<()>();
-        let running = server.run(async move {
-            // A dropped sender is the drop of the whole test server, which aborts this task.
-            if asked.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
-        #[expect(clippy::disallowed_methods, reason = "owned: wrapped in AbortOnDropHandle")]
-        let running = AbortOnDropHandle::new(tokio::spawn(running));
-        Ok(TestServer { handle, shutdown: Some(shutdown), running })
+        Ok(builder)
     }
 
     fn memory(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
@@ -202,6 +211,20 @@ impl Site {
 }
 
 impl TestServer {
+    fn run(server: Server) -> Self {
+        let handle = server.handle();
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let running = server.run(async move {
+            // A dropped sender is the drop of the whole test server, which aborts this task.
+            if asked.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+        #[expect(clippy::disallowed_methods, reason = "owned: wrapped in AbortOnDropHandle")]
+        let running = AbortOnDropHandle::new(tokio::spawn(running));
+        Self { handle, shutdown: Some(shutdown), running }
+    }
+
     /// Asks the server to drain and waits for its end.
     pub async fn drain(mut self) {
         if let Some(shutdown) = self.shutdown.take() {

@@ -52,7 +52,7 @@ pub use proxy::{ParseProxyError, Proxy, ProxyProblem};
 pub use steps::{Handshake, PeerCertificate};
 pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
-pub use udp::{bind_datagrams, connect_datagrams};
+pub use udp::{bind_datagrams, connect_datagrams, share_datagrams, take_over_datagrams};
 pub use upstream_tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsStream, UpstreamTrust};
 pub use web_tls::{CertStore, WebCertificate, WebStream, WebTls};
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
@@ -60,6 +60,15 @@ impl Listener {
     pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: TcpListener::from_std(socket)?, logged: RateLimit::default() })
+    }
+
+    /// Another handle to the same socket, for another process: whoever accepts a connection has it.
+    ///
+    /// # Errors
+    ///
+    /// There is no file descriptor left.
+    pub fn share(&self) -> io::Result<std::net::TcpListener> {
+        Ok(SockRef::from(&self.socket).try_clone()?.into())
     }
 
     /// The address listened on, with the port the system chose.
@@ -310,6 +319,16 @@ mod tests {
         assert_eq!(listener.local_addr().unwrap(), address);
         let _near = TcpStream::connect(address).await.unwrap();
         listener.accept().await;
+    }
+
+    #[tokio::test]
+    async fn a_shared_socket_goes_on_when_one_of_its_owners_ends() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let second = Listener::from_std(first.share().unwrap()).unwrap();
+        let _waiting = TcpStream::connect(address).await.unwrap();
+        drop(first);
+        second.accept().await;
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tracing::debug;
 
@@ -34,6 +34,26 @@ pub fn bind_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
     // Without SO_REUSEADDR, which would let another process share the port.
     socket.bind(&SockAddr::from(address))?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Another handle to the same socket, for another process: whoever reads a datagram has it.
+///
+/// # Errors
+/// There is no file descriptor left.
+pub fn share_datagrams(socket: &UdpSocket) -> io::Result<std::net::UdpSocket> {
+    Ok(SockRef::from(socket).try_clone()?.into())
+}
+
+/// Takes over a socket that another process has bound.
+///
+/// # Errors
+/// The socket can't be used without blocking.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn take_over_datagrams(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 /// A socket of its own port that exchanges datagrams with `address` and nobody else, and hears when nothing listens

@@ -6,7 +6,7 @@ mod memory;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use tunnel_cli::{CommandLine, Failure};
+use tunnel_cli::{CommandLine, Failure, Program};
 
 /// How long tasks may take to notice that the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -17,6 +17,8 @@ const WORKERS_AT_LEAST: usize = 2;
 fn main() -> ExitCode {
     let line =
         CommandLine { arguments: std::env::args_os().collect(), environment: |name| std::env::var_os(name) };
+    let here = std::env::current_dir().ok();
+    let program = Program::read(&line.arguments, &line.environment, here, std::env::current_exe().ok());
     let invocation = match line.parse() {
         Ok(invocation) => invocation,
         Err(usage) => {
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime can't start: {error}"), 1),
     };
-    let end = runtime.block_on(tunnel_cli::run(invocation, line));
+    let end = runtime.block_on(tunnel_cli::run(invocation, line, program));
     runtime.shutdown_timeout(LAST_WORDS);
     match end {
         Ok(()) => ExitCode::SUCCESS,

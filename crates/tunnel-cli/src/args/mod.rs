@@ -7,11 +7,13 @@ mod admin;
 mod client;
 mod doctor;
 mod files;
+mod paperwork;
 mod policies;
 mod protection;
 mod server;
 mod setup;
 mod token;
+mod upgrade;
 
 use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString, fmt, io::Write};
 
@@ -24,11 +26,13 @@ pub use client::{
 };
 pub use doctor::{DoctorArgs, OwnServer};
 pub use files::{ConfigArgs, ConfigCommand, ConfigFile, StartArgs, WhichSide};
+pub use paperwork::{CompletionsArgs, ManArgs};
 pub use policies::{Policies, ProxyVersion, StreamPolicies, WebPolicies};
 pub use protection::{Allowance, MemoryBudget, ProtectionArgs};
 pub use server::{AccessFormat, Auth, DemoArgs, LogFormat, Ports, ServerArgs};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 pub use token::{Kinds, ReserveArgs, RightsArgs, TokenArgs, TokenCommand};
+pub use upgrade::UpgradeArgs;
 
 use crate::{
     config::{self, DefaultPlaces, FromFile, Origin, Problem, Sources},
@@ -101,6 +105,12 @@ pub enum Command {
     Drain(WhichServer),
     /// A link that signs one browser in to the dashboard of the server on this machine
     Dashboard(WhichServer),
+    /// Have the running server replaced by the program that is installed now, without a visitor noticing
+    Upgrade(UpgradeArgs),
+    /// Print what a shell needs to complete `tunnel` on Tab: `tunnel completions bash`
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write a page for each command into a directory
+    Man(ManArgs),
     /// See it work: a server, a client and a small site in one process
     Demo(DemoArgs),
 }

@@ -12,31 +12,32 @@ use crate::{
     state::files::{self, FileError},
 };
 
-/// Opens the admin port, if there is to be one. Before the server begins: one that can't be had is no server at all.
-pub(super) fn door(plan: &ServerPlan, tls: &WebTls) -> Result<Option<WebDoor>, Failure> {
-    let Some(AdminPlan { address, password, token, hosts }) = &plan.admin else { return Ok(None) };
+/// The admin port, if there is to be one. Before the server begins: one that can't be had is no server at all.
+pub(super) fn door(
+    plan: &ServerPlan,
+    tls: &WebTls,
+    listener: Option<Listener>,
+) -> Result<Option<WebDoor>, Failure> {
+    let Some((AdminPlan { address, password, token, hosts }, listener)) = plan.admin.as_ref().zip(listener)
+    else {
+        return Ok(None);
+    };
     let secrets = Secrets {
         password: secret(password.as_deref(), Password::new)?,
         token: secret(token.as_deref(), AdminToken::new)?,
     };
-    let listener = Listener::bind(*address).map_err(|source| Failure::Listen {
-        address: *address,
-        whom: "the dashboard",
-        flag: "--admin-port",
-        source,
-    })?;
     let hosts = hosts.iter().chain([&plan.config.domain]).map(|host| host.as_str().to_owned()).collect();
     let tls = (!is_local(*address)).then(|| tls.clone());
     Ok(Some(WebDoor::new(listener, tls, hosts, secrets)?))
 }
 
-/// The admin server with all its doors. A server without its socket serves visitors all the same.
+/// The admin server with all its doors; one that takes over from another takes its socket's name as well. A server without its socket serves visitors all the same.
 pub(super) fn open(
     plan: &ServerPlan,
     engine: ServerHandle,
     tokens: Arc<dyn Tokens>,
     door: Option<WebDoor>,
-    console: Console,
+    (takes_over, console): (bool, Console),
 ) -> AdminServer {
     let about = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -47,7 +48,7 @@ pub(super) fn open(
     if let Some(door) = door {
         admin = admin.web(door);
     }
-    with_socket(admin, plan, console)
+    with_socket(admin, plan, takes_over, console)
 }
 
 fn is_local(address: SocketAddr) -> bool {
@@ -69,9 +70,10 @@ fn secret<T>(
 }
 
 #[cfg(unix)]
-fn with_socket(admin: AdminServer, plan: &ServerPlan, console: Console) -> AdminServer {
+fn with_socket(admin: AdminServer, plan: &ServerPlan, takes_over: bool, console: Console) -> AdminServer {
     use tunnel_admin::{AdminSocket, Takeover};
-    match AdminSocket::bind(&plan.data.join(super::ask::SOCKET), Takeover::No) {
+    let takeover = if takes_over { Takeover::Yes } else { Takeover::No };
+    match AdminSocket::bind(&plan.data.join(super::ask::SOCKET), takeover) {
         Ok(socket) => admin.socket(socket),
         Err(error) => {
             let why = crate::output::chain(&error);
@@ -82,6 +84,6 @@ fn with_socket(admin: AdminServer, plan: &ServerPlan, console: Console) -> Admin
 }
 
 #[cfg(not(unix))]
-fn with_socket(admin: AdminServer, _plan: &ServerPlan, _console: Console) -> AdminServer {
+fn with_socket(admin: AdminServer, _plan: &ServerPlan, _takes_over: bool, _console: Console) -> AdminServer {
     admin
 }

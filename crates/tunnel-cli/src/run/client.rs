@@ -80,6 +80,7 @@ pub(super) async fn follow(
 ) -> Result<(), Failure> {
     let mut binding = std::pin::pin!(binding);
     let mut bound = Bound::Waiting;
+    let mut _over = Bound::Over;
     let mut draining: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
     let mut reason: Option<Failure> = None;
     let end = loop {
@@ -103,7 +104,8 @@ pub(super) async fn follow(
                 }
             }
             end = bound.over() => {
-                bound = Bound::Over;
+                // Not dropped yet: visitors may be on their way to it.
+                _over = std::mem::replace(&mut bound, Bound::Over);
                 match end {
                     // The client's own end says more.
                     TunnelEnd::Client(_) => {}

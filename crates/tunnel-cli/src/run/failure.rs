@@ -57,6 +57,28 @@ pub enum Failure {
     /// The sockets that a service manager passed on.
     #[error("the sockets passed in LISTEN_FDS can't be used")]
     Inherit(#[source] io::Error),
+    /// The server process whose place this one should take.
+    #[error("cannot take over from the running server")]
+    Predecessor(#[source] io::Error),
+    /// The running server can't be asked for an upgrade.
+    #[error("cannot ask for an upgrade at {}; is the server running, and is this its --data-dir?", path.display())]
+    Upgrade {
+        /// Where it is asked.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something can't be written.
+    #[error("cannot write to {what}")]
+    Write {
+        /// What.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There was no upgrade.
+    #[error("no upgrade, the server goes on as it was: {0}")]
+    NotUpgraded(String),
     /// The directory to show.
     #[error("cannot show {}", path.display())]
     Site {

@@ -8,9 +8,15 @@ mod signals;
 mod admin;
 mod descriptors;
 mod keeper;
+mod notify;
 mod reload;
 mod server;
 mod sockets;
+#[cfg(unix)]
+mod upgrade;
+#[cfg(not(unix))]
+#[path = "no_upgrade.rs"]
+mod upgrade;
 
 mod client;
 mod login;
@@ -18,6 +24,7 @@ mod start;
 
 mod demo;
 mod doctor;
+mod paperwork;
 mod reserve;
 mod service;
 mod token;
@@ -32,20 +39,21 @@ use self::{reload::Reloading, reloads::Reloads};
 use crate::{
     args::{Command, CommandLine, Invocation, ServerCommand},
     output::Console,
+    program::Program,
     resolve::client::ClientPlan,
     service::systemd::Host,
     state::places,
 };
 
 /// Carries a command out. Must be called within a Tokio runtime. `line` is what `invocation` was read from, and is
-/// read again when its file changes.
+/// read again when its file changes; `program` is how this process was started.
 ///
 /// # Errors
 /// [`Failure`], in one line for the person, with the exit status that goes with it.
 ///
 /// # Cancel safety
 /// Dropping it ends the command at once.
-pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failure> {
+pub async fn run(invocation: Invocation, line: CommandLine, program: Program) -> Result<(), Failure> {
     let console = Console;
     let Invocation { command, file, .. } = invocation;
     if let Some(path) = file.read() {
@@ -58,7 +66,7 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
         Command::Server(mut args) => match args.command.take() {
             None => {
                 let reloading = Reloading { reloads: Reloads::listen(&file)?, line };
-                server::run(args.resolve()?, reloading, console).await
+                server::run(args.resolve()?, reloading, program, console).await
             }
             Some(ServerCommand::Init(init)) => crate::init::run(init, &host()?, console).await,
             Some(ServerCommand::Doctor { json }) => {
@@ -66,6 +74,7 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
             }
         },
         Command::Start(args) => start::run(*args, file, line, console).await,
+        Command::Upgrade(args) => upgrade::command(args, console).await,
         Command::Config(args) => config::run(args, &line, console),
         Command::Login(args) => login::run(args.resolve()?, console).await,
         Command::Doctor(args) => doctor::run(*args, console).await,
@@ -97,6 +106,8 @@ pub async fn run(invocation: Invocation, line: CommandLine) -> Result<(), Failur
         | Command::Resume(_)
         | Command::Drain(_)
         | Command::Dashboard(_) => Err(Failure::NoSocket),
+        Command::Completions(args) => paperwork::completions(&args),
+        Command::Man(args) => paperwork::man(&args),
         Command::Demo(args) => demo::run(args, console).await,
         command => match ClientPlan::of(command) {
             Some(plan) => client::run(plan?, console).await,

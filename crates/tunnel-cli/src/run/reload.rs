@@ -1,10 +1,12 @@
 //! A server's settings, read again while it runs: all of a file, or nothing of it.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use tunnel_server::{ReconfigureError, ServerHandle};
 
-use super::reloads::Reloads;
+use super::{notify::Notifier, reloads::Reloads};
 use crate::{
     args::{Command, CommandLine},
     output::chain,
@@ -25,6 +27,7 @@ pub(super) struct Running {
     pub(super) handle: ServerHandle,
     /// Takes certificates to be shown from now on.
     pub(super) certificates: mpsc::Sender<Certificates>,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 /// Why settings that were read again don't count.
@@ -49,7 +52,10 @@ impl Reloading {
         loop {
             self.reloads.next().await;
             let file = self.reloads.file().map(|path| path.display().to_string()).unwrap_or_default();
-            match self.reload(&mut running).await {
+            running.notifier.reloading();
+            let reloaded = self.reload(&mut running).await;
+            running.notifier.ready();
+            match reloaded {
                 Ok((changes, needs_restart)) => {
                     info!(%file, changes = changes.join(" "), "settings read again");
                     let waiting = (!needs_restart.is_empty()).then(|| needs_restart.join(", "));

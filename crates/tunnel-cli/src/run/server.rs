@@ -1,9 +1,13 @@
 //! `tunnel server`.
 
-use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tracing::warn;
 use tunnel_admin::{NoTokens, Tokens};
 use tunnel_server::{AllowAll, Config, ControlTls, Rights, Server, WebTls};
@@ -14,15 +18,18 @@ use super::{
     Failure, admin,
     descriptors::visitor_places,
     keeper::Keeper,
+    notify::Notifier,
     reload::{Reloading, Running},
     signals::{Hangups, Signals},
-    sockets::Sockets,
+    sockets::{Sockets, Wanted},
+    upgrade::{self, Parts, Predecessor},
 };
 use crate::{
     access_log::AccessLog,
     args::{Auth, LogFormat},
     machine::Machine,
     output::Console,
+    program::Program,
     resolve::server::{ServerPlan, Tls},
     state::{certificates::Certificates, facts::Facts, identity, leases, store},
 };
@@ -32,13 +39,44 @@ const FIRST_TOKEN: &str = "default";
 /// How long the disk may take for the last leases.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// Serves until asked to stop, then drains.
-pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console) -> Result<(), Failure> {
+/// Serves until asked to stop or replaced by another process, then drains.
+pub(super) async fn run(
+    plan: ServerPlan,
+    reloading: Reloading,
+    program: Program,
+    console: Console,
+) -> Result<(), Failure> {
+    let mut predecessor = Predecessor::meet(&program).await?;
+    let served = serve(plan, reloading, program, &mut predecessor, console).await;
+    if let (Err(failure), Some(predecessor)) = (&served, predecessor) {
+        predecessor.fail(&failure.line()).await;
+    }
+    served
+}
+
+/// The predecessor, if there is one, is gone when it has handed over.
+async fn serve(
+    plan: ServerPlan,
+    reloading: Reloading,
+    program: Program,
+    predecessor: &mut Option<Predecessor>,
+    console: Console,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     refuse_to_be_open_to_all(&plan, [plan.control, plan.web].into_iter().chain(plan.https))?;
     let identity = identity(&plan)?;
     let certificates = Certificates::load(&plan.certificates)?;
-    let sockets = Sockets::open(plan.control, plan.web, plan.https)?;
+    let wanted = Wanted {
+        control: plan.control,
+        web: plan.web,
+        https: plan.https,
+        admin: plan.admin.as_ref().map(|admin| admin.address),
+    };
+    let sockets = match predecessor {
+        Some(predecessor) => Sockets::with(wanted, predecessor.sockets())?,
+        None => Sockets::open(wanted, &program.socket_names)?,
+    };
+    let shared = sockets.share().map_err(Failure::Inherit)?;
     let addresses = addresses(&sockets)?;
     refuse_to_be_open_to_all(&plan, addresses.all())?;
 
@@ -50,7 +88,7 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         builder = builder.web(listener);
     }
     let web_tls = WebTls::new(certificates.store())?;
-    let door = admin::door(&plan, &web_tls)?;
+    let door = admin::door(&plan, &web_tls, sockets.admin)?;
     for listener in sockets.https {
         builder = builder.https(listener, web_tls.clone());
     }
@@ -71,7 +109,16 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         Auth::Token => builder.authenticator(store.clone()),
         Auth::None => builder.authenticator(AllowAll),
     };
-    let server = builder.leases(saved_leases(&plan)).build()?;
+    let takes_over = predecessor.is_some();
+    let server = match predecessor {
+        None => builder.leases(saved_leases(&plan)),
+        Some(_) => builder.closed(),
+    }
+    .build()?;
+    let events = server.handle().subscribe();
+    if let Some(predecessor) = predecessor {
+        server.inherit(predecessor.inherit().await?);
+    }
 
     let access_log = AccessLog::begin(plan.access_log.as_ref(), &server.handle())?;
     let dashboard = door.as_ref().map(tunnel_admin::WebDoor::url);
@@ -87,10 +134,14 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         Auth::Token => Arc::new(Keeper::new(store.clone(), pin)),
         Auth::None => Arc::new(NoTokens),
     };
-    admin.spawn(admin::open(&plan, handle.clone(), tokens, door, console).run());
+    admin.spawn(admin::open(&plan, handle.clone(), tokens, door, (takes_over, console)).run());
     let mut keeping = JoinSet::new();
-    let (events, data, lessor) = (handle.subscribe(), plan.data.clone(), handle.clone());
-    keeping.spawn(async move { leases::keep(&data, events, || lessor.leases()).await });
+    let (data, lessor) = (plan.data.clone(), handle.clone());
+    let (kept, leases_kept) = watch::channel(());
+    keeping.spawn(async move {
+        leases::keep(&data, events, || lessor.leases()).await;
+        drop(kept);
+    });
     let mut noting = JoinSet::new();
     noting.spawn(store::keep(store.clone(), handle.subscribe()));
     let mut renewing = JoinSet::new();
@@ -101,21 +152,55 @@ pub(super) async fn run(plan: ServerPlan, reloading: Reloading, console: Console
         let handle = handle.clone();
         move || handle.config().timeouts.grace.as_secs()
     };
-    renewing.spawn(reloading.keep(Running { plan, handle, certificates: renew }));
+    let notifier = Arc::new(Notifier::default());
+    let upgrades = upgrade::listen(
+        &plan.data,
+        predecessor.take(),
+        Parts {
+            program,
+            handle: handle.clone(),
+            sockets: shared,
+            leases_kept,
+            notifier: notifier.clone(),
+            console,
+        },
+    )?;
+    notifier.ready();
+    renewing.spawn(reloading.keep(Running {
+        plan,
+        handle: handle.clone(),
+        certificates: renew,
+        notifier: notifier.clone(),
+    }));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.run(async {
         // Dropped or sent, it means the same.
         let _ = stopped.await;
     });
+    let draining = |why: &dyn fmt::Display| {
+        console.remark(&format!("{why}: draining, for at most {} s; again to stop at once", grace()));
+    };
     let stopping = async {
-        let first = signals.next().await;
-        console.remark(&format!("{first}: draining, for at most {} s; again to stop at once", grace()));
-        drop(stop);
+        tokio::select! {
+            first = signals.next() => {
+                notifier.stopping();
+                draining(&first);
+                drop(stop);
+            }
+            () = upgrades => {
+                // The successor answers from now on.
+                admin.abort_all();
+                drop(stop);
+                // It may be told to stop together with its successor, and drains already.
+                draining(&signals.next().await);
+            }
+        }
         signals.next().await
     };
     let end = tokio::select! {
         () = serving => Ok(()),
         signal = stopping => Err(Failure::Killed(signal)),
+        never = notifier.keep(&handle) => match never {},
     };
     access_log.end().await;
     // The last leases, and what was used last, are written before the process ends, on a disk that works.
@@ -273,6 +358,7 @@ impl Announcement<'_> {
         let config = &self.plan.config;
         let listening = json!({
             "event": "listening",
+            "pid": std::process::id(),
             "control": self.addresses.control.first(),
             "web": self.addresses.web.first(),
             "https": self.addresses.https.first(),

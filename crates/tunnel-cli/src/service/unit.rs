@@ -32,7 +32,7 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+Type=notify
 User={user}
 Group={user}
 {state}
@@ -43,6 +43,8 @@ Restart=always
 RestartSec=1
 # Bad usage doesn't get better by trying again.
 RestartPreventExitStatus=2
+# The server says that it lives; one that is stuck is started again.
+WatchdogSec=60
 # Longer than --grace (30 s), so that draining isn't cut short.
 TimeoutStopSec=45
 LimitNOFILE=524288

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
-use tunnel_protocol::{ClientMessage, Refusal, ServerMessage, TunnelId};
+use tunnel_protocol::{ClientMessage, Code, Refusal, ServerMessage, TunnelId};
 
 use super::backoff::Backoff;
 use crate::{
@@ -147,7 +147,12 @@ impl Binds {
             Some(Some(wait))
         } else {
             self.asked.remove(&tunnel);
-            shared.table.end(tunnel, TunnelEnd::Refused(refusal.clone()));
+            let end = TunnelEnd::Refused(refusal.clone());
+            match refusal.code {
+                // Visitors whom the server sent here before are under way, on other lanes than its word on this.
+                Code::TakenOver => shared.table.taken_over(tunnel, end),
+                _ => shared.table.end(tunnel, end),
+            }
             Some(None)
         }
     }

@@ -45,7 +45,7 @@ use crate::{Event, shared::Shared};
 
 /// Time for the control stream to open: it only has to fit into the socket.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
-/// Time for the server to answer `Drain`; streams are finished either way.
+/// Time for a server to answer `Drain`; streams are finished either way.
 const DRAINED_DEADLINE: Duration = Duration::from_secs(5);
 /// How long no visitor must have come before a session that is being left may end: streams that the server opened
 /// before it answered may still be under way on another lane.
@@ -94,14 +94,24 @@ pub(crate) struct Handle {
     /// What to say to the server.
     pub(crate) outbox: mpsc::Sender<ClientMessage>,
     /// Set to make the session end: as soon as its visitors are gone, and by then at the latest.
-    pub(crate) leave: watch::Sender<Option<Instant>>,
+    pub(crate) leave: watch::Sender<Option<Leave>>,
+}
+
+/// An order to leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    /// When to be gone.
+    pub(crate) by: Instant,
+    /// Whether the server wants it so and the next session is there. A server whose successor has come doesn't say
+    /// that it is drained: it has visitors of its own to the end, and ends the session after them.
+    pub(crate) is_replaced: bool,
 }
 
 /// The session's own ends of its [`Handle`].
 pub(crate) struct Channels {
     outbox: mpsc::Sender<ClientMessage>,
     outgoing: mpsc::Receiver<ClientMessage>,
-    leave: watch::Receiver<Option<Instant>>,
+    leave: watch::Receiver<Option<Leave>>,
 }
 
 /// A handle and its other end.
@@ -178,9 +188,11 @@ pub(crate) async fn run(
         }
     };
     let left = async {
-        let Some(by) = leave_order(&mut leave).await else { return std::future::pending().await };
+        let Some(order) = leave_order(&mut leave).await else { return std::future::pending().await };
+        let Leave { by, is_replaced } = order;
+        let answered_by = if is_replaced { by } else { Instant::now() + DRAINED_DEADLINE };
         wanted_lanes.send_replace(0);
-        let _ = timeout_at(by, finish(&outbox, &gauge, &drained, &flushed)).await;
+        let _ = timeout_at(by, finish(&outbox, &gauge, (&drained, answered_by), &flushed)).await;
     };
     let end = tokio::select! {
         end = receive => SessionEnd::Lost(end.to_string()),
@@ -194,15 +206,20 @@ pub(crate) async fn run(
     end
 }
 
-/// When to be gone by; `None` if nobody will ever say.
-async fn leave_order(leave: &mut watch::Receiver<Option<Instant>>) -> Option<Instant> {
-    leave.wait_for(Option::is_some).await.ok().and_then(|by| *by)
+/// The order to leave; `None` if nobody will ever give it.
+async fn leave_order(leave: &mut watch::Receiver<Option<Leave>>) -> Option<Leave> {
+    leave.wait_for(Option::is_some).await.ok().and_then(|order| *order)
 }
 
 /// Lets no more visitors in, and waits until those inside have left.
-async fn finish(outbox: &mpsc::Sender<ClientMessage>, gauge: &Gauge, drained: &Notify, flushed: &Notify) {
+async fn finish(
+    outbox: &mpsc::Sender<ClientMessage>,
+    gauge: &Gauge,
+    (drained, answered_by): (&Notify, Instant),
+    flushed: &Notify,
+) {
     let _ = outbox.send(ClientMessage::Drain).await;
-    let _ = timeout(DRAINED_DEADLINE, drained.notified()).await;
+    let _ = timeout_at(answered_by, drained.notified()).await;
     loop {
         gauge.idle().await;
         sleep(QUIET).await;

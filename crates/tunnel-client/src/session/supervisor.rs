@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use tunnel_protocol::{Code, Refusal, ServerMessage, Welcome};
 
 use super::{
-    Handle, Key, Report, Reporter, SessionEnd,
+    Handle, Key, Leave, Report, Reporter, SessionEnd,
     backoff::Backoff,
     binds::{Binds, SETTLE},
     channels,
@@ -38,7 +38,7 @@ use crate::{
 /// A session that lasted this long was a success: the next attempt after it doesn't wait.
 const STABLE: Duration = Duration::from_secs(5);
 /// Sessions being left at once, at most: a server that sends a client away again and again.
-const MAX_LEAVING: usize = 4;
+const MAX_LEAVING: usize = 8;
 /// Reports that wait for the supervisor; a session with more waits too.
 const REPORTS: usize = 64;
 /// When to try again what found a full queue.
@@ -181,7 +181,7 @@ impl Supervisor {
                 let settled_by = live.since + SETTLE;
                 if live.binds.settled() || settled_by <= now {
                     let by = now + self.shared.settings.timeouts.leave;
-                    self.leaving.iter().for_each(|old| old.leave(by));
+                    self.leaving.iter().for_each(|old| old.leave(Leave { by, is_replaced: true }));
                 } else if !self.leaving.is_empty() {
                     wake = wake.min(settled_by);
                 }
@@ -335,7 +335,7 @@ impl Supervisor {
     fn drain(&mut self, by: Instant) {
         self.attempts.abort_all();
         for live in self.current.iter().chain(&self.leaving) {
-            live.leave(by);
+            live.leave(Leave { by, is_replaced: false });
         }
         if self.draining.replace(by).is_none() {
             self.shared.emit(Event::Draining);
@@ -382,10 +382,10 @@ impl Supervisor {
 
 impl Live {
     /// Only the first order counts.
-    fn leave(&self, by: Instant) {
-        self.handle.leave.send_if_modified(|order| {
-            let first = order.is_none();
-            order.get_or_insert(by);
+    fn leave(&self, order: Leave) {
+        self.handle.leave.send_if_modified(|given| {
+            let first = given.is_none();
+            given.get_or_insert(order);
             first
         });
     }

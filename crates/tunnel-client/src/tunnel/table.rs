@@ -147,6 +147,13 @@ impl Table {
         }
     }
 
+    /// Another client serves it: it isn't wanted any more, and keeps its visitors.
+    pub(crate) fn taken_over(&self, id: TunnelId, end: TunnelEnd) {
+        if let Some(entry) = self.get(id) {
+            self.retire(&entry, end);
+        }
+    }
+
     fn retire(&self, entry: &Entry, end: TunnelEnd) {
         if !entry.is_retired.swap(true, Ordering::Relaxed) {
             entry.finish(end);

@@ -21,6 +21,7 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
         let (socket, address) = tokio::select! {
             accepted = listener.accept() => accepted,
             () = control.shared.draining.cancelled() => return,
+            () = control.shared.succession.succeeded.cancelled() => return,
         };
         Metrics::count(&control.shared.metrics.control_connections);
         let Some(permit) = control.throttle.admit(address.ip()) else {

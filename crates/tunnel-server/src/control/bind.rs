@@ -59,6 +59,9 @@ impl<'a> Binds<'a> {
         let Wish { spec, policies, upstream, report_requests, replaces } = wish;
         self.forget_lost(tunnel);
         let bound = self.check(tunnel, replaces).and_then(|()| {
+            if self.control.shared.has_successor() {
+                return Err(Refusal::passing(Code::Draining, "another server process is taking over", 0));
+            }
             let identity = &self.session.identity;
             let standing = standing::of(self.control, identity).map_err(|out| out.refusal)?;
             enforce::allow(self.control, identity.token, &standing.rights);

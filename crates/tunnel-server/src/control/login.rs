@@ -115,7 +115,7 @@ fn admit(
     nonce: Option<&[u8; 32]>,
 ) -> Result<(Entry, Welcome), Refusal> {
     let version = SUPPORTED.agree(hello.versions).map_err(|mismatch| mismatch_refusal(mismatch, hello))?;
-    if control.shared.draining.is_cancelled() {
+    if control.takes_no_clients() {
         return Err(Refusal::passing(Code::Draining, "the server is about to stop", 1_000));
     }
     let identity = authenticate(control, hello, address, nonce)?;
@@ -192,7 +192,7 @@ fn new_session(
     let Some(guard) = control.sessions.insert(&session, limits) else {
         return Err(Refusal::passing(Code::ServerBusy, "the server has no room for another client", 10_000));
     };
-    if control.shared.draining.is_cancelled() {
+    if control.takes_no_clients() {
         // It began just now, and has told the sessions it saw.
         return Err(Refusal::passing(Code::Draining, "the server is about to stop", 1_000));
     }

@@ -49,6 +49,13 @@ pub(crate) struct Control {
     pub(crate) tasks: TaskTracker,
 }
 
+impl Control {
+    /// Whether clients are to log in elsewhere, or later.
+    pub(crate) fn takes_no_clients(&self) -> bool {
+        self.shared.draining.is_cancelled() || self.shared.has_successor()
+    }
+}
+
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("sessions", &self.sessions).finish_non_exhaustive()

@@ -116,7 +116,7 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
     let peeked = tokio::select! {
         biased;
         () = desk.shared.stopping.cancelled() => return,
-        () = desk.shared.draining.cancelled() => return,
+        () = desk.shared.closing_time() => return,
         peeked = timeout(patience, peek_until(io, BUFFER, is_preface)) => peeked,
     };
     match peeked {
@@ -166,11 +166,14 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
     }
 }
 
-/// Waits until the server drains, or finds the connection at rest when memory is tight.
+/// Waits until the server has drained for long enough, or finds the connection at rest when memory is tight.
 async fn until_unwanted(shared: &Shared, turns: &Turns) {
     loop {
         shared.load.resting().cancelled_owned().await;
-        if shared.draining.is_cancelled() || turns.are_over() {
+        if shared.draining.is_cancelled() {
+            return shared.closing_time().await;
+        }
+        if turns.are_over() {
             return;
         }
     }

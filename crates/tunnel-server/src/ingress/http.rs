@@ -52,6 +52,9 @@ const TOO_FAST: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
 /// # Cancel safety
 /// No connection that was taken is lost by dropping it.
 pub(crate) async fn serve(shared: Shared, listener: Listener) {
+    if !shared.opened().await {
+        return;
+    }
     loop {
         let no_room = |stream, visitor| refuse(&shared, &stream, visitor, Code::TooManyVisitors);
         let (stream, visitor) = tokio::select! {

@@ -67,6 +67,9 @@ const UNREAD: u64 = 64 * 1024;
 /// # Cancel safety
 /// No connection that was taken is lost by dropping it.
 pub(crate) async fn serve(shared: Shared, listener: Listener, tls: WebTls) {
+    if !shared.opened().await {
+        return;
+    }
     loop {
         let no_room = |stream, visitor| refuse(&shared, stream, visitor, Code::TooManyVisitors);
         let (stream, visitor) = tokio::select! {

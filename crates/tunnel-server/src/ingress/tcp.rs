@@ -22,6 +22,7 @@ use crate::{
     records::Draft,
     rights::TunnelKind,
     shared::Shared,
+    succession::PortSocket,
 };
 
 /// Opens `port` and dispatches whoever connects to `endpoint`. Visitors under way outlive the guard.
@@ -29,11 +30,22 @@ use crate::{
 /// # Errors
 /// The system's reason why the port can't be opened.
 pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
-    let listener = Listener::bind(SocketAddr::new(shared.config().bind, port))?;
-    Ok(PortGuard::new(shared.visitors.spawn(accept(shared.clone(), listener, endpoint))))
+    let listener = match shared.succession.passed.tcp(port) {
+        Some(socket) => Listener::from_std(socket)?,
+        None => Listener::bind(SocketAddr::new(shared.config().bind, port))?,
+    };
+    let listener = Arc::new(listener);
+    let serving = shared.visitors.spawn(accept(shared.clone(), listener.clone(), endpoint));
+    // The port closes with its task, when the server drains.
+    let listener = Arc::downgrade(&listener);
+    let share = move || listener.upgrade().map(|listener| PortSocket::share_tcp(&listener)).transpose();
+    Ok(PortGuard::new(serving, share))
 }
 
-async fn accept(shared: Shared, listener: Listener, endpoint: Arc<Endpoint>) {
+async fn accept(shared: Shared, listener: Arc<Listener>, endpoint: Arc<Endpoint>) {
+    if !shared.opened().await {
+        return;
+    }
     loop {
         let no_room = |socket, _| {
             endpoint.tally.refused(&shared.metrics, Code::TooManyVisitors);

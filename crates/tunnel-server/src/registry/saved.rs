@@ -8,7 +8,7 @@ use tunnel_protocol::{InstanceId, TokenId, bind::UpstreamProtocol};
 use tunnel_router::{HostPattern, Hostname, Label, PathPrefix};
 
 use super::{Holder, Name, Phase, Registry, pool::Terms};
-use crate::{auth::Identity, config::Config, routes::Part};
+use crate::{auth::Identity, config::Config, routes::Part, succession::PortSocket};
 
 /// One name and its owner, in the form the operator's shell keeps on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,21 @@ pub struct SavedLease {
 }
 
 impl Registry {
+    /// The sockets of all open ports. One that can't be shared is opened anew by whoever needs it, once it is closed
+    /// here.
+    pub(crate) fn share_ports(&self) -> Vec<PortSocket> {
+        let table = self.lock();
+        let ports = table.entries.iter().filter_map(|(name, entry)| Some((name, entry.port.as_ref()?)));
+        let shared = ports.filter_map(|(name, port)| {
+            let shared = port.share();
+            shared
+                .inspect_err(|error| tracing::warn!(?name, %error, "a port can't be passed on"))
+                .ok()
+                .flatten()
+        });
+        shared.collect()
+    }
+
     /// Every lease worth keeping over a restart: those that are live or held.
     pub(crate) fn export(&self) -> Vec<SavedLease> {
         let config = self.shared.config();

@@ -26,6 +26,7 @@ mod replace;
 mod rights;
 mod shaping;
 mod steering;
+mod succession;
 mod support;
 mod tcp;
 mod udp;

@@ -6,7 +6,8 @@
 //! ```
 //! The task never waits for a flow: what finds no room is dropped and counted. A datagram for an absent client is
 //! dropped too, since waiting would make it worth nothing. When the server drains the port closes at once, as a flow
-//! has no end to wait for, and whoever takes the port over can go on with the visitors' next datagrams.
+//! has no end to wait for, and whoever takes the port over can go on with the visitors' next datagrams. A successor that
+//! takes it over takes the socket itself, with what waits in it, and flows are still answered for a second.
 
 mod flow;
 mod table;
@@ -23,12 +24,12 @@ use std::{
 
 use tokio::{
     net::UdpSocket,
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 use tunnel_protocol::Code;
-use tunnel_transport::bind_datagrams;
+use tunnel_transport::{bind_datagrams, take_over_datagrams};
 
 use self::{
     flow::{Flow, Handle, Line},
@@ -37,7 +38,7 @@ use self::{
 use super::port::PortGuard;
 use crate::{
     addresses::Excess, dispatch::Visit, endpoint::Endpoint, ids, metrics::Metrics, policy::Denied,
-    rights::TunnelKind, shared::Shared,
+    rights::TunnelKind, shared::Shared, succession::PortSocket,
 };
 
 /// How often idle flows are looked for; at most this much later than they should they end.
@@ -46,6 +47,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const BURST: usize = 64;
 /// Bytes that may wait for the streams of all flows of a port. Those of flows that nobody answered get half of it.
 const QUEUED_MAX: usize = 16 << 20;
+/// How long flows may still be answered whose visitors' next datagrams go to a successor.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Opens `port` and dispatches whoever sends to it to `endpoint`. The guard's drop ends its flows.
 ///
@@ -53,7 +56,10 @@ const QUEUED_MAX: usize = 16 << 20;
 /// The system's reason why the port can't be opened.
 pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::Result<PortGuard> {
     let local = SocketAddr::new(shared.config().bind, port);
-    let socket = bind_datagrams(local)?;
+    let socket = match shared.succession.passed.udp(port) {
+        Some(socket) => take_over_datagrams(socket)?,
+        None => bind_datagrams(local)?,
+    };
     let door = Arc::new(Door {
         socket,
         local,
@@ -62,7 +68,11 @@ pub(crate) fn open(shared: &Shared, port: u16, endpoint: Arc<Endpoint>) -> io::R
         queued: Arc::default(),
         shared: shared.clone(),
     });
-    Ok(PortGuard::new(shared.visitors.spawn(receive(OpenDoor::new(door)))))
+    let serving = shared.visitors.spawn(receive(OpenDoor::new(door.clone())));
+    let door = Arc::downgrade(&door);
+    Ok(PortGuard::new(serving, move || {
+        door.upgrade().map(|door| PortSocket::share_udp(&door.socket)).transpose()
+    }))
 }
 
 /// One public port.
@@ -96,13 +106,16 @@ impl Drop for OpenDoor {
 
 async fn receive(open: OpenDoor) {
     let door = &open.0;
+    if !door.shared.opened().await {
+        return;
+    }
     let idle = || door.shared.config().timeouts.udp_idle;
     let mut sweeps = tokio::time::interval(SWEEP.min(idle()));
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let has_flows = door.flows().len() > 0;
         tokio::select! {
-            () = door.shared.draining.cancelled() => return,
+            () = door.shared.draining.cancelled() => return door.hear_out().await,
             () = door.shared.stopping.cancelled() => return,
             _ = sweeps.tick(), if has_flows => door.flows().expire(idle(), Instant::now()),
             ready = door.socket.readable() => {
@@ -119,6 +132,16 @@ async fn receive(open: OpenDoor) {
 }
 
 impl Door {
+    /// Lets the answers through that are under way, if a successor takes the visitors' next datagrams.
+    async fn hear_out(&self) {
+        if self.shared.has_successor() {
+            tokio::select! {
+                () = sleep(LAST_ANSWERS) => {}
+                () = self.shared.stopping.cancelled() => {}
+            }
+        }
+    }
+
     fn take_burst(self: &Arc<Self>, buffer: &mut [u8]) {
         let now = Instant::now();
         for _ in 0..BURST {

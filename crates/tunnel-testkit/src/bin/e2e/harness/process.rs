@@ -20,7 +20,10 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// That of the process that serves now: the child, or a successor of it.
     pid: u32,
+    /// Those of its successors, which write to the same outputs.
+    successors: Vec<u32>,
     output: Arc<Output>,
     readers: JoinSet<()>,
     /// When it was started.
@@ -43,7 +46,7 @@ impl Process {
             let output = output.clone();
             readers.spawn(async move { output.read(stderr, Source::Stderr).await });
         }
-        Ok(Self { child, pid, output, readers, started })
+        Ok(Self { child, pid, successors: Vec::new(), output, readers, started })
     }
 
     /// A place in the output: what comes from now on.
@@ -100,11 +103,23 @@ impl Process {
         self.line(mark, &format!("the event `{name}`"), find).await
     }
 
+    /// Turns to the process that has taken this one's place and outputs, once it says, after `mark`, that it listens.
+    pub(crate) async fn succeeded(&mut self, mark: usize) -> Outcome {
+        let (event, _) = self.event(mark, "listening").await?;
+        let pid = event["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        self.pid = pid.ok_or(Fault::new("`listening` has no `pid`"))?;
+        self.successors.push(self.pid);
+        Ok(())
+    }
+
+    /// The process that serves now.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Outcome {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(Fault::new("a process id out of range"))?;
-        Ok(kill_process(pid, signal)?)
+        send(self.pid, signal)
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -147,6 +162,24 @@ impl Process {
     pub(crate) fn command_line(&self) -> Outcome<String> {
         procfs::command_line(self.pid)
     }
+}
+
+impl Drop for Process {
+    /// The child is killed by its own drop, successors are nobody's children here.
+    fn drop(&mut self) {
+        for pid in &self.successors {
+            // Those that have ended may have left their ids to strangers.
+            if procfs::command_line(*pid).is_ok_and(|line| line.contains(" server ")) {
+                let _ = send(*pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn send(pid: u32, signal: Signal) -> Outcome {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(Fault::new("a process id out of range"))?;
+    Ok(kill_process(pid, signal)?)
 }
 
 /// The end of a process and of all it had to say.

@@ -1,8 +1,9 @@
 //! Visitors of several kinds who come at a steady rate, whatever happens: GET and POST, over HTTP/1.1 and HTTP/2,
 //! with TLS, on fresh connections and on kept ones.
 //!
-//! Nothing is sent again: what happens to certificates, policies and clients is none of a visitor's business, so a
-//! connection that the server closes is a failure here. (A server that restarts is another matter, see `load`.)
+//! Nothing is sent again: what happens to certificates, policies, clients and server processes is none of a visitor's
+//! business, so a connection that the server closes without a word is a failure here. One that it says goodbye on
+//! (`Connection: close`, GOAWAY) is left, as by every program. (A restarted server is another matter, see `load`.)
 
 use std::{
     collections::VecDeque,
@@ -46,6 +47,8 @@ pub(crate) struct Visits {
     pub(crate) gets: Vec<String>,
     /// Those whose POST failed.
     pub(crate) posts: Vec<String>,
+    /// How often somebody moved to another connection, since GOAWAY had come on an HTTP/2 one.
+    pub(crate) moved: u64,
 }
 
 type TlsVisitor = Visitor<UpstreamTlsStream<TcpStream>>;
@@ -169,36 +172,59 @@ impl Crowd {
         };
         visitor.send(request).await?;
         let answer = visitor.answer().await?;
-        if answer.status == 200 && !is_fresh {
+        let closes =
+            header(&answer.head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        if answer.status == 200 && !is_fresh && !closes {
             lock(&self.old).push_back(visitor);
         }
         Ok((answer.status, answer.body))
     }
 
     async fn ask_new(&self, number: u64, body: Option<&str>, is_fresh: bool) -> Outcome<(u16, Vec<u8>)> {
-        let kept = if is_fresh { None } else { lock(&self.new).clone() };
-        let Goal { https, host, trusted } = &self.goal;
-        let visitor = match kept {
-            Some(visitor) => visitor,
-            None => Arc::new(Http2::connect_tls(*https, host, trusted).await?),
-        };
-        if !is_fresh {
-            lock(&self.new).get_or_insert_with(|| visitor.clone());
-        }
+        let Goal { host, .. } = &self.goal;
         let url = format!("https://{host}/{number}");
-        // With its length: the upstream here reads no chunks.
-        let request = match body {
-            Some(body) => Request::post(url).header("content-length", body.len()),
-            None => Request::get(url),
-        };
-        let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
-        let answer = http2_ask(visitor.asking(), request.body(())?, body).await;
-        if answer.is_err() {
-            lock(&self.new).take_if(|kept| Arc::ptr_eq(kept, &visitor));
+        loop {
+            let visitor = self.new_visitor(is_fresh).await?;
+            // With its length: the upstream here reads no chunks.
+            let request = match body {
+                Some(body) => Request::post(&url).header("content-length", body.len()),
+                None => Request::get(&url),
+            };
+            let body = body.map(|body| Bytes::copy_from_slice(body.as_bytes()));
+            match http2_ask(visitor.asking(), request.body(())?, body).await {
+                Ok(answer) => return Ok((answer.status.as_u16(), answer.body)),
+                Err(error) => {
+                    self.leave(&visitor);
+                    if !is_goodbye(&error) {
+                        return Err(error.into());
+                    }
+                    lock(&self.failed).moved += 1;
+                }
+            }
         }
-        let answer = answer?;
-        Ok((answer.status.as_u16(), answer.body))
     }
+
+    /// A connection of this visitor's own, or the one that visitors share.
+    async fn new_visitor(&self, is_fresh: bool) -> Outcome<Arc<Http2>> {
+        let kept = if is_fresh { None } else { lock(&self.new).clone() };
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let Goal { https, host, trusted } = &self.goal;
+        let visitor = Arc::new(Http2::connect_tls(*https, host, trusted).await?);
+        Ok(if is_fresh { visitor } else { lock(&self.new).get_or_insert(visitor).clone() })
+    }
+
+    /// Nobody shares this connection any more. Those who do, keep it open.
+    fn leave(&self, left: &Arc<Http2>) {
+        lock(&self.new).take_if(|kept| Arc::ptr_eq(kept, left));
+    }
+}
+
+/// Whether the server had said that it takes no more on this connection when a request was about to be sent, or has said
+/// that it didn't look at it (RFC 9113 §6.8): every program asks again then, on another connection.
+fn is_goodbye(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -18,6 +18,8 @@ pub(crate) struct Vps {
     held: Option<HeldSockets>,
     /// How many files the servers to come may have open.
     open_files: Option<usize>,
+    /// Where the program is, if it isn't the one that everybody uses.
+    program: Option<PathBuf>,
 }
 
 /// A running server.
@@ -48,6 +50,7 @@ impl Vps {
             ports: (0, 0),
             held: None,
             open_files: None,
+            program: None,
         })
     }
 
@@ -67,6 +70,19 @@ impl Vps {
         self.open_files = Some(limit);
     }
 
+    /// Has a file of its own for the program, which can be replaced; gives its path.
+    pub(crate) fn install(&mut self) -> Outcome<PathBuf> {
+        let path = self.world.path("installed-tunnel");
+        self.world.install(&path)?;
+        self.program = Some(path.clone());
+        Ok(path)
+    }
+
+    /// Has the running server replaced; gives what `tunnel upgrade` said.
+    pub(crate) async fn upgrade(&self) -> Outcome<Ended> {
+        self.world.run(self.world.tunnel("vps", ["upgrade", "--data-dir", &self.data_dir()])).await
+    }
+
     /// Starts the server, and waits until it listens.
     pub(crate) async fn start(&mut self) -> Outcome<Server> {
         let (control, web) = self.ports;
@@ -76,10 +92,17 @@ impl Vps {
         arguments.extend(["--public-port".into(), web.to_string()]);
         arguments.extend(["--data-dir".into(), self.data_dir()]);
         arguments.extend(self.flags.iter().cloned());
-        let mut command = match (&self.held, self.open_files) {
-            (Some(_), _) => self.world.tunnel_after("vps", held::PRELUDE, arguments),
-            (None, Some(limit)) => self.world.tunnel_after("vps", &format!("ulimit -n {limit}"), arguments),
-            (None, None) => self.world.tunnel("vps", arguments),
+        let mut command = match (&self.held, self.open_files, &self.program) {
+            (Some(_), ..) => self.world.tunnel_after("vps", held::PRELUDE, arguments),
+            (None, Some(limit), _) => {
+                self.world.tunnel_after("vps", &format!("ulimit -n {limit}"), arguments)
+            }
+            (None, None, Some(program)) => {
+                let mut command = self.world.command(program, "vps");
+                command.args(arguments);
+                command
+            }
+            (None, None, None) => self.world.tunnel("vps", arguments),
         };
         command.envs(self.variables.iter().cloned()).stdout(Stdio::piped());
         if let Some(held) = &self.held {

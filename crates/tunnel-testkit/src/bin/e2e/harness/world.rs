@@ -73,6 +73,18 @@ impl World {
         command
     }
 
+    /// Puts the binary at `path`, in the place of what was there.
+    pub(crate) fn install(&self, path: &Path) -> Outcome {
+        let new = path.with_extension("new");
+        std::fs::copy(&self.binary, &new)?;
+        Ok(std::fs::rename(new, path)?)
+    }
+
+    /// Where the binary is.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Any other program, in the same way.
     pub(crate) fn command(&self, program: &Path, home: &str) -> Command {
         let home = self.path(home);

@@ -22,10 +22,10 @@ const PER_SECOND: u32 = 200;
 const HOST: &str = "shop.t.localhost";
 
 /// A server with TLS, a service, and certificates to swap.
-struct Stage {
-    vps: Vps,
-    server: Process,
-    goal: Goal,
+pub(super) struct Stage {
+    pub(super) vps: Vps,
+    pub(super) server: Process,
+    pub(super) goal: Goal,
     service: Upstream,
     pairs: Vec<ServerKeyPair>,
     files: (PathBuf, PathBuf),
@@ -33,6 +33,11 @@ struct Stage {
 
 impl Stage {
     async fn new(world: &Arc<World>, pairs: usize) -> Outcome<Self> {
+        Self::with(world, pairs, &[]).await
+    }
+
+    /// The same, with further flags for the server.
+    pub(super) async fn with(world: &Arc<World>, pairs: usize, more: &[&str]) -> Outcome<Self> {
         let mut made = Vec::new();
         for _ in 0..pairs {
             made.push(generate_self_signed(&["*.t.localhost".to_owned()])?);
@@ -43,14 +48,14 @@ impl Stage {
         fs::set_permissions(&files.1, fs::Permissions::from_mode(0o600))?;
         let (cert, key) = (files.0.display().to_string(), files.1.display().to_string());
         let flags = ["--domain", "t.localhost", "--https-port", "0", "--cert", &cert, "--key", &key];
-        let mut vps = Vps::new(world, &flags)?;
+        let mut vps = Vps::new(world, &[&flags, more].concat())?;
         let server = vps.start().await?;
         let trusted = made.iter().map(|pair| pair.cert_pem.as_str()).collect();
         let goal = Goal { https: server.https()?, host: HOST.to_owned(), trusted };
         Ok(Self { vps, server: server.process, goal, service: mirror().await?, pairs: made, files })
     }
 
-    async fn join(&self, laptop: &Laptop, flags: &[&str]) -> Outcome<Process> {
+    pub(super) async fn join(&self, laptop: &Laptop, flags: &[&str]) -> Outcome<Process> {
         let flags = [&["--subdomain", "shop"], flags].concat();
         let mut process = laptop.start("http", self.service.address(), &flags)?;
         Online::wait(&mut process, 0).await?;
@@ -58,7 +63,7 @@ impl Stage {
     }
 }
 
-fn nothing_failed(visits: &Visits) -> Outcome {
+pub(super) fn nothing_failed(visits: &Visits) -> Outcome {
     let failed: Vec<&String> = visits.gets.iter().chain(&visits.posts).collect();
     let (lost, all) = (failed.len(), visits.answered);
     check!(failed.is_empty(), "{lost} failed and {all} did not: {:#?}", &failed[..lost.min(20)]);

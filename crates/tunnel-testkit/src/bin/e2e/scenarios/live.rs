@@ -57,7 +57,7 @@ async fn upgraded(world: Arc<World>) -> Outcome<String> {
     Ok(format!("{} messages up to 70 kB; round trip {}", trips.len(), spread(trips)))
 }
 
-async fn echo_after_upgrade(mut stream: TcpStream) -> std::io::Result<()> {
+pub(super) async fn echo_after_upgrade(mut stream: TcpStream) -> std::io::Result<()> {
     let mut head = Vec::new();
     while find_head_end(&head).is_none() {
         if stream.read_buf(&mut head).await? == 0 {

@@ -8,6 +8,7 @@ mod crashes;
 mod links;
 mod reload;
 mod restarts;
+mod upgrade;
 
 mod domains_pools;
 mod names;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         links::SCENARIOS,
         restarts::SCENARIOS,
         reload::SCENARIOS,
+        upgrade::SCENARIOS,
         names::SCENARIOS,
         domains_pools::SCENARIOS,
         policies::SCENARIOS,

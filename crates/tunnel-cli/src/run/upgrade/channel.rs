@@ -1,0 +1,152 @@
+//! Messages between two processes, each with an open file if need be: JSON in frames over a Unix socket.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    cmsg_space,
+    io::{FdFlags, fcntl_setfd},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncReadExt, Interest},
+    net::UnixStream,
+};
+
+/// The longest message, in bytes: a lease is a few hundred.
+const MESSAGE_MAX: u32 = 64 * 1024;
+
+/// One end of the way between two processes.
+#[derive(Debug)]
+pub(super) struct Channel(UnixStream);
+
+impl Channel {
+    /// Two ends; the other one is for a child's standard input.
+    pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        Ok((Self::new(ours)?, theirs.into()))
+    }
+
+    /// Talks over a socket.
+    pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self(UnixStream::from_std(socket)?))
+    }
+
+    /// Says something, with an open file if need be.
+    pub(super) async fn send(
+        &self,
+        message: &impl Serialize,
+        file: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let text = serde_json::to_vec(message)?;
+        let length = u32::try_from(text.len()).ok().filter(|length| *length <= MESSAGE_MAX);
+        let length = length.ok_or_else(|| io::Error::other("a message is too long"))?;
+        let frame = [&length.to_be_bytes()[..], &text].concat();
+        let mut sent = 0;
+        while sent < frame.len() {
+            // The file goes with the first byte.
+            let file = file.filter(|_| sent == 0);
+            let write = || send_some(&self.0, &frame[sent..], file);
+            sent += self.0.async_io(Interest::WRITABLE, write).await?;
+        }
+        Ok(())
+    }
+
+    /// The next message and the file that came with it; `None` at the end.
+    pub(super) async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+        let (mut head, mut read, mut file) = ([0; 4], 0, None);
+        while read < head.len() {
+            let rest = &mut head[read..];
+            let (bytes, came) = self.0.async_io(Interest::READABLE, || receive_some(&self.0, rest)).await?;
+            match bytes {
+                0 if read == 0 => return Ok(None),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                bytes => read += bytes,
+            }
+            file = came.or(file);
+        }
+        let length = u32::from_be_bytes(head);
+        if length > MESSAGE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
+        }
+        let mut text = vec![0; length as usize];
+        self.0.read_exact(&mut text).await?;
+        Ok(Some((serde_json::from_slice(&text)?, file)))
+    }
+}
+
+fn send_some(socket: &UnixStream, bytes: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = file.as_slice();
+    if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::Error::other("no room for a file in a message"));
+    }
+    Ok(sendmsg(socket.as_fd(), &[IoSlice::new(bytes)], &mut control, SendFlags::empty())?)
+}
+
+fn receive_some(socket: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket.as_fd(), &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::empty())?;
+    let mut file = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(files) = message {
+            file = files.last().or(file);
+        }
+    }
+    if let Some(file) = &file {
+        fcntl_setfd(file, FdFlags::CLOEXEC)?;
+    }
+    Ok((received.bytes, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_come_in_order_with_their_files() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut theirs = Channel::new(theirs.into()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let long = "x".repeat(60_000);
+        let sending = async {
+            ours.send(&"first", None).await.unwrap();
+            ours.send(&"with a file", Some(listener.as_fd())).await.unwrap();
+            ours.send(&long, None).await.unwrap();
+            drop(ours);
+        };
+        let receiving = async {
+            let (first, none) = theirs.receive::<String>().await.unwrap().unwrap();
+            assert!(first == "first" && none.is_none());
+            let (second, file) = theirs.receive::<String>().await.unwrap().unwrap();
+            assert_eq!(second, "with a file");
+            let passed = TcpListener::from(file.unwrap());
+            assert_eq!(passed.local_addr().unwrap(), listener.local_addr().unwrap());
+            assert_eq!(theirs.receive::<String>().await.unwrap().unwrap().0, long);
+            assert!(theirs.receive::<String>().await.unwrap().is_none());
+        };
+        tokio::join!(sending, receiving);
+    }
+
+    #[tokio::test]
+    async fn too_long_a_message_is_refused_on_either_side() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        assert!(ours.send(&"x".repeat(70_000), None).await.is_err());
+        let mut theirs = Channel::new(theirs.into()).unwrap();
+        let (mut raw, _) = (ours.0, ());
+        tokio::io::AsyncWriteExt::write_all(&mut raw, &u32::MAX.to_be_bytes()).await.unwrap();
+        assert!(theirs.receive::<String>().await.is_err());
+    }
+}

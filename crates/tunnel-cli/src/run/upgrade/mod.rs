@@ -1,0 +1,156 @@
+//! A new process in the old one's place, without a visitor noticing: `tunnel upgrade`, or SIGUSR2.
+//!
+//! ```text
+//!   old                                       new (its standard input is the other end)
+//!   starts the program that is there now ──►  reads its configuration, opens what it needs
+//!   Begin, the listening sockets ──────────►
+//!                   ◄──────────────── Ready   or Failed, or its end: then the old one goes on as if nothing had been
+//!   no more clients; leases, ports, Run ───►  takes clients
+//!   sends its clients there
+//!   Open, when they are there ─────────────►  takes visitors
+//!   drains, and ends                          writes the leases from now on
+//! ```
+//! What happens to clients and visitors meanwhile is `tunnel-server`'s part.
+
+mod channel;
+mod command;
+mod door;
+mod predecessor;
+mod successor;
+mod words;
+
+use std::{future::Future, net::TcpListener, path::Path, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::timeout,
+};
+use tracing::{info, warn};
+use tunnel_server::ServerHandle;
+
+pub(super) use self::{command::run as command, predecessor::Predecessor};
+use self::{
+    door::{Asker, Door},
+    successor::{Successor, Unready},
+    words::Outcome,
+};
+use super::{Failure, notify::Notifier, sockets::Role};
+use crate::{output::Console, program::Program};
+
+/// How long clients may take to move, at most: those who are late are cut off at the end of the grace.
+const MOVING: Duration = Duration::from_secs(15);
+
+/// Listens for requests, by SIGUSR2 and at a door in the data directory, from now on. The future lets visitors in when
+/// the predecessor says so, if there is one; then it lets a new process take over when asked to, and is ready when one
+/// has.
+pub(super) fn listen(
+    data: &Path,
+    mut predecessor: Option<Predecessor>,
+    parts: Parts,
+) -> Result<impl Future<Output = ()> + use<>, Failure> {
+    let signal = signal(SignalKind::user_defined2()).map_err(Failure::Signals)?;
+    let door = door::open(data, predecessor.as_mut().and_then(Predecessor::door));
+    let upgrades = Upgrades { signal, door, parts };
+    Ok(async move {
+        if let Some(predecessor) = predecessor {
+            predecessor.open(&upgrades.parts.handle).await;
+        }
+        upgrades.run().await;
+    })
+}
+
+/// A server that can be replaced.
+#[derive(Debug)]
+struct Upgrades {
+    signal: tokio::signal::unix::Signal,
+    door: Option<Door>,
+    parts: Parts,
+}
+
+/// What is handed over, and by whom.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) program: Program,
+    pub(super) handle: ServerHandle,
+    pub(super) sockets: Vec<(Role, TcpListener)>,
+    /// Closed when the last leases have been written.
+    pub(super) leases_kept: watch::Receiver<()>,
+    pub(super) notifier: Arc<Notifier>,
+    pub(super) console: Console,
+}
+
+impl Upgrades {
+    /// Lets a new process take over when asked to, and returns when one has.
+    async fn run(mut self) {
+        loop {
+            let mut asker = next(&mut self.signal, self.door.as_ref()).await;
+            match self.start().await {
+                Ok(successor) => {
+                    // Whoever asks from now on asks the new one.
+                    if let Some(door) = self.door.take() {
+                        door.leave();
+                    }
+                    return hand_over(&self.parts, successor, asker).await;
+                }
+                Err(unready) => {
+                    let reason = crate::output::chain(&unready);
+                    self.parts.console.warning(&format!("no upgrade, this process goes on: {reason}"));
+                    asker.tell(&Outcome::Failed { reason }).await;
+                }
+            }
+        }
+    }
+
+    /// Starts a successor; whoever asks for another one meanwhile is told that there is one.
+    async fn start(&mut self) -> Result<Successor, Unready> {
+        let Self { signal, door, parts } = self;
+        let mut starting = pin!(Successor::start(&parts.program, &parts.sockets, door.as_ref()));
+        loop {
+            tokio::select! {
+                started = &mut starting => return started,
+                mut other = next(signal, door.as_ref()) => {
+                    let reason = "an upgrade is under way already; wait for its end".to_owned();
+                    warn!(%reason, "no second upgrade");
+                    other.tell(&Outcome::Failed { reason }).await;
+                }
+            }
+        }
+    }
+}
+
+async fn next(signal: &mut tokio::signal::unix::Signal, door: Option<&Door>) -> Asker {
+    let knocked = async {
+        match door {
+            Some(door) => door.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = signal.recv() => Asker::nobody(),
+        asker = knocked => asker,
+    }
+}
+
+/// From here on there is no way back.
+async fn hand_over(parts: &Parts, mut successor: Successor, mut asker: Asker) {
+    let Parts { handle, console, .. } = parts;
+    let (pid, version) = (successor.pid, successor.version.clone());
+    // Those who wait for a client would wait in vain here once it has come back to the successor.
+    let _ = timeout(handle.config().timeouts.hold, handle.nobody_waits()).await;
+    parts.notifier.hand_over_to(pid);
+    let estate = handle.hand_over();
+    // The file is the successor's from now on.
+    let _ = parts.leases_kept.clone().changed().await;
+    if let Err(error) = successor.take(estate).await {
+        console.warning(&format!("process {pid} failed as it took over ({error}); start the server again"));
+        let reason = format!("process {pid} failed as it took over: {error}");
+        return asker.tell(&Outcome::Failed { reason }).await;
+    }
+    console.remark(&format!("upgrade: process {pid} (tunnel {version}) has taken over"));
+    asker.tell(&Outcome::Ready { pid, version }).await;
+    let (clients, late) = handle.clients_moved(MOVING).await;
+    info!(clients, late, "clients have moved");
+    successor.open().await;
+    asker.tell(&Outcome::Moved { clients, late }).await;
+}

@@ -1,0 +1,64 @@
+//! What the old and the new process, and whoever asks for an upgrade, say to each other.
+//!
+//! The two processes may be of different versions: unknown fields are ignored, and a message that isn't understood
+//! ends the attempt before anything has been handed over.
+
+use serde::{Deserialize, Serialize};
+use tunnel_server::SavedLease;
+
+use crate::run::sockets::Role;
+
+/// The version of these messages.
+pub(super) const WORDS: u32 = 1;
+
+/// From the old process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case")]
+pub(super) enum ToSuccessor {
+    /// The first: what follows is in these words.
+    Begin { words: u32 },
+    /// With a listening socket.
+    Socket { role: Role },
+    /// With the listening socket by which upgrades are asked for.
+    Door,
+    /// All sockets that there are without tunnels have come.
+    Prepare,
+    /// Somebody's name.
+    Lease { lease: SavedLease },
+    /// With the socket of a tunnel's port.
+    Port { kind: Kind },
+    /// All has been handed over: take clients.
+    Run,
+    /// Take visitors.
+    Open,
+}
+
+/// Kinds of ports.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Tcp,
+    Udp,
+}
+
+/// From the new process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case")]
+pub(super) enum ToPredecessor {
+    /// It can take over.
+    Ready { version: String },
+    /// It can't, and ends.
+    Failed { reason: String },
+}
+
+/// To whoever asked for an upgrade, a line each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// The new process has taken over, and clients are moving.
+    Ready { pid: u32, version: String },
+    /// Clients have moved; so many are late.
+    Moved { clients: usize, late: usize },
+    /// There is no upgrade.
+    Failed { reason: String },
+}
