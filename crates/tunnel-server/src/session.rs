@@ -137,9 +137,14 @@ impl Session {
 
     /// Ends the session. The first reason given is the one that counts.
     pub(crate) fn end(&self, reason: impl Into<String>) {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.into());
+        self.set_reason(reason);
         self.ended.cancel();
         self.lanes_changed.notify_waiters();
+    }
+
+    /// Says why the session is about to end, for whatever ends it then: a client that is told may be faster than we.
+    pub(crate) fn set_reason(&self, reason: impl Into<String>) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| reason.into());
     }
 
     /// Why the session ended, once it has.

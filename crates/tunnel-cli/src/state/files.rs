@@ -156,7 +156,10 @@ pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory).map_err(|source| FileError::Write { path: directory.to_owned(), source })
+    let made = builder.create(directory);
+    // Of a file in the way it would say that it exists.
+    let made = made.map_err(|error| fs::read_dir(directory).err().unwrap_or(error));
+    made.map_err(|source| FileError::Write { path: directory.to_owned(), source })
 }
 
 /// Gives a file that root has made to whoever owns its directory: the server's own user must be able to read what

@@ -69,6 +69,7 @@ pub(super) async fn watch(
         look_again(&mut moved, nap).await;
     };
     let reason = refusal.message.clone();
+    session.set_reason(reason.clone());
     let told = session.tell(ServerMessage::GoAway { refusal });
     let _ = tokio::time::timeout(LAST_WORDS, told).await;
     if is_final {

@@ -190,7 +190,7 @@ async fn what_happened_is_noted_down() {
     let seen: Vec<_> = entries.iter().map(|entry| (entry.actor.as_str(), entry.action.as_str())).collect();
     assert_eq!(
         seen,
-        [("server", "session-kicked"), ("admin", "token-revoked"), ("command", "token-created")]
+        [("server", "session-kicked"), ("dashboard", "token-revoked"), ("command", "token-created")]
     );
     assert_eq!(entries[0].detail, "twolines");
     let store = Store::open(home.path()).unwrap();
