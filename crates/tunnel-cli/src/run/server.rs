@@ -126,8 +126,6 @@ async fn serve(
     for warning in certificates.warnings() {
         console.warning(&warning);
     }
-    announcement.print(console, first_token.map(|token| token.expose()).as_deref());
-
     let handle = server.handle();
     let mut admin = JoinSet::new();
     let tokens: Arc<dyn Tokens> = match plan.auth {
@@ -165,6 +163,8 @@ async fn serve(
             console,
         },
     )?;
+    // Whoever reads it may ask at the admin socket at once.
+    announcement.print(console, first_token.map(|token| token.expose()).as_deref());
     notifier.ready();
     renewing.spawn(reloading.keep(Running {
         plan,
