@@ -30,6 +30,8 @@ mod crowd;
 mod live;
 
 mod access_log;
+mod rights;
+mod store;
 
 mod drain;
 mod limits;
@@ -67,6 +69,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         bulk::SCENARIOS,
         live::SCENARIOS,
         access_log::SCENARIOS,
+        rights::SCENARIOS,
+        store::SCENARIOS,
         crowd::SCENARIOS,
         drain::SCENARIOS,
         limits::SCENARIOS,
