@@ -15,11 +15,18 @@ pub(super) enum Suite {
     Memory,
     /// What an exchange costs among few open connections and among many.
     Crowd,
+    /// A thousand idle tunnels.
+    Many,
+    /// A hundred idle clients with a tunnel each.
+    Clients,
+    /// Five thousand tunnels and ten thousand visitors at once.
+    Scale,
 }
 
 impl Suite {
     /// All of them, in the order of the page.
-    pub(super) const ALL: [Self; 5] = [Self::Tcp, Self::Http, Self::Udp, Self::Memory, Self::Crowd];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Tcp, Self::Http, Self::Udp, Self::Memory, Self::Crowd, Self::Many, Self::Clients, Self::Scale];
 }
 
 /// Idle visitors whose memory is measured.
@@ -78,6 +85,12 @@ pub(super) const MEASURES: &[Measure] = &[
     line("crowd.100", "one-byte exchange among 100 open TCP visitors, CPU µs"),
     line("crowd.10000", "… among 10,000"),
     line("crowd.ratio", "… among 10,000 ÷ among 100"),
+    line("many.server", "1,000 idle TCP tunnels: server, KiB each"),
+    line("many.client", "… clients, KiB each"),
+    line("clients.server", "100 idle clients with a TCP tunnel each: server, KiB each"),
+    line("scale.server", "5,000 TCP tunnels of 20 clients with 10,000 visitors: server, MiB"),
+    line("scale.clients", "… clients, MiB"),
+    line("scale.cpu", "… one-byte exchange, CPU µs"),
     line("wan.first", "new visitor, first byte, p50, round trips"),
     line("wan.page", "60 objects of 16 KiB over 6 connections, round trips"),
     line("wan.down.1", "one download, MB/s"),
@@ -146,6 +159,7 @@ pub(super) const TARGETS: &[Target] = &[
     target("visitor.server", "KiB per idle visitor, server", TUNNEL, Figure(1.0), AtMost(8.0)),
     target("visitor.client", "KiB per idle visitor, client", TUNNEL, Figure(1.0), AtMost(8.0)),
     target("crowd.ratio", "cost among 10,000 visitors ÷ among 100", TUNNEL, Figure(1.0), AtMost(1.2)),
+    target("clients.server", "KiB per idle client and tunnel, server", TUNNEL, Figure(1.0), AtMost(64.0)),
     target("wan.first", "first byte, round trips", TUNNEL, Figure(1.0), AtMost(1.03)),
     target("wan.page", "60 objects, round trips", TUNNEL, Figure(1.0), AtMost(11.0)),
     target("wan.down.1", "one download", TUNNEL, System(DIRECT), AtLeast(0.95)),

@@ -1,5 +1,6 @@
 //! The measurements themselves. Each suite starts its system anew, so that none inherits another's memory.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use super::load::{self, Moved, Returned, Served};
 use super::measures::{AT_ONCE, CROWDS, DATAGRAMS, IDLE_VISITORS, KEPT_ALIVE, Suite};
 use super::place::Place;
 use super::samples::percentile;
-use super::systems::{Running, Service, System};
+use super::systems::{Many, Resident, Running, Service, System};
 
 /// What all measurements share.
 #[derive(Debug)]
@@ -37,14 +38,19 @@ const SETTLE: Duration = Duration::from_millis(500);
 impl Suite {
     /// Whether `system` can be measured by it.
     pub(super) fn suits(self, system: &System) -> bool {
-        system.carries(self.service()) && (self != Self::Crowd || system.holds_crowds())
+        let is_able = match self {
+            Self::Crowd | Self::Scale | Self::Clients => system.holds_crowds(),
+            Self::Many => system.has_many(),
+            Self::Tcp | Self::Http | Self::Udp | Self::Memory => true,
+        };
+        is_able && system.carries(self.service())
     }
 
     fn service(self) -> Service {
         match self {
             Self::Http => Service::Http,
             Self::Udp => Service::Udp,
-            Self::Tcp | Self::Memory | Self::Crowd => Service::Tcp,
+            _ => Service::Tcp,
         }
     }
 
@@ -53,16 +59,28 @@ impl Suite {
     /// # Errors
     /// When the system doesn't start, breaks off, answers wrong or stays silent.
     pub(super) fn run(self, world: &World<'_>, system: &System) -> Result<Figures> {
-        let running = system.start(world.keeper, world.place, world.upstream, self.service())?;
-        let measured = match self {
-            Self::Tcp => tcp(world, &running),
-            Self::Http => http(world, &running),
-            Self::Udp => udp(world, &running),
-            Self::Memory => memory(world, &running),
-            Self::Crowd => crowd(&running),
-        };
-        measured.with_context(|| format!("it said:\n{}", running.said()))
+        match self {
+            Self::Tcp => with_one(world, system, self.service(), |running| tcp(world, running)),
+            Self::Http => with_one(world, system, self.service(), |running| http(world, running)),
+            Self::Udp => with_one(world, system, self.service(), |running| udp(world, running)),
+            Self::Memory => with_one(world, system, self.service(), |running| memory(world, running)),
+            Self::Crowd => with_one(world, system, self.service(), crowd),
+            Self::Many => many(world, system),
+            Self::Clients => clients(world, system),
+            Self::Scale => scale(world, system),
+        }
     }
+}
+
+/// Starts a system with one tunnel and measures it.
+fn with_one(
+    world: &World<'_>,
+    system: &System,
+    service: Service,
+    measure: impl FnOnce(&Running<'_>) -> Result<Figures>,
+) -> Result<Figures> {
+    let running = system.start(world.keeper, world.place, world.upstream, service)?;
+    measure(&running).with_context(|| format!("it said:\n{}", running.said()))
 }
 
 fn tcp(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
@@ -125,10 +143,7 @@ fn udp(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
 
 fn memory(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
     let target = running.visitors_connect_to();
-    let settled = || {
-        std::thread::sleep(SETTLE);
-        running.resident()
-    };
+    let settled = || settled(running);
     let Some(idle) = settled()? else { return Ok(Figures::new()) };
     let visitors = load::idle_visitors(target, IDLE_VISITORS)?;
     let Some(visited) = settled()? else { return Ok(Figures::new()) };
@@ -165,6 +180,55 @@ fn crowd(running: &Running<'_>) -> Result<Figures> {
         figures.push(("crowd.ratio", many / few));
     }
     Ok(figures)
+}
+
+fn many(world: &World<'_>, system: &System) -> Result<Figures> {
+    let alone = alone(world, system)?;
+    let shape = Many { clients: 4, each: 250 };
+    let (running, targets) = system.start_many(world.keeper, world.place, world.upstream, shape)?;
+    let Some(all) = settled(&running)? else { return Ok(Figures::new()) };
+    let tunnels = count(targets.len());
+    Ok(vec![
+        ("many.server", (all.server - alone.server) / (tunnels - 1.0)),
+        ("many.client", (all.client - alone.client * count(running.clients())) / tunnels),
+    ])
+}
+
+fn clients(world: &World<'_>, system: &System) -> Result<Figures> {
+    let alone = alone(world, system)?;
+    let shape = Many { clients: 100, each: 1 };
+    let (running, targets) = system.start_many(world.keeper, world.place, world.upstream, shape)?;
+    let Some(all) = settled(&running)? else { return Ok(Figures::new()) };
+    Ok(vec![("clients.server", (all.server - alone.server) / (count(targets.len()) - 1.0))])
+}
+
+fn scale(world: &World<'_>, system: &System) -> Result<Figures> {
+    let shape = Many { clients: 20, each: 250 };
+    let (running, targets) = system.start_many(world.keeper, world.place, world.upstream, shape)?;
+    held(&running, &targets).with_context(|| format!("it said:\n{}", running.said()))
+}
+
+/// What two visitors of each tunnel cost.
+fn held(running: &Running<'_>, targets: &[SocketAddr]) -> Result<Figures> {
+    let mut visitors = load::idle_visitors_of(targets, 2 * targets.len())?;
+    let exchanges = visitors.len();
+    let ((), seconds) = with_cpu(running, || load::echoes(&mut visitors, exchanges))?;
+    let Some(all) = settled(running)? else { return Ok(Figures::new()) };
+    let mut figures = vec![("scale.server", all.server / 1024.0), ("scale.clients", all.client / 1024.0)];
+    figures.extend(seconds.map(|seconds| ("scale.cpu", 1e6 * seconds / count(exchanges))));
+    Ok(figures)
+}
+
+/// What a system with one tunnel holds.
+fn alone(world: &World<'_>, system: &System) -> Result<Resident> {
+    let running = system.start(world.keeper, world.place, world.upstream, Service::Tcp)?;
+    settled(&running)?.context("there is no tunnel")
+}
+
+/// What is resident once memory has been left alone for a while.
+fn settled(running: &Running<'_>) -> Result<Option<Resident>> {
+    std::thread::sleep(SETTLE);
+    running.resident()
 }
 
 /// What `work` returns, and the CPU seconds that both ends of the tunnel used meanwhile.

@@ -37,7 +37,13 @@ pub(in crate::bench) fn first_bytes_for(
 
 /// `count` visitors that the upstream has answered once and that then have nothing to say, until dropped.
 pub(in crate::bench) fn idle_visitors(target: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
-    (0..count).map(|nth| echoed(target).with_context(|| format!("idle visitor {nth}"))).collect()
+    idle_visitors_of(&[target], count)
+}
+
+/// The same, of all these in turn.
+pub(in crate::bench) fn idle_visitors_of(targets: &[SocketAddr], count: usize) -> Result<Vec<TcpStream>> {
+    let turns = targets.iter().cycle().take(count).enumerate();
+    turns.map(|(nth, target)| echoed(*target).with_context(|| format!("idle visitor {nth}"))).collect()
 }
 
 /// So many one-byte exchanges, one after the other, by these visitors in turn.

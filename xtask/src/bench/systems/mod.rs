@@ -1,6 +1,7 @@
 //! What is measured: no tunnel at all, ours, and its peers; each started anew for every measurement.
 
 mod bore;
+mod many;
 mod rathole;
 mod running;
 mod tunnel;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-pub(super) use running::Running;
+pub(super) use many::Many;
+pub(super) use running::{Resident, Running};
 
 use super::keeper::Keeper;
 use super::place::Place;

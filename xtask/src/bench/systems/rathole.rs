@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::running::{CLIENT, Running, SERVER};
 use super::{Service, free_port};
+use crate::bench::load;
 
 pub(super) fn start(
     running: &mut Running<'_>,
@@ -18,16 +20,44 @@ pub(super) fn start(
     service: Service,
 ) -> Result<()> {
     let kind = if service == Service::Udp { "udp" } else { "tcp" };
+    let public = [free_port(running.place())?];
+    run(running, binary, noise, upstream, (kind, &public))?;
+    let target = SocketAddr::from((running.place().server(), public[0]));
+    running.target(target, target.to_string());
+    Ok(())
+}
+
+/// With so many TCP services; where visitors of each connect.
+pub(super) fn start_many(
+    running: &mut Running<'_>,
+    binary: &Path,
+    noise: bool,
+    upstream: u16,
+    tunnels: usize,
+) -> Result<Vec<SocketAddr>> {
+    let server = running.place().server();
+    // All at once, so that no two are the same.
+    let reserved: std::io::Result<Vec<_>> = (0..tunnels).map(|_| TcpListener::bind((server, 0))).collect();
+    let ports = reserved?.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+    let public: Vec<u16> = ports.iter().map(SocketAddr::port).collect();
+    run(running, binary, noise, upstream, ("tcp", &public))?;
+    for target in &ports {
+        running.wait(|| load::idle_visitors(*target, 1).ok())?;
+    }
+    Ok(ports)
+}
+
+fn run(
+    running: &mut Running<'_>,
+    binary: &Path,
+    noise: bool,
+    upstream: u16,
+    (kind, public): (&str, &[u16]),
+) -> Result<()> {
     let place = running.place();
-    let (address, control, public) = (place.server(), free_port(place)?, free_port(place)?);
-    let mut server = format!(
-        "[server]\nbind_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
-         [server.services.bench]\ntype = \"{kind}\"\nbind_addr = \"{address}:{public}\"\n"
-    );
-    let mut client = format!(
-        "[client]\nremote_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n\
-         [client.services.bench]\ntype = \"{kind}\"\nlocal_addr = \"127.0.0.1:{upstream}\"\n"
-    );
+    let (address, control) = (place.server(), free_port(place)?);
+    let mut server = format!("[server]\nbind_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n");
+    let mut client = format!("[client]\nremote_addr = \"{address}:{control}\"\ndefault_token = \"bench\"\n");
     if noise {
         let keys = keys(binary)?;
         let transport = |side, key, value| {
@@ -35,6 +65,11 @@ pub(super) fn start(
         };
         server.write_str(&transport("server", "local_private_key", &keys.private))?;
         client.write_str(&transport("client", "remote_public_key", &keys.public))?;
+    }
+    for (number, public) in public.iter().enumerate() {
+        let service = |side| format!("[{side}.services.bench{number}]\ntype = \"{kind}\"\n");
+        writeln!(server, "{}bind_addr = \"{address}:{public}\"", service("server"))?;
+        writeln!(client, "{}local_addr = \"127.0.0.1:{upstream}\"", service("client"))?;
     }
     for (name, flag, config) in [(SERVER, "--server", server), (CLIENT, "--client", client)] {
         let path = running.directory().join(format!("{name}.toml"));
@@ -45,7 +80,6 @@ pub(super) fn start(
             &[flag, path.to_str().context("a temporary directory that isn't UTF-8")?],
         )?;
     }
-    running.target((address, public).into(), format!("{address}:{public}"));
     Ok(())
 }
 

@@ -14,10 +14,12 @@ use crate::bench::load;
 use crate::bench::place::Place;
 use crate::bench::process::Process;
 
-/// How long a system may take to start.
+/// How long a system may take to start, unless it is large.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at something that has no event to wait for: another program's output, another program's port.
 const LOOK: Duration = Duration::from_millis(20);
+/// Of how many processes it is shown what they said when one failed.
+const PROCESSES_SHOWN: usize = 4;
 /// How much of what a process said is shown when it failed, in bytes.
 const SHOWN: usize = 2000;
 
@@ -31,11 +33,14 @@ pub(in crate::bench) struct Running<'k> {
     directory: tempfile::TempDir,
     target: SocketAddr,
     host: String,
+    patience: Duration,
 }
 
 #[derive(Debug)]
 struct Named<'k> {
     name: &'static str,
+    /// The name, and from the second of it on a number.
+    label: String,
     process: Process<'k>,
 }
 
@@ -49,7 +54,7 @@ pub(super) const CLIENT: &str = "client";
 pub(in crate::bench) struct Resident {
     /// Of the public side.
     pub(in crate::bench) server: f64,
-    /// Of the private side.
+    /// Of the private side, all clients together.
     pub(in crate::bench) client: f64,
     /// Of both, what is their own rather than pages of their programs.
     pub(in crate::bench) private: f64,
@@ -60,7 +65,8 @@ impl<'k> Running<'k> {
     pub(super) fn new(keeper: &'k Keeper, place: &'k Place) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("tunnel-bench-").tempdir()?;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Ok(Self { processes: Vec::new(), keeper, place, directory, target, host: String::new() })
+        let (processes, host) = (Vec::new(), String::new());
+        Ok(Self { processes, keeper, place, directory, target, host, patience: PATIENCE })
     }
 
     /// Where its two sides are.
@@ -78,9 +84,19 @@ impl<'k> Running<'k> {
         (self.target, self.host) = (target, host);
     }
 
-    /// Runs a program of the system as [`SERVER`] or [`CLIENT`], knowing nothing of this user's home and settings.
-    pub(super) fn run(&mut self, name: &'static str, binary: &Path, arguments: &[&str]) -> Result<()> {
-        let home = self.directory().join(format!("{name}-home"));
+    /// Lets it take longer to start.
+    pub(super) fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Runs a program of the system as [`SERVER`] or [`CLIENT`], of which there may be several, knowing nothing of this
+    /// user's home and settings. Gives what this one is called.
+    pub(super) fn run(&mut self, name: &'static str, binary: &Path, arguments: &[&str]) -> Result<String> {
+        let label = match self.processes.iter().filter(|named| named.name == name).count() {
+            0 => name.to_owned(),
+            others => format!("{name}-{}", others + 1),
+        };
+        let home = self.directory().join(format!("{label}-home"));
         fs::create_dir(&home)?;
         let mut command = if name == CLIENT { self.place.at_home(binary) } else { Command::new(binary) };
         command.args(arguments).env_clear().current_dir(&home).stdin(Stdio::null());
@@ -88,18 +104,33 @@ impl<'k> Running<'k> {
             command.env(variable, &home);
         }
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("RUST_LOG", "info");
-        command.stdout(File::create(self.output(name, "out"))?);
-        command.stderr(File::create(self.output(name, "err"))?);
+        command.stdout(File::create(self.output(&label, "out"))?);
+        command.stderr(File::create(self.output(&label, "err"))?);
         let process = Process::start(self.keeper, &mut command)?;
-        self.processes.push(Named { name, process });
-        Ok(())
+        self.processes.push(Named { name, label: label.clone(), process });
+        Ok(label)
     }
 
     /// Waits until `find` finds something in a line of a program's standard output.
-    pub(super) fn wait_for<T>(&mut self, name: &'static str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+    pub(super) fn wait_for<T>(&mut self, name: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let path = self.output(name, "out");
         self.wait(|| fs::read_to_string(&path).ok()?.lines().find_map(&find))
             .with_context(|| format!("waiting for what the {name} says"))
+    }
+
+    /// Waits until `find` finds something in so many lines of what the program of this label says.
+    pub(super) fn wait_for_all<T>(
+        &mut self,
+        label: &str,
+        count: usize,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let path = self.output(label, "out");
+        self.wait(|| {
+            let found: Vec<T> = fs::read_to_string(&path).ok()?.lines().filter_map(&find).collect();
+            (found.len() >= count).then_some(found)
+        })
+        .with_context(|| format!("waiting for {count} lines of {label}"))
     }
 
     /// Waits until a visitor is served.
@@ -115,7 +146,8 @@ impl<'k> Running<'k> {
 
     /// The end of what the processes said.
     pub(in crate::bench) fn said(&self) -> String {
-        let outputs = self.processes.iter().flat_map(|named| ["out", "err"].map(|kind| (named.name, kind)));
+        let shown = self.processes.iter().take(PROCESSES_SHOWN);
+        let outputs = shown.flat_map(|named| ["out", "err"].map(|kind| (named.label.as_str(), kind)));
         let mut said = String::new();
         for (name, kind) in outputs {
             let text = fs::read(self.output(name, kind)).unwrap_or_default();
@@ -127,15 +159,15 @@ impl<'k> Running<'k> {
 
     /// Waits until `look` returns something, for as long as no process has ended.
     pub(super) fn wait<T>(&mut self, mut look: impl FnMut() -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(found) = look() {
                 return Ok(found);
             }
             for named in &mut self.processes {
-                named.process.ensure_alive().with_context(|| format!("the {}", named.name))?;
+                named.process.ensure_alive().with_context(|| format!("the {}", named.label))?;
             }
-            ensure!(Instant::now() < deadline, "nothing for {PATIENCE:?}");
+            ensure!(Instant::now() < deadline, "nothing for {:?}", self.patience);
             std::thread::sleep(LOOK);
         }
     }
@@ -182,7 +214,15 @@ impl Running<'_> {
     }
 
     fn resident_of(&self, name: &str) -> Result<f64> {
-        let named = self.processes.iter().find(|named| named.name == name);
-        named.with_context(|| format!("there is no {name}"))?.process.resident_kib()
+        let all = self.processes.iter().filter(|named| named.name == name);
+        let each: Result<Vec<f64>> = all.map(|named| named.process.resident_kib()).collect();
+        let each = each?;
+        ensure!(!each.is_empty(), "there is no {name}");
+        Ok(each.into_iter().sum())
+    }
+
+    /// How many clients there are.
+    pub(in crate::bench) fn clients(&self) -> usize {
+        self.processes.iter().filter(|named| named.name == CLIENT).count()
     }
 }

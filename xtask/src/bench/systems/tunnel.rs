@@ -30,25 +30,8 @@ pub(super) fn start(
     service: Service,
 ) -> Result<()> {
     let data = running.directory().join("data");
-    let data = data.to_str().context("a temporary directory that isn't UTF-8")?;
-    let address = running.place().server().to_string();
-    let mut server = vec!["server", "--bind", &address, "--control-port", "0", "--public-port", "0"];
-    server.extend([
-        "--tcp-ports",
-        "20000-20999",
-        "--udp-ports",
-        "20000-20999",
-        "--log-format",
-        "json",
-        "--data-dir",
-        data,
-    ]);
-    server.extend(plaintext.then_some("--plaintext"));
-    running.run(SERVER, binary, &server)?;
-    let (control, web) = running.wait_for(SERVER, |line| match said(line)? {
-        Said::Listening { control, web } => Some((control.to_string(), web)),
-        _ => None,
-    })?;
+    let data = data.to_str().context("a temporary directory that isn't UTF-8")?.to_owned();
+    let (control, web) = start_server(running, binary, plaintext, &data)?;
     let token = running.wait_for(SERVER, |line| match said(line)? {
         Said::TokenCreated { token } => Some(token),
         _ => None,
@@ -63,10 +46,7 @@ pub(super) fn start(
     client.extend(["--server", &control, "--token", &token, "--output", "json"]);
     client.extend(plaintext.then_some("--plaintext"));
     running.run(CLIENT, binary, &client)?;
-    let url = running.wait_for(CLIENT, |line| match said(line)? {
-        Said::Online { url } => Some(url),
-        _ => None,
-    })?;
+    let url = running.wait_for(CLIENT, online)?;
     match service {
         Service::Tcp | Service::Udp => {
             let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
@@ -76,6 +56,41 @@ pub(super) fn start(
         Service::Http => running.target(web, format!("{NAME}.localhost:{}", web.port())),
     }
     Ok(())
+}
+
+/// Starts the server; where it takes clients, and where web visitors.
+pub(super) fn start_server(
+    running: &mut Running<'_>,
+    binary: &Path,
+    plaintext: bool,
+    data: &str,
+) -> Result<(String, SocketAddr)> {
+    let address = running.place().server().to_string();
+    let mut server = vec!["server", "--bind", &address, "--control-port", "0", "--public-port", "0"];
+    server.extend([
+        "--tcp-ports",
+        "20000-20999",
+        "--udp-ports",
+        "20000-20999",
+        "--log-format",
+        "json",
+        "--data-dir",
+        data,
+    ]);
+    server.extend(plaintext.then_some("--plaintext"));
+    running.run(SERVER, binary, &server)?;
+    running.wait_for(SERVER, |line| match said(line)? {
+        Said::Listening { control, web } => Some((control.to_string(), web)),
+        _ => None,
+    })
+}
+
+/// The address in a line that says that a tunnel is online.
+pub(super) fn online(line: &str) -> Option<String> {
+    match said(line)? {
+        Said::Online { url } => Some(url),
+        _ => None,
+    }
 }
 
 /// `None` for a line that is still being written, and for other events.
