@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{at_once, connect};
-use crate::bench::upstream::{BODY, OBJECT};
+use crate::bench::upstream::{BODY, MAX_HEAD, OBJECT};
 
 /// Longest answer: head and body.
 const MAX_ANSWER: usize = 24 << 10;
@@ -37,9 +37,10 @@ pub(in crate::bench) fn page(
     let begin = Instant::now();
     at_once(connections, || {
         let mut stream = connect(target)?;
+        let mut answer = vec![0; MAX_ANSWER];
         for _ in 0..objects / connections {
             stream.write_all(request.as_bytes())?;
-            read_answer(&mut stream, OBJECT)?;
+            read_answer(&mut stream, OBJECT, &mut answer)?;
         }
         Ok(())
     })?;
@@ -57,10 +58,11 @@ pub(in crate::bench) fn keep_alive(
     measured(connections, span, |end| {
         let mut stream = connect(target)?;
         let mut latencies = Vec::new();
+        let mut answer = vec![0; MAX_ANSWER];
         while Instant::now() < end {
             let begin = Instant::now();
             stream.write_all(request.as_bytes())?;
-            read_answer(&mut stream, BODY)?;
+            read_answer(&mut stream, BODY, &mut answer)?;
             latencies.push(begin.elapsed());
         }
         Ok(latencies)
@@ -105,7 +107,7 @@ fn measured(
 fn ask_anew(target: SocketAddr, request: &[u8]) -> Result<()> {
     let mut stream = connect(target)?;
     stream.write_all(request)?;
-    read_answer(&mut stream, BODY)?;
+    read_answer(&mut stream, BODY, &mut [0; BODY + MAX_HEAD])?;
     match stream.read(&mut [0]) {
         Ok(0) => Ok(()),
         // The whole answer is here; some systems close with a reset.
@@ -115,9 +117,9 @@ fn ask_anew(target: SocketAddr, request: &[u8]) -> Result<()> {
     }
 }
 
-/// Reads one answer of the upstream's: 200, and `body` bytes whatever head a proxy gave it.
-fn read_answer(stream: &mut TcpStream, body: usize) -> Result<()> {
-    let mut answer = [0; MAX_ANSWER];
+/// Reads one answer of the upstream's into a buffer that holds it: 200, and `body` bytes whatever head a proxy gave
+/// it.
+fn read_answer(stream: &mut TcpStream, body: usize, answer: &mut [u8]) -> Result<()> {
     let mut filled = 0;
     let mut wanted = None;
     while wanted.is_none_or(|wanted| filled < wanted) {

@@ -31,7 +31,6 @@ pub(super) fn start(
 pub(super) fn start_many(
     running: &mut Running<'_>,
     binary: &Path,
-    noise: bool,
     upstream: u16,
     tunnels: usize,
 ) -> Result<Vec<SocketAddr>> {
@@ -40,7 +39,7 @@ pub(super) fn start_many(
     let reserved: std::io::Result<Vec<_>> = (0..tunnels).map(|_| TcpListener::bind((server, 0))).collect();
     let ports = reserved?.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
     let public: Vec<u16> = ports.iter().map(SocketAddr::port).collect();
-    run(running, binary, noise, upstream, ("tcp", &public))?;
+    run(running, binary, false, upstream, ("tcp", &public))?;
     for target in &ports {
         running.wait(|| load::idle_visitors(*target, 1).ok())?;
     }

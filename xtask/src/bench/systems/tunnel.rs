@@ -69,7 +69,7 @@ pub(super) fn start_server(
     let mut server = vec!["server", "--bind", &address, "--control-port", "0", "--public-port", "0"];
     server.extend([
         "--tcp-ports",
-        "20000-20999",
+        "20000-29999",
         "--udp-ports",
         "20000-20999",
         "--log-format",

@@ -28,6 +28,9 @@ use crate::{
 /// Events of tunnels that are still being asked for, kept until it is known which those are.
 const UNCLAIMED: usize = 256;
 
+/// Tunnels that the last line names when they failed; the others are counted, and each was told before.
+const FAILURES_NAMED: usize = 10;
+
 /// All tunnels of a client.
 pub(super) struct Fleet {
     client: Arc<Client>,
@@ -293,14 +296,13 @@ impl Fleet {
     pub(super) fn failure(&self) -> Failure {
         let failed = self.members.iter().filter(|(_, member)| member.has_failed);
         let failed: Vec<_> = failed.map(|(name, _)| name.as_str()).collect();
-        Failure::Tunnels {
-            reason: format!(
-                "{} of {} tunnels failed: {}",
-                failed.len(),
-                self.members.len(),
-                failed.join(", ")
-            ),
+        let (named, others) = failed.split_at(failed.len().min(FAILURES_NAMED));
+        let mut reason =
+            format!("{} of {} tunnels failed: {}", failed.len(), self.members.len(), named.join(", "));
+        if !others.is_empty() {
+            reason.push_str(&format!(" and {} more", others.len()));
         }
+        Failure::Tunnels { reason }
     }
 
     fn remember(&mut self, name: &str) {
