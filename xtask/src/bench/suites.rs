@@ -99,6 +99,9 @@ fn tcp(world: &World<'_>, running: &Running<'_>) -> Result<Figures> {
     figures.push(("first.p50", micros(percentile(&waits, 50))));
     figures.push(("first.p99", micros(percentile(&waits, 99))));
     figures.extend(seconds.map(|seconds| ("first.cpu", 1e6 * seconds / count(FIRST_BYTES))));
+    let keep_alive = || load::keep_alive(target, running.host(), KEPT_ALIVE, world.span);
+    let (served, seconds) = with_cpu(running, keep_alive)?;
+    exchanges(&mut figures, ["blind.rate", "blind.p50", "blind.p99", "blind.cpu"], &served, seconds);
     Ok(figures)
 }
 
