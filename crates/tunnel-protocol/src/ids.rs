@@ -19,6 +19,16 @@ pub struct TunnelId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u128);
 
+impl RequestId {
+    /// What it is written as: 32 hexadecimal digits, in lower case.
+    #[must_use]
+    pub fn hex(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        HEXLOWER.encode_mut(&self.0.to_be_bytes(), &mut digits);
+        digits
+    }
+}
+
 /// One installation of the client: random, kept on its disk, so that a restarted client is known again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub [u8; 16]);

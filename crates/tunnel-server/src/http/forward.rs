@@ -137,7 +137,7 @@ pub(super) async fn forward(
         is_repeatable: facts.method.is_idempotent() && !facts.has_body(),
     };
     let asker = Asker {
-        visitor: desk.visitor.ip(),
+        visitor: &desk.address,
         https_port: desk.door.secure.as_ref().map(|secure| secure.port),
         is_trusted: desk.is_trusted,
         request: id,

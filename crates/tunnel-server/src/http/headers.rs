@@ -3,8 +3,6 @@
 //! What concerns one connection only is removed, both ways (RFC 9110 §7.6.1). What tells an upstream who its
 //! visitor is comes from us, unless the visitor is a proxy that the operator trusts.
 
-use std::net::IpAddr;
-
 use ::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
@@ -12,7 +10,6 @@ use ::http::{
         TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
-use bytes::Bytes;
 use tunnel_protocol::RequestId;
 use tunnel_router::Framing;
 
@@ -70,9 +67,9 @@ const END_TO_END: [&str; 21] = [
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asker {
-    /// The visitor's address.
-    pub(super) visitor: IpAddr,
+pub(super) struct Asker<'a> {
+    /// The visitor's address, written once for all its requests.
+    pub(super) visitor: &'a HeaderValue,
     /// The port it found us at, if it came over TLS.
     pub(super) https_port: Option<u16>,
     /// Whether it is a proxy whose word on its own visitors is taken.
@@ -85,7 +82,7 @@ pub(super) struct Asker {
 ///
 /// Most requests have none of the fields that are looked for, and to look once at every name costs less than to ask
 /// for each.
-pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts, asker: Asker) {
+pub(super) fn to_upstream(headers: &mut HeaderMap, facts: &Facts, asker: Asker<'_>) {
     let (mut te, mut expect, mut trailer) = (false, false, false);
     for name in headers.keys() {
         te |= name == TE;
@@ -191,15 +188,29 @@ pub(super) fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut going: Vec<HeaderName> =
-        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
-    if going.contains(&CONNECTION) {
-        let named = members(headers, &CONNECTION).filter(|name| !is_end_to_end(name));
-        going.extend(named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
+    let mut going = [false; HOP_BY_HOP.len()];
+    for name in headers.keys() {
+        if let Some(place) = HOP_BY_HOP.iter().position(|known| known == name) {
+            going[place] = true;
+        }
     }
-    for name in going {
+    for name in connection_names(headers) {
         headers.remove(name);
     }
+    for (name, _) in HOP_BY_HOP.iter().zip(going).filter(|(_, is_there)| *is_there) {
+        headers.remove(name);
+    }
+}
+
+/// The fields that `Connection` says concern one connection only, but for those that do anyway.
+fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut values = headers.get_all(CONNECTION).iter();
+    // What old clients still say, and it names no field of theirs.
+    if values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive")) {
+        return Vec::new();
+    }
+    let named = members(headers, &CONNECTION).filter(|name| !is_end_to_end(name));
+    named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
 }
 
 fn is_end_to_end(name: &str) -> bool {
@@ -208,7 +219,7 @@ fn is_end_to_end(name: &str) -> bool {
 }
 
 /// Tells the upstream who its visitor is, in the visitor's stead.
-fn identify(headers: &mut HeaderMap, asker: Asker) {
+fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
     let Asker { visitor, https_port, is_trusted, request } = asker;
     // CGI and its heirs turn hyphens into underscores, so a field with underscores is the same to many upstreams.
     let claims: Vec<HeaderName> = headers
@@ -222,17 +233,17 @@ fn identify(headers: &mut HeaderMap, asker: Asker) {
     // It grows once, and not with every other field.
     headers.reserve(6);
     let host = headers.get(HOST).cloned();
-    let address = visitor.to_string();
-    let Ok(value) = HeaderValue::from_str(&address) else { return };
-    append(headers, X_FORWARDED_FOR, value.clone());
+    append(headers, X_FORWARDED_FOR, visitor.clone());
     if headers.contains_key(FORWARDED) {
         // Added to, never begun: an upstream that reads both kinds must find them agree.
-        let node = if visitor.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") };
+        let address = visitor.to_str().unwrap_or_default();
+        let is_ipv6 = address.contains(':');
+        let node = if is_ipv6 { format!("for=\"[{address}]\"") } else { format!("for={address}") };
         if let Ok(node) = HeaderValue::from_str(&node) {
             append(headers, FORWARDED, node);
         }
     }
-    headers.entry(X_REAL_IP).or_insert(value);
+    headers.entry(X_REAL_IP).or_insert_with(|| visitor.clone());
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -243,9 +254,8 @@ fn identify(headers: &mut HeaderMap, asker: Asker) {
     }
     let proto = if https_port.is_some() { "https" } else { "http" };
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
-    let id = || HeaderValue::from_maybe_shared(Bytes::from(request.to_string()));
     if let Entry::Vacant(place) = headers.entry(X_REQUEST_ID)
-        && let Ok(id) = id()
+        && let Ok(id) = HeaderValue::from_bytes(&request.hex())
     {
         place.insert(id);
     }

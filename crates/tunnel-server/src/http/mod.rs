@@ -94,7 +94,9 @@ pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr,
     let is_trusted = shared.config().trusted_proxies.iter().any(|network| network.contains(&visitor.ip()));
     let agreed = door.secure.as_ref().map(|secure| secure.is_h2);
     let place = Arc::new(place);
-    let desk = Arc::new(Desk { shared, visitor, door, is_trusted, place });
+    let address =
+        HeaderValue::try_from(visitor.ip().to_string()).expect("invariant: an address is visible ASCII");
+    let desk = Arc::new(Desk { shared, visitor, address, door, is_trusted, place });
     match agreed {
         Some(true) => http2::serve(desk, io).await,
         Some(false) => serve_http1(desk, io, Bytes::new(), Instant::now()).await,
@@ -184,6 +186,8 @@ async fn until_unwanted(shared: &Shared, turns: &Turns) {
 struct Desk {
     shared: Shared,
     visitor: SocketAddr,
+    /// Its address, as upstreams are told.
+    address: HeaderValue,
     /// Where it came in.
     door: Door,
     /// Whether its word on whom it forwards for is taken.

@@ -20,6 +20,13 @@ pub(super) struct Fields {
     connection: Connection,
 }
 
+/// A `Host` as it was written, and what it was read as.
+#[derive(Debug)]
+pub(super) struct KnownHost {
+    written: Box<[u8]>,
+    read: (Hostname, Option<u16>),
+}
+
 /// The options that `Connection` fields named.
 #[derive(Debug, Default)]
 struct Connection {
@@ -29,8 +36,15 @@ struct Connection {
 }
 
 impl Fields {
-    /// Takes in one field line, without its CRLF; `most` is how many there may be.
-    pub(super) fn add(&mut self, line: &[u8], version: Version, most: usize) -> Result<(), HeadError> {
+    /// Takes in one field line, without its CRLF; `most` is how many there may be, `known` a host that need not be
+    /// read again.
+    pub(super) fn add(
+        &mut self,
+        line: &[u8],
+        version: Version,
+        most: usize,
+        known: &mut Option<KnownHost>,
+    ) -> Result<(), HeadError> {
         if self.count >= most {
             return Err(HeadError::TooManyFields);
         }
@@ -38,7 +52,7 @@ impl Fields {
         let (name, value) = field(line)?;
         let named = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if named("host") {
-            self.add_host(value)
+            self.add_host(value, known)
         } else if named("content-length") {
             self.add_length(value)
         } else if named("transfer-encoding") {
@@ -74,12 +88,20 @@ impl Fields {
         })
     }
 
-    fn add_host(&mut self, value: &[u8]) -> Result<(), HeadError> {
+    fn add_host(&mut self, value: &[u8], known: &mut Option<KnownHost>) -> Result<(), HeadError> {
         if self.host.is_some() {
             return Err(HeadError::SeveralHosts);
         }
-        let text = str::from_utf8(value).map_err(|_| HeadError::Host(HostnameError::Character))?;
-        self.host = Some(Hostname::parse_authority(text).map_err(HeadError::Host)?);
+        let read = match known {
+            Some(known) if *known.written == *value => known.read.clone(),
+            _ => {
+                let text = str::from_utf8(value).map_err(|_| HeadError::Host(HostnameError::Character))?;
+                let read = Hostname::parse_authority(text).map_err(HeadError::Host)?;
+                *known = Some(KnownHost { written: value.into(), read: read.clone() });
+                read
+            }
+        };
+        self.host = Some(read);
         Ok(())
     }
 

@@ -12,10 +12,10 @@ use std::ops::Range;
 pub use self::error::{HeadError, Refusal};
 pub use self::request_line::{Method, Version};
 
-use self::fields::Fields;
+use self::fields::{Fields, KnownHost};
 use self::request_line::RequestLine;
 use super::Sniff;
-use super::line::is_plain;
+use super::line::plain_prefix;
 use crate::hostname::Hostname;
 
 /// How large a head may be. Over it: [`Refusal::HeadTooLarge`].
@@ -69,7 +69,8 @@ pub enum Framing {
 
 /// Reads heads from a buffer that grows, looking at each byte once.
 ///
-/// After [`Sniff::Found`] and [`Sniff::NotThis`] it starts over, ready for the head that follows.
+/// After [`Sniff::Found`] and [`Sniff::NotThis`] it starts over, ready for the head that follows. One reader for all
+/// heads of a connection costs less than one for each: they mostly write the same `Host`.
 #[derive(Debug)]
 pub struct HeadReader {
     limits: HeadLimits,
@@ -79,6 +80,8 @@ pub struct HeadReader {
     line_start: usize,
     request_line: Option<RequestLine>,
     fields: Fields,
+    /// The last `Host` that was read.
+    known: Option<KnownHost>,
 }
 
 /// Reads the head at the start of `buf`. To follow a growing buffer, keep a [`HeadReader`].
@@ -95,7 +98,7 @@ impl Default for HeadLimits {
 impl HeadReader {
     /// A reader that has seen nothing.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, pos: 0, line_start: 0, request_line: None, fields: Fields::default() }
+        Self { limits, pos: 0, line_start: 0, request_line: None, fields: Fields::default(), known: None }
     }
 
     /// Reads on. `buf` starts where the head does: the bytes of the last call, and more.
@@ -104,7 +107,7 @@ impl HeadReader {
     pub fn read(&mut self, buf: &[u8]) -> Sniff<Head, HeadError> {
         let verdict = self.advance(buf);
         if !matches!(verdict, Ok(None)) {
-            *self = Self::new(self.limits);
+            *self = Self { known: self.known.take(), ..Self::new(self.limits) };
         }
         match verdict {
             Ok(Some(head)) => Sniff::Found(head),
@@ -125,7 +128,9 @@ impl HeadReader {
                 Some(request) if line.is_empty() => {
                     return std::mem::take(&mut self.fields).finish(request, self.pos).map(Some);
                 }
-                Some(request) => self.fields.add(line, request.version, self.limits.fields)?,
+                Some(request) => {
+                    self.fields.add(line, request.version, self.limits.fields, &mut self.known)?;
+                }
             }
         }
         if window.len() < self.limits.bytes { Ok(None) } else { Err(HeadError::TooLarge) }
@@ -134,10 +139,11 @@ impl HeadReader {
     /// Looks for the CRLF that ends the current line, and at every byte on the way.
     fn line_end(&mut self, window: &[u8]) -> Result<Option<usize>, HeadError> {
         let unseen = window.get(self.pos..).unwrap_or_default();
-        let Some(offset) = unseen.iter().position(|byte| !is_plain(*byte)) else {
+        let offset = plain_prefix(unseen);
+        if offset == unseen.len() {
             self.pos = self.pos.max(window.len());
             return Ok(None);
-        };
+        }
         self.pos += offset;
         match &unseen[offset..] {
             [b'\r', b'\n', ..] => Ok(Some(self.pos)),

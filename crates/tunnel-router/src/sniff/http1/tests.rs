@@ -329,6 +329,17 @@ fn one_reader_reads_head_after_head() {
     assert_eq!(first.len + second.len, buf.len());
 }
 
+#[test]
+fn a_host_is_known_again_only_as_it_was_written() {
+    let mut reader = HeadReader::new(HeadLimits::default());
+    let hosts =
+        ["a.test", "a.test", "A.Test:80", "b.test", "b.test:80", "a.test", "a.test.", "a,b.test", "a.test"];
+    for host in hosts {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(reader.read(head.as_bytes()), parse(&head), "{host}");
+    }
+}
+
 /// Pieces that make heads which nearly pass, and some that do.
 fn nasty_head() -> impl Strategy<Value = Vec<u8>> {
     let line = prop::sample::select(vec![

@@ -102,6 +102,7 @@ pub(crate) struct Gate<T: Socket> {
     turns: Turns,
     patience: Patience,
     state: State,
+    reader: HeadReader,
     /// Bytes that came and may not pass yet.
     stash: BytesMut,
     /// Until when the visitor must have sent something, or taken something.
@@ -113,7 +114,7 @@ pub(crate) struct Gate<T: Socket> {
 #[derive(Debug)]
 enum State {
     /// Before a head, or in one.
-    Head { reader: HeadReader, first: bool },
+    Head { first: bool },
     /// Hands out a head that passed; its body follows.
     Giving { head: Bytes, body: Option<Follower> },
     /// In a body.
@@ -141,7 +142,8 @@ impl<T: Socket> Gate<T> {
             io,
             turns: turns.clone(),
             patience,
-            state: State::Head { reader: HeadReader::new(HeadLimits::default()), first: true },
+            state: State::Head { first: true },
+            reader: HeadReader::new(HeadLimits::default()),
             stash: BytesMut::from(said),
             reading,
             writing: Deadline::default(),
@@ -174,7 +176,7 @@ impl<T: Socket> Gate<T> {
     fn await_head(&mut self) {
         let patience = if self.stash.is_empty() { self.patience.idle } else { self.patience.head };
         self.reading.set(patience);
-        self.state = State::Head { reader: HeadReader::new(HeadLimits::default()), first: false };
+        self.state = State::Head { first: false };
     }
 
     /// Reads more of a head, within its time.
@@ -182,7 +184,7 @@ impl<T: Socket> Gate<T> {
         let nothing_yet = self.stash.is_empty();
         match self.poll_stash(cx, scratch)? {
             Poll::Ready(0) => self.state = State::Ended,
-            Poll::Ready(_) if nothing_yet && matches!(self.state, State::Head { first: false, .. }) => {
+            Poll::Ready(_) if nothing_yet && matches!(self.state, State::Head { first: false }) => {
                 self.reading.set(self.patience.head);
             }
             Poll::Ready(_) => {}
@@ -302,7 +304,7 @@ impl<T: Socket> AsyncRead for Gate<T> {
         let this = self.get_mut();
         loop {
             match &mut this.state {
-                State::Head { reader, .. } => match reader.read(&this.stash) {
+                State::Head { .. } => match this.reader.read(&this.stash) {
                     Sniff::Found(head) => this.let_in(&head),
                     Sniff::NotThis(error) => this.refuse(Refusal::from(error)),
                     Sniff::NeedMore => ready!(this.poll_head(cx, buf))?,

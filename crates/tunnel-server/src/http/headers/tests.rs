@@ -15,8 +15,9 @@ fn facts() -> Facts {
     }
 }
 
-fn asker(is_trusted: bool) -> Asker {
-    Asker { visitor: "192.0.2.7".parse().unwrap(), https_port: None, is_trusted, request: RequestId(0xabc) }
+fn asker(is_trusted: bool) -> Asker<'static> {
+    static VISITOR: HeaderValue = HeaderValue::from_static("192.0.2.7");
+    Asker { visitor: &VISITOR, https_port: None, is_trusted, request: RequestId(0xabc) }
 }
 
 fn fields(lines: &str) -> HeaderMap {
@@ -130,8 +131,8 @@ fn a_trusted_proxy_is_believed_and_added_to() {
          X-Real-IP: 203.0.113.5
          Forwarded: for=203.0.113.5;proto=https";
     let mut headers = fields(said);
-    let visitor = "2001:db8::1".parse().unwrap();
-    to_upstream(&mut headers, &facts(), Asker { visitor, ..asker(true) });
+    let visitor = HeaderValue::from_static("2001:db8::1");
+    to_upstream(&mut headers, &facts(), Asker { visitor: &visitor, ..asker(true) });
     assert_eq!(
         text(&headers),
         [
