@@ -98,7 +98,8 @@ pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr,
         HeaderValue::try_from(visitor.ip().to_string()).expect("invariant: an address is visible ASCII");
     let desk = Arc::new(Desk { shared, visitor, address, door, is_trusted, place });
     match agreed {
-        Some(true) => http2::serve(desk, io).await,
+        // Boxed here and below: it is the larger by far, and connections of HTTP/1 shouldn't hold the room for it.
+        Some(true) => Box::pin(http2::serve(desk, io)).await,
         Some(false) => serve_http1(desk, io, Bytes::new(), Instant::now()).await,
         None => serve_either(desk, io).await,
     }
@@ -122,7 +123,7 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
         peeked = timeout(patience, peek_until(io, BUFFER, is_preface)) => peeked,
     };
     match peeked {
-        Ok(Ok((true, io))) => http2::serve(desk, io).await,
+        Ok(Ok((true, io))) => Box::pin(http2::serve(desk, io)).await,
         Ok(Ok((false, io))) => {
             let (io, said) = io.into_inner();
             serve_http1(desk, io, said, since).await;
