@@ -13,6 +13,21 @@ const STEPS: &[(&str, &[&str])] = &[
     ("unit and integration tests", &["test", "--workspace", "--all-targets"]),
     ("documentation examples", &["test", "--workspace", "--doc"]),
     ("the binary as processes", &["xtask", "e2e"]),
+    ("the binary with traces", WITH_TRACES),
+];
+
+/// What is different in a program that was built with the feature `otel`. Last, since it builds the binary anew.
+const WITH_TRACES: &[&str] = &[
+    "test",
+    "--workspace",
+    "--features=tunnel/otel",
+    "--lib",
+    "--test=cli",
+    "--test=reference",
+    "--",
+    "trace",
+    "describe",
+    "listed",
 ];
 
 /// Runs every step; `Ok(false)` when one failed.

@@ -100,6 +100,12 @@ const VARIABLES: &[(&str, &str)] = &[
     ("admin-password-file", "TUNNEL_ADMIN_PASSWORD_FILE"),
     ("admin-token-file", "TUNNEL_ADMIN_TOKEN_FILE"),
     ("admin-host", "TUNNEL_ADMIN_HOST"),
+    #[cfg(feature = "otel")]
+    ("otlp-endpoint", "TUNNEL_OTLP_ENDPOINT"),
+    #[cfg(feature = "otel")]
+    ("otlp-sample", "TUNNEL_OTLP_SAMPLE"),
+    #[cfg(feature = "otel")]
+    ("otlp-service", "TUNNEL_OTLP_SERVICE"),
     // Commands that ask a running server.
     ("reason", "TUNNEL_REASON"),
     // The demo.

@@ -21,6 +21,11 @@ mod machine;
 mod resolve;
 
 mod access_log;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(not(feature = "otel"))]
+#[path = "no_traces.rs"]
+mod traces;
 
 mod doctor;
 mod init;

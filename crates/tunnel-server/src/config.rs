@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use ipnet::IpNet;
 use tunnel_router::Hostname;
 
-use crate::contact::Contact;
+use crate::{contact::Contact, trace};
 
 /// How a server behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct Config {
     pub interstitial: bool,
     /// Where to report what is published here; shown on the server's own pages. Default: nowhere.
     pub abuse_contact: Option<Contact>,
+    /// How many of a million visitors' exchanges are traced while somebody takes records: those get a
+    /// [`Trace`](crate::Trace), and their upstreams a `traceparent` that says so. From `trusted_proxies` the flag of a
+    /// `traceparent` decides instead. `None` (the default): none, and every `traceparent` crosses as it came.
+    pub traces: Option<u32>,
     /// How much of everything.
     pub limits: Limits,
     /// How long for everything.
@@ -166,6 +170,7 @@ impl Config {
             proxy_protocol_from: Vec::new(),
             interstitial: false,
             abuse_contact: None,
+            traces: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -187,6 +192,9 @@ impl Config {
             if ports.as_ref().is_some_and(|ports| ports.is_empty() || *ports.start() == 0) {
                 return Err(ConfigError(format!("`{name}` must be a range such as 20000-29999")));
             }
+        }
+        if self.traces.is_some_and(|share| share > trace::ALL) {
+            return Err(ConfigError("`traces` must be at most all of a million".into()));
         }
         let limits = &self.limits;
         for (name, value) in [

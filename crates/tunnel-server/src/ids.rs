@@ -36,6 +36,11 @@ pub(crate) fn request_id() -> RequestId {
     })
 }
 
+/// Names one exchange in a trace; never 0.
+pub(crate) fn span_id() -> u64 {
+    u64::try_from(request_id().0 >> 64).expect("invariant: half of the bits are left").max(1)
+}
+
 pub(crate) fn secret() -> Secret<32> {
     Secret::new(random())
 }

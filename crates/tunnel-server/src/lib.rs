@@ -63,6 +63,7 @@ mod snapshot;
 mod steer;
 mod tally;
 mod totals;
+mod trace;
 mod usage;
 mod waiting;
 
@@ -85,6 +86,7 @@ pub use steer::{NoSuchSession, NoSuchTunnel};
 pub use succession::{Estate, PortSocket};
 pub use tally::{Traffic, UpstreamState};
 pub use totals::Totals;
+pub use trace::Trace;
 pub use tunnel_protocol::{InstanceId, RequestId, SessionId, TokenId, TunnelId};
 pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
 pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};

@@ -89,6 +89,7 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             proxy_protocol_from,
             interstitial,
             abuse_contact,
+            traces,
             limits,
             timeouts,
         }

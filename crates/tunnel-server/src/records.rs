@@ -17,7 +17,12 @@ use tokio::{sync::broadcast, time::Instant};
 use tunnel_io::Meter;
 use tunnel_protocol::{Code, RequestId, TokenId};
 
-use crate::{endpoint::Endpoint, rights::TunnelKind};
+use crate::{
+    endpoint::Endpoint,
+    rights::TunnelKind,
+    settings::Settings,
+    trace::{Parent, Trace},
+};
 
 /// How many records a slow listener may lag behind before it misses some.
 const BACKLOG: usize = 4096;
@@ -61,6 +66,8 @@ pub struct RequestRecord {
     pub total: Duration,
     /// Whether it ended as it should, and wasn't cut off by anybody.
     pub is_whole: bool,
+    /// Its place in a trace, if it is traced.
+    pub trace: Option<Trace>,
 }
 
 /// What a web request said. All of it is a stranger's word: escape it wherever it is shown. Each text is cut to 2 KiB.
@@ -80,12 +87,15 @@ pub struct RequestLine {
     pub user_agent: Option<String>,
     /// Where it says to come from, likewise.
     pub referer: Option<String>,
+    /// Whether it came over TLS, to us or by the word of a trusted proxy to that.
+    pub is_secure: bool,
 }
 
 /// The sending end, shared by all parts of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     sender: broadcast::Sender<Arc<RequestRecord>>,
+    settings: Settings,
     is_full: Arc<AtomicBool>,
 }
 
@@ -94,6 +104,7 @@ pub(crate) struct Records {
 pub(crate) struct Draft {
     records: Records,
     id: RequestId,
+    trace: Option<Trace>,
     started: SystemTime,
     began: Instant,
     kind: TunnelKind,
@@ -114,8 +125,8 @@ pub(crate) struct Draft {
 pub(crate) type Drafted = Option<Arc<Draft>>;
 
 impl Records {
-    pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG), is_full: Arc::default() }
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { sender: broadcast::Sender::new(BACKLOG), settings, is_full: Arc::default() }
     }
 
     /// Records from now on, with or without the fields that cost most and tell most of a visitor.
@@ -126,11 +137,18 @@ impl Records {
         self.sender.subscribe()
     }
 
-    /// Begins a record, if anybody listens.
-    pub(crate) fn draft(&self, id: RequestId, kind: TunnelKind, visitor: SocketAddr) -> Option<Draft> {
+    /// Begins a record, if anybody listens. `parent` is what the visitor says that it is a part of.
+    pub(crate) fn draft(
+        &self,
+        id: RequestId,
+        kind: TunnelKind,
+        visitor: SocketAddr,
+        parent: impl FnOnce() -> Option<Parent>,
+    ) -> Option<Draft> {
         (self.sender.receiver_count() > 0).then(|| Draft {
             records: self.clone(),
             id,
+            trace: Trace::begin(&self.settings.now(), id, parent),
             started: SystemTime::now(),
             began: Instant::now(),
             kind,
@@ -159,6 +177,11 @@ impl Draft {
     pub(crate) fn with_request(mut self, request: RequestLine) -> Self {
         self.request = Some(request);
         self
+    }
+
+    /// Its place in a trace, if it is traced.
+    pub(crate) fn trace(&self) -> Option<Trace> {
+        self.trace
     }
 
     /// Notes which tunnel it is for.
@@ -238,6 +261,7 @@ impl Drop for Draft {
             first_byte: self.first_byte.get().copied(),
             total: self.total.get().copied().unwrap_or_else(|| self.began.elapsed()),
             is_whole: *self.is_whole.get_mut(),
+            trace: self.trace,
         };
         // Nobody listens any more: no error.
         let _ = self.records.sender.send(Arc::new(record));
@@ -264,6 +288,7 @@ impl RequestRecord {
             first_byte: None,
             total: Duration::ZERO,
             is_whole: false,
+            trace: None,
         }
     }
 }
@@ -278,7 +303,13 @@ impl RequestLine {
             path: cut(path),
             user_agent: None,
             referer: None,
+            is_secure: false,
         }
+    }
+
+    /// Notes whether it came over TLS.
+    pub(crate) fn over_tls(self, is_secure: bool) -> Self {
+        Self { is_secure, ..self }
     }
 
     /// Adds what only some want to know.

@@ -85,17 +85,17 @@ impl Shared {
             interstitial: Arc::new(Interstitial::new()),
             compressors: Arc::new(Semaphore::new(COMPRESSORS)),
             unread,
-            settings,
             routes: Arc::new(Routes::default()),
             events: Events::new(),
             metrics: Arc::new(Metrics::default()),
             accounts: Arc::default(),
-            records: Records::new(),
+            records: Records::new(settings.clone()),
             https: None,
             draining,
             succession: Arc::new(Succession::open()),
             stopping: CancellationToken::new(),
             visitors: TaskTracker::new(),
+            settings,
         }
     }
     /// The settings as they are now: read where they are used, so that a change counts at once.

@@ -118,10 +118,17 @@ pub(crate) const ROWS: &[Row] = &[
         why: "an extension knows its engine and no other extension; admin shows and steers a running server",
     },
     Row {
+        name: "tunnel-otel",
+        ours: &["tunnel-server", "tunnel-transport"],
+        budget: Unreserved,
+        why: "an extension knows its engine and no other extension; otel sends what visitors' records say",
+    },
+    Row {
         name: "tunnel-cli",
         ours: &[
             "tunnel-admin",
             "tunnel-client",
+            "tunnel-otel",
             "tunnel-protocol",
             "tunnel-server",
             "tunnel-store",
@@ -138,6 +145,7 @@ pub(crate) const ROWS: &[Row] = &[
             "tunnel-client",
             "tunnel-io",
             "tunnel-mux",
+            "tunnel-otel",
             "tunnel-protocol",
             "tunnel-router",
             "tunnel-server",
@@ -201,13 +209,25 @@ pub(crate) const RESERVED: &[Reserved] = &[
     },
     Reserved {
         names: &["h2", "http-body-util", "hyper", "hyper-util"],
-        owners: &["tunnel-server", "tunnel-admin", "tunnel-testkit", "tunnel-examples", "xtask"],
+        owners: &[
+            "tunnel-server",
+            "tunnel-admin",
+            "tunnel-otel",
+            "tunnel-testkit",
+            "tunnel-examples",
+            "xtask",
+        ],
         why: "only server and its extensions name hyper: one place parses and re-frames visitors' HTTP",
     },
     Reserved {
         names: &["rusqlite"],
         owners: &["tunnel-store"],
         why: "only store names the database: everybody else sees tokens, rights and counters",
+    },
+    Reserved {
+        names: &["prost"],
+        owners: &["tunnel-otel"],
+        why: "only otel names prost: protobuf is the language of OpenTelemetry's receivers, not ours",
     },
     Reserved {
         names: &["clap", "clap_complete", "clap_mangen", "toml"],

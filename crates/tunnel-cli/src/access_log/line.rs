@@ -92,6 +92,9 @@ fn json(record: &RequestRecord) -> Value {
         "upgraded": record.is_upgraded,
         "whole": record.is_whole,
     });
+    if let (Some(trace), Some(line)) = (record.trace, line.as_object_mut()) {
+        put(line, "trace_id", &format!("{:032x}", trace.id));
+    }
     if let (Some(request), Some(line)) = (&record.request, line.as_object_mut()) {
         let mut put = |name: &str, value: &str| put(line, name, value);
         put("version", request.version);

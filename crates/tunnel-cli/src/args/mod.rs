@@ -34,6 +34,8 @@ pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Whic
 pub use token::{Kinds, ReserveArgs, RightsArgs, TokenArgs, TokenCommand};
 pub use upgrade::UpgradeArgs;
 
+pub use crate::traces::TraceArgs;
+
 use crate::{
     config::{self, DefaultPlaces, FromFile, Origin, Problem, Sources},
     env::{self, Environment, SystemProxy},
@@ -179,8 +181,9 @@ pub(crate) fn parse_with(
     let (matches, file) = matches(arguments, environment, places)?;
     let mut invocation = Invocation::from_arg_matches(&matches).map_err(Usage)?;
     finish(&mut invocation.command, Sources::new(innermost(&matches), &file.lines))?;
-    if let Command::Server(server) = &invocation.command {
+    if let Command::Server(server) = &mut invocation.command {
         refuse_flags_before_init(server, &matches)?;
+        server.traces.hear(environment).map_err(Usage::new)?;
     }
     if let Command::Doctor(doctor) = &mut invocation.command {
         doctor.own_server = Some(own_server(environment, places));

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 use ipnet::IpNet;
 use tunnel_server::Hostname;
 
-use super::{AdminArgs, ProtectionArgs, ServerCommand, files::ConfigFile};
+use super::{AdminArgs, ProtectionArgs, ServerCommand, TraceArgs, files::ConfigFile};
 use crate::resolve::values;
 
 /// `tunnel server`.
@@ -147,6 +147,10 @@ pub struct ServerArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
     pub admin: AdminArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would become the command's help")]
+    pub traces: TraceArgs,
 }
 
 /// The ports of TCP or UDP tunnels; `None`: there are none.

@@ -8,6 +8,7 @@ use crate::{
     access_log::AccessLogPlan,
     args::{AdminArgs, Auth, LogFormat, ServerArgs},
     state::{certificates::CertFiles, files::FileError, places},
+    traces::TracePlan,
 };
 
 /// All a server is told before it runs.
@@ -27,6 +28,8 @@ pub(crate) struct ServerPlan {
     pub(crate) data: PathBuf,
     pub(crate) format: LogFormat,
     pub(crate) access_log: Option<AccessLogPlan>,
+    /// Where traces are sent, if anywhere.
+    pub(crate) traces: Option<TracePlan>,
     /// The admin port, if there is to be one.
     pub(crate) admin: Option<AdminPlan>,
 }
@@ -47,8 +50,8 @@ pub(crate) struct AdminPlan {
 impl ServerPlan {
     /// What differs from another plan and counts after a restart only, by its flags.
     pub(crate) fn fixed_changes(&self, new: &Self) -> Vec<&'static str> {
-        let Self { config, control, web, https, certificates: _, tls, auth, data, format, access_log, admin } =
-            self;
+        let Self { config, control, web, https, certificates: _, tls, auth, data, format, .. } = self;
+        let Self { access_log, traces, admin, .. } = self;
         let changes = [
             ("--domain", config.domain != new.config.domain),
             ("--bind", config.bind != new.config.bind),
@@ -60,6 +63,7 @@ impl ServerPlan {
             ("--data-dir", *data != new.data),
             ("--log-format", *format != new.format),
             ("--access-log, --access-log-format", *access_log != new.access_log),
+            ("--otlp-endpoint and what goes with it", *traces != new.traces),
             ("--admin-port and what goes with it", *admin != new.admin),
         ];
         changes.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
@@ -100,6 +104,7 @@ impl ServerArgs {
             config.limits.connections = config.limits.connections.max(max);
         }
         self.protection.resolve(&mut config);
+        let traces = self.traces.resolve(&mut config);
         let tls = match (self.plaintext, self.control_cert, self.control_key) {
             (true, ..) => Tls::Plaintext,
             (false, Some(certificate), Some(key)) => Tls::Files { certificate, key },
@@ -117,6 +122,7 @@ impl ServerArgs {
             data: places::server_data(self.data_dir)?,
             format: self.log_format,
             access_log: self.access_log.map(|path| AccessLogPlan { path, format: self.access_log_format }),
+            traces,
             admin: self.admin.resolve(),
         })
     }

@@ -74,6 +74,17 @@ pub(crate) fn memory(text: &str) -> Result<MemoryBudget, String> {
     }
 }
 
+/// A share from 0 to 1, in millionths.
+#[cfg(feature = "otel")]
+pub(crate) fn share(text: &str) -> Result<u32, String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let millionths = format!("{whole}{fraction:0<6}");
+    let is_plain = !whole.is_empty() && millionths.bytes().all(|byte| byte.is_ascii_digit());
+    let share =
+        millionths.parse().ok().filter(|share| is_plain && fraction.len() <= 6 && *share <= 1_000_000);
+    share.ok_or_else(|| "write a share from 0 to 1, of six digits at most: `0.01` is one of a hundred".into())
+}
+
 /// A domain, as a host name without a port.
 pub(crate) fn domain(text: &str) -> Result<Hostname, String> {
     let name = Hostname::parse(text).map_err(|error| error.to_string())?;

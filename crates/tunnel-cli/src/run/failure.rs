@@ -113,6 +113,10 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// Traces can't be sent.
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Traces(#[from] tunnel_otel::StartError),
     /// The server on this machine can't be asked.
     #[cfg(unix)]
     #[error(transparent)]

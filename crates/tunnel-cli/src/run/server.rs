@@ -32,6 +32,7 @@ use crate::{
     program::Program,
     resolve::server::{ServerPlan, Tls},
     state::{certificates::Certificates, facts::Facts, identity, leases, store},
+    traces::Traces,
 };
 
 /// The token made when there is none.
@@ -121,6 +122,7 @@ async fn serve(
     }
 
     let access_log = AccessLog::begin(plan.access_log.as_ref(), &server.handle())?;
+    let traces = Traces::begin(plan.traces.as_ref(), &server.handle())?;
     let dashboard = door.as_ref().map(tunnel_admin::WebDoor::url);
     let announcement = Announcement { plan: &plan, identity: &identity, addresses, dashboard };
     for warning in certificates.warnings() {
@@ -203,6 +205,7 @@ async fn serve(
         never = notifier.keep(&handle) => match never {},
     };
     access_log.end().await;
+    traces.end().await;
     // The last leases, and what was used last, are written before the process ends, on a disk that works.
     let _ = timeout(LAST_WRITE, keeping.join_next()).await;
     let _ = timeout(LAST_WRITE, store.flush()).await;

@@ -6,7 +6,11 @@ use ::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use ipnet::IpNet;
 use tunnel_protocol::Code;
 
-use super::{Desk, headers::X_FORWARDED_FOR, respond::Failure};
+use super::{
+    Desk,
+    headers::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
+    respond::Failure,
+};
 use crate::{
     addresses::Excess,
     policy::{Denied, NoLogin, Policies, Public},
@@ -22,7 +26,13 @@ impl Desk {
         first_stranger(connected, headers, &self.shared.config().trusted_proxies)
     }
 
-    /// The same as an address; the port is 0 where it isn't known.
+    /// Whether it came over TLS, here or to a trusted proxy.
+    pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let said = headers.get(X_FORWARDED_PROTO).filter(|_| self.is_trusted);
+        said.map_or(self.door.secure.is_some(), |proto| proto == "https")
+    }
+
+    /// The same as [`visitor_of`](Self::visitor_of) as an address; the port is 0 where it isn't known.
     pub(super) fn visitor_address(&self, headers: &HeaderMap) -> SocketAddr {
         let (ip, connected) = (self.visitor_of(headers), self.visitor.ip().to_canonical());
         SocketAddr::new(ip, if ip == connected { self.visitor.port() } else { 0 })

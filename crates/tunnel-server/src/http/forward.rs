@@ -144,6 +144,8 @@ pub(super) async fn forward(
     };
     headers::to_upstream(&mut outgoing.headers, facts, asker);
     challenge.iter().for_each(|challenge| challenge.put(&mut outgoing.headers));
+    let trace = passage.draft.as_ref().and_then(|draft| draft.trace());
+    trace.iter().for_each(|trace| trace.put(&mut outgoing.headers));
     let mut body = facts.has_body().then_some(body);
     let mut how = Attempt { id, visitor, may_reuse: true, avoid: None };
     let (mut may_repeat, mut changes) = (true, 0);

@@ -78,6 +78,7 @@ use crate::{
     records::{Drafted, RequestLine},
     rights::TunnelKind,
     shared::Shared,
+    trace::Parent,
 };
 
 /// The most hyper buffers each way for one connection, in bytes: above the largest head the gate lets in.
@@ -315,7 +316,8 @@ impl Desk {
     /// Begins the request's record, if anybody listens. `facts` are `None` of one that couldn't be read.
     fn draft(&self, id: RequestId, request: &Request<Inbound>, facts: Option<&Facts>) -> Drafted {
         let records = &self.shared.records;
-        let draft = records.draft(id, TunnelKind::Http, self.visitor_address(request.headers()))?;
+        let parent = || Parent::read(request.headers(), self.is_trusted);
+        let draft = records.draft(id, TunnelKind::Http, self.visitor_address(request.headers()), parent)?;
         let Some(facts) = facts else { return Some(Arc::new(draft)) };
         let version = match (request.version(), facts.version) {
             (HttpVersion::HTTP_2, _) => "HTTP/2.0",
@@ -323,7 +325,8 @@ impl Desk {
             (_, Version::Http11) => "HTTP/1.1",
         };
         let line =
-            RequestLine::new(version, request.method().as_str(), facts.host.as_str(), target_path(request));
+            RequestLine::new(version, request.method().as_str(), facts.host.as_str(), target_path(request))
+                .over_tls(self.is_secure(request.headers()));
         let field = |name| request.headers().get(name).map(HeaderValue::as_bytes);
         let line = if records.is_full() { line.in_full(field(USER_AGENT), field(REFERER)) } else { line };
         Some(Arc::new(draft.with_request(line)))

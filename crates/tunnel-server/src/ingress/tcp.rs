@@ -107,7 +107,7 @@ pub(super) async fn serve(
     visit: Visit,
     kind: TunnelKind,
 ) {
-    let draft = shared.records.draft(visit.request, kind, visit.visitor);
+    let draft = shared.records.draft(visit.request, kind, visit.visitor, || None);
     draft.iter().for_each(|draft| draft.at(endpoint));
     let refused = |code| {
         endpoint.tally.refused(&shared.metrics, code);

@@ -5,5 +5,7 @@
 mod support;
 
 mod precedence;
+#[cfg(feature = "otel")]
+mod traces;
 mod tunnels;
 mod usage;

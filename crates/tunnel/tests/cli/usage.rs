@@ -25,6 +25,8 @@ fn bad_usage_is_2_and_says_what_is_wrong() {
         ("token create -- -x --data-dir d", "unexpected argument"),
         ("token create a/b --data-dir d", "a token's name has"),
         ("demo --log a=b=c", "--log a=b=c"),
+        #[cfg(not(feature = "otel"))]
+        ("server --otlp-endpoint http://h", "unexpected argument '--otlp-endpoint'"),
     ] {
         let output = user.output(words);
         assert_eq!(output.status.code(), Some(2), "{words}: {}", text(&output.stderr));

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use tunnel_server::{RequestId, RequestLine};
+use tunnel_server::{RequestId, RequestLine, Trace};
 
 use super::*;
 
@@ -45,6 +45,11 @@ fn the_forms_are_the_ones_that_programs_know() {
     assert_eq!((&json["time"], &json["path"]), (&json!("2000-10-10T13:55:36.250Z"), &json!("/a?b=\"c\"")));
     assert_eq!((&json["queue_ms"], &json["total_ms"]), (&json!(0.15), &json!(3000.0)));
     assert_eq!((&json["referer"], &json["code"]), (&Value::Null, &Value::Null));
+    assert_eq!(json["trace_id"], Value::Null);
+    let mut traced = record();
+    traced.trace = Some(Trace::new(0xab, 1, None));
+    let json: Value = serde_json::from_str(&line(AccessFormat::Json, &traced)).unwrap();
+    assert_eq!(json["trace_id"], "000000000000000000000000000000ab");
 }
 
 #[test]

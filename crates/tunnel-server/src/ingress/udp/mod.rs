@@ -213,7 +213,7 @@ impl Door {
         self.flows().make_room(visitor, limits, now).map_err(|_full| Code::TooManyVisitors)?;
         let permit = self.endpoint.admit()?;
         let request = ids::request_id();
-        let draft = self.shared.records.draft(request, TunnelKind::Udp, visitor);
+        let draft = self.shared.records.draft(request, TunnelKind::Udp, visitor, || None);
         draft.iter().for_each(|draft| draft.at(&self.endpoint));
         let line = Arc::new(Line::new(self.queued.clone(), draft));
         let over = CancellationToken::new();
