@@ -28,6 +28,7 @@ const WITH_TRACES: &[&str] = &[
     "trace",
     "describe",
     "listed",
+    "both_sides",
 ];
 
 /// Runs every step; `Ok(false)` when one failed.

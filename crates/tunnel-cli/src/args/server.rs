@@ -74,7 +74,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub udp_answer_ratio: Option<u32>,
 
-    /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root, else the user's data directory]
+    /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root and whom it belongs to,
+    /// else the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 

@@ -7,7 +7,11 @@ use std::{
 
 use super::ask::Wishes;
 use crate::{
-    service::{account::Account, systemd::Host, unit::Scope},
+    service::{
+        account::Account,
+        systemd::Host,
+        unit::{Scope, USER},
+    },
     state::files::{FileError, make_private},
 };
 
@@ -59,6 +63,15 @@ impl Place {
             "systemctl enable --now tunnel".into()
         } else {
             format!("tunnel server --config {}", self.config.display())
+        }
+    }
+
+    /// How to make a further token.
+    pub(super) fn token_line(&self) -> String {
+        if self.is_system {
+            format!("sudo -u {USER} tunnel token create NAME")
+        } else {
+            format!("tunnel token create NAME --data-dir {}", self.data.display())
         }
     }
 }
@@ -122,11 +135,27 @@ pub(super) fn make_data(path: &Path, owner: Option<Account>) -> Result<(), FileE
         use std::os::unix::fs::{PermissionsExt, chown};
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         if let Some(Account { uid, gid }) = owner {
+            hand_over(path, Account { uid, gid }).map_err(failed)?;
             chown(path, Some(uid), Some(gid)).map_err(failed)?;
         }
     }
     #[cfg(not(unix))]
     let _ = (owner, failed as fn(io::Error) -> FileError);
+    Ok(())
+}
+
+/// Gives the server's user what is here of a server that root tried before. Links aren't followed, and a file with a
+/// second name may be anybody's.
+#[cfg(unix)]
+fn hand_over(directory: &Path, Account { uid, gid }: Account) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, lchown};
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let found = entry.metadata()?;
+        if found.is_file() && found.nlink() == 1 {
+            lchown(entry.path(), Some(uid), Some(gid))?;
+        }
+    }
     Ok(())
 }
 

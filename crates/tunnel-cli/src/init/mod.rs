@@ -246,10 +246,7 @@ fn rest(wishes: &Wishes, place: &Place, rest: Rest, console: Console) {
     console.line(&format!("  tunnel login {domain}:{} --token {token}", wishes.control_port));
     console.line("  tunnel http 3000");
     if token == "TOKEN" {
-        console.line(&format!(
-            "\nA token for somebody more: tunnel token create NAME --data-dir {}",
-            place.data.display()
-        ));
+        console.line(&format!("\nA token for somebody more: {}", place.token_line()));
     }
 }
 

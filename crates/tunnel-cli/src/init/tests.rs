@@ -2,7 +2,10 @@
 
 #![cfg(unix)]
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+};
 
 use super::*;
 
@@ -98,4 +101,25 @@ async fn a_port_that_is_taken_is_said_before_anything_is_written() {
     let error = run(args, &host(home.path()), Console).await.unwrap_err();
     assert!(error.line().contains("--public-port"), "{}", error.line());
     assert!(!dir.exists());
+}
+
+#[test]
+fn what_root_tried_before_belongs_to_the_server_too() {
+    if !is_root() {
+        // Nobody else may give files away.
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (data, other) = (home.path().join("data"), home.path().join("other"));
+    fs::create_dir(&data).unwrap();
+    for file in [&other, &data.join("control.key")] {
+        fs::write(file, "").unwrap();
+    }
+    symlink(&other, data.join("link")).unwrap();
+    fs::hard_link(&other, data.join("second-name")).unwrap();
+    files::make_data(&data, Some(account::Account { uid: 4711, gid: 4712 })).unwrap();
+    let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+    assert_eq!(owner(&data.join("control.key")), (4711, 4712));
+    assert_eq!(owner(&data), (4711, 4712));
+    assert_eq!(owner(&other), (0, 0), "what only has a name here is left alone");
 }

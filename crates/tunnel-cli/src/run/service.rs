@@ -62,6 +62,10 @@ fn install(host: &Host, unit: &Unit, force: bool, console: Console) -> Result<()
         console.line(&format!("          {judgement}"));
     }
     host.enable(name, *scope)?;
+    let state = host.settle(name, *scope);
+    if ["activating", "failed", "inactive"].contains(&state.as_str()) {
+        return Err(ServiceError::NotActive { name: unit.name, state }.into());
+    }
     console.line(&format!("started   {name}"));
     if *scope == Scope::User {
         console.remark("to have it run while you aren't logged in, too: loginctl enable-linger");

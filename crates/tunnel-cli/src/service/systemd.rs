@@ -5,6 +5,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
+    thread::sleep,
+    time::Duration,
 };
 
 use super::{
@@ -12,6 +14,10 @@ use super::{
     unit::{MARK, Scope},
 };
 use crate::output::printable;
+
+/// How often, and how long apart, it is looked whether a service stays: a second in all.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The machine, or a directory in its place.
 #[derive(Clone, Debug)]
@@ -105,6 +111,22 @@ impl Host {
         let word = answer.ok().and_then(|output| String::from_utf8(output.stdout).ok());
         let word = word.and_then(|text| text.lines().next().map(str::trim).map(str::to_owned));
         word.filter(|word| !word.is_empty()).unwrap_or_else(|| "unknown".into())
+    }
+
+    /// What systemd calls its state once it had a moment to end: one that can't start does so at once.
+    pub(crate) fn settle(&self, name: &str, scope: Scope) -> String {
+        let looks = (0..LOOKS).map(|_| {
+            sleep(LOOK);
+            self.ask("is-active", name, scope)
+        });
+        let mut last = String::new();
+        for state in looks {
+            last = state;
+            if last != "active" {
+                break;
+            }
+        }
+        last
     }
 
     /// What systemd thinks of a unit: its faults, or else how exposed it is. `None` where nobody can say.

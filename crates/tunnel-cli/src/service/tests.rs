@@ -86,6 +86,15 @@ fn a_persons_own_units_are_asked_of_their_own_manager() {
 }
 
 #[test]
+fn a_service_that_ends_at_once_is_seen() {
+    let home = tempfile::tempdir().unwrap();
+    for state in ["failed", "active"] {
+        let host = host(home.path(), &format!("echo {state}"));
+        assert_eq!(host.settle("tunnel-client.service", Scope::System), state);
+    }
+}
+
+#[test]
 fn what_systemd_says_is_passed_on() {
     let home = tempfile::tempdir().unwrap();
     let host = host(home.path(), "echo Access denied >&2; exit 4");
@@ -105,6 +114,9 @@ fn units_of_clients() {
         assert!(text.starts_with(unit::MARK));
         assert!(text.contains("ExecStart=/usr/bin/tunnel start --all --config /etc/tunnel/client.toml\n"));
     }
+    assert!(
+        system.contains("\nEnvironmentFile=-/etc/tunnel/client.env\n") && !user.contains("EnvironmentFile")
+    );
     assert!(system.contains("DynamicUser=yes") && system.contains("WantedBy=multi-user.target"));
     assert!(user.contains("WantedBy=default.target") && !user.contains("ProtectSystem"));
 }

@@ -66,7 +66,9 @@ pub(crate) fn client(program: &Path, config: &Path, scope: Scope) -> String {
         Scope::System => (
             "After=network-online.target\nWants=network-online.target\n",
             "DynamicUser=yes\nStateDirectory=tunnel-client\nStateDirectoryMode=0700\n\
-             Environment=TUNNEL_STATE_DIR=%S/tunnel-client\n",
+             Environment=TUNNEL_STATE_DIR=%S/tunnel-client\n\
+             # TUNNEL_SERVER and TUNNEL_TOKEN, readable by root alone.\n\
+             EnvironmentFile=-/etc/tunnel/client.env\n",
             format!("\n# Nothing but its own state and the network.\nCapabilityBoundingSet=\n{HARDENING}"),
             "multi-user.target",
         ),

@@ -14,20 +14,30 @@ use super::files::make_private;
 #[cfg(unix)]
 const SYSTEM: &str = "/var/lib/tunnel";
 
-/// The server's data directory: the one given, else `/var/lib/tunnel` for root, else
-/// `$XDG_DATA_HOME/tunnel/server`.
+/// The server's data directory: the one given, else `/var/lib/tunnel` for root and for whom it belongs to, as the
+/// service's own user, else `$XDG_DATA_HOME/tunnel/server`.
 pub(crate) fn server_data(given: Option<PathBuf>) -> Result<PathBuf, FileError> {
     if let Some(given) = given {
         return Ok(given);
     }
     #[cfg(unix)]
-    // Even root has file systems that are read-only.
-    if rustix::process::geteuid().is_root() && make_private(Path::new(SYSTEM)).is_ok() {
+    if has_system_place(Path::new(SYSTEM)) {
         return Ok(SYSTEM.into());
     }
     let base = choose_base_strategy()
         .map_err(|_| FileError::NoPlace { what: "the server's data", flag: "--data-dir" })?;
     Ok(base.data_dir().join("tunnel/server"))
+}
+
+#[cfg(unix)]
+fn has_system_place(place: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::geteuid();
+    if user.is_root() {
+        // Even root has file systems that are read-only.
+        return make_private(place).is_ok();
+    }
+    std::fs::metadata(place).is_ok_and(|found| found.uid() == user.as_raw())
 }
 
 /// The client's state directory: the one given, else `$XDG_STATE_HOME/tunnel`.
@@ -62,4 +72,18 @@ pub(crate) fn machine() -> String {
     return rustix::system::uname().nodename().to_string_lossy().into_owned();
     #[cfg(not(unix))]
     return String::new();
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_place_is_whose_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(has_system_place(home.path()), "it was made by this user");
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(has_system_place(Path::new("/etc")), is_root);
+        assert_eq!(has_system_place(&home.path().join("new")), is_root, "root makes it");
+    }
 }

@@ -44,6 +44,7 @@ fn example(arg: &Arg) -> String {
         ("upstream_ca", "ca.pem"),
         ("bandwidth", "10MB/s"),
         ("rate_limit", "5/s"),
+        ("otlp_sample", "0.01"),
     ];
     let named = known.iter().find(|(id, _)| arg.get_id().as_str() == *id);
     named.map_or("", |(_, value)| value).to_owned()

@@ -1,3 +1,5 @@
+//! What is said of each kind of visit, and whose fault a failure is.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use tunnel_server::{RequestId, Trace};
