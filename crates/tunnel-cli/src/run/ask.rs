@@ -104,7 +104,7 @@ fn local(url: &str) -> Option<&str> {
 }
 
 fn client(server: WhichServer) -> Result<AdminClient, Failure> {
-    Ok(AdminClient::new(&places::server_data(server.data_dir)?.join(SOCKET)))
+    Ok(AdminClient::new(&places::known_server_data(server.data_dir)?.join(SOCKET)))
 }
 
 /// Of how much of an id one can be sure that it was meant.

@@ -15,7 +15,7 @@ use crate::{
 
 /// Reserves, releases or lists.
 pub(super) async fn run(args: ReserveArgs, console: Console) -> Result<(), Failure> {
-    let data = places::server_data(args.data_dir)?;
+    let data = places::known_server_data(args.data_dir)?;
     let store = store::open(&data)?;
     match (args.name, args.token) {
         (Some(name), Some(token)) => {

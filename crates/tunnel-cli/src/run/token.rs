@@ -13,7 +13,7 @@ use crate::{
 
 /// Makes, lists, shows, changes, rotates or revokes.
 pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure> {
-    let data = places::server_data(args.data_dir)?;
+    let data = places::known_server_data(args.data_dir)?;
     let store = store::open(&data)?;
     match args.command {
         TokenCommand::Create { name, rights } => {

@@ -44,6 +44,15 @@ pub enum FileError {
         /// Its permissions.
         mode: u32,
     },
+    /// There is a server on this machine, but another user's.
+    #[error(
+        "the server of this machine has its data in {}, which is another user's: run this as that user, as in `sudo -u \
+         tunnel tunnel …`, or name the directory of another server with --data-dir", path.display()
+    )]
+    Foreign {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// No place to keep it is known.
     #[error("no home directory is known, so there is no place for {what}; name one with {flag}")]
     NoPlace {

@@ -29,6 +29,25 @@ pub(crate) fn server_data(given: Option<PathBuf>) -> Result<PathBuf, FileError> 
     Ok(base.data_dir().join("tunnel/server"))
 }
 
+/// The data directory of a server that is to be told something: the same, unless there was never one here, but is one
+/// in the system's place. What would be made here then, a token say, would be worth nothing to that.
+pub(crate) fn known_server_data(given: Option<PathBuf>) -> Result<PathBuf, FileError> {
+    let is_given = given.is_some();
+    let data = server_data(given)?;
+    #[cfg(unix)]
+    if !is_given && is_elsewhere(&data, Path::new(SYSTEM)) {
+        return Err(FileError::Foreign { path: SYSTEM.into() });
+    }
+    #[cfg(not(unix))]
+    let _ = is_given;
+    Ok(data)
+}
+
+#[cfg(unix)]
+fn is_elsewhere(data: &Path, system: &Path) -> bool {
+    data != system && !data.exists() && system.exists()
+}
+
 #[cfg(unix)]
 fn has_system_place(place: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -77,6 +96,18 @@ pub(crate) fn machine() -> String {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_isnt_made_beside_the_server() {
+        let home = tempfile::tempdir().unwrap();
+        let [own, system] = ["own", "system"].map(|name| home.path().join(name));
+        assert!(!is_elsewhere(&own, &system), "there is no server at all");
+        std::fs::create_dir(&system).unwrap();
+        assert!(is_elsewhere(&own, &system));
+        assert!(!is_elsewhere(&system, &system));
+        std::fs::create_dir(&own).unwrap();
+        assert!(!is_elsewhere(&own, &system), "this user has one, too");
+    }
 
     #[test]
     fn the_system_place_is_whose_it_is() {

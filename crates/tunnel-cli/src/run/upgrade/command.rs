@@ -5,7 +5,7 @@ use crate::{args::UpgradeArgs, output::Console, run::Failure, state::places};
 
 /// Asks the running server to be replaced, and says what becomes of it.
 pub(in crate::run) async fn run(args: UpgradeArgs, console: Console) -> Result<(), Failure> {
-    let directory = places::server_data(args.data_dir)?;
+    let directory = places::known_server_data(args.data_dir)?;
     door::ask(&directory, |outcome| match outcome {
         Outcome::Ready { pid, version } => {
             console.line(&format!("process {pid} (tunnel {version}) has taken over; clients are moving"));
