@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::OpenError;
 
@@ -41,7 +41,11 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// A further connection to a file that was opened before.
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    // SQLite means the whole path, and the directory may well be behind a link.
+    let whole =
+        path.parent().and_then(|directory| Some(directory.canonicalize().ok()?.join(path.file_name()?)));
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(whole.as_deref().unwrap_or(path), flags)?;
     connection.busy_timeout(BUSY)?;
     // Readers never wait for the writer, and what was committed is there after `kill -9` and after a power cut.
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -71,16 +75,21 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Only the owner may read it. SQLite gives the files beside it the same mode.
+///
+/// Root's commands do this in a directory of the server's user, who may be up to something: no link is followed, and
+/// what is changed is what was opened.
 fn keep_private(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-        let file = options.mode(0o600).open(path)?;
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let file = open_itself(path)?;
         let metadata = file.metadata()?;
+        if metadata.nlink() > 1 {
+            // Somebody else's under another name, perhaps.
+            return Ok(());
+        }
         if metadata.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
         let directory = path.parent().map(fs::metadata).transpose()?;
         if let Some(directory) =
@@ -91,8 +100,26 @@ fn keep_private(path: &Path) -> io::Result<()> {
         }
     }
     #[cfg(not(unix))]
-    options.open(path)?;
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     Ok(())
+}
+
+/// Opens the file that has this name, and none that a link of this name leads to; makes it if there is none.
+#[cfg(unix)]
+fn open_itself(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    // Nothing is changed by opening it.
+    let file = OpenOptions::new().write(true).open(path)?;
+    let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is a symbolic link, and none is followed"))
+    }
 }
 
 #[cfg(test)]

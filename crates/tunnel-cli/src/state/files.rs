@@ -100,7 +100,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     make_private(directory)?;
     let temporary = directory.join(temporary_name(path).map_err(failed)?);
     let written = write_new(&temporary, bytes)
-        .and_then(|()| hand_over(&temporary, directory))
+        .and_then(|file| hand_over(&file, directory))
         .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // It may not even exist.
@@ -126,7 +126,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File, FileError> {
     let path = directory.join(".lock");
     let failed = |source| FileError::Write { path: path.clone(), source };
     let file = open_private(OpenOptions::new().create(true).truncate(false), &path).map_err(failed)?;
-    hand_over(&path, directory).map_err(failed)?;
+    hand_over(&file, directory).map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
 }
@@ -172,28 +172,36 @@ pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
 }
 
 /// Gives a file that root has made to whoever owns its directory: the server's own user must be able to read what
-/// an administrator changes beside it.
-fn hand_over(path: &Path, directory: &Path) -> io::Result<()> {
+/// an administrator changes beside it. That user may be up to something: whatever has another name elsewhere stays whose
+/// it is, and no name is looked up a second time.
+fn hand_over(file: &File, directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
-        use std::os::unix::fs::{MetadataExt, chown};
-        let owner = fs::metadata(directory)?;
-        chown(path, Some(owner.uid()), Some(owner.gid()))?;
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let (owner, found) = (fs::metadata(directory)?, file.metadata()?);
+        if found.is_file() && found.nlink() <= 1 {
+            fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+        }
     }
     #[cfg(not(unix))]
-    let _ = (path, directory);
+    let _ = (file, directory);
     Ok(())
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = open_private(OpenOptions::new().create_new(true), path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
+/// Never by a symbolic link: root writes in the directory of the server's user, who could have it write anywhere.
 fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
     options.write(true).open(path)
 }
 
@@ -256,6 +264,19 @@ mod tests {
         assert_eq!(open_to_others(&path), None);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert_eq!(open_to_others(&path), Some(0o640));
+    }
+
+    /// Root's commands work in a directory that the server's user owns.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_was_laid_in_the_way_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (home.path().join("data"), home.path().join("elsewhere"));
+        fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.join(".lock")).unwrap();
+        assert!(matches!(lock(&data), Err(FileError::Write { .. })));
+        assert!(try_lock(&data.join(".lock")).is_none());
+        assert!(!elsewhere.exists());
     }
 
     #[test]

@@ -43,3 +43,19 @@ fn what_is_no_database_is_left_alone() {
     assert!(matches!(open(&path), Err(OpenError::Database { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
+
+/// Root's commands work in a directory that the server's user owns.
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_the_file_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let (data, linked, elsewhere) =
+        (home.path().join("data"), home.path().join("link"), home.path().join("x"));
+    fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, &linked).unwrap();
+    drop(open(&linked.join(FILE)).expect("the directory may be behind a link"));
+    fs::rename(data.join(FILE), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, data.join(FILE)).unwrap();
+    assert!(matches!(open(&data.join(FILE)), Err(OpenError::File { .. })));
+    assert!(connect(&data.join(FILE)).is_err(), "nor by SQLite");
+}
