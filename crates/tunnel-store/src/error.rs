@@ -80,6 +80,17 @@ pub enum WriteError {
          (--subdomain NAME, or '*' for all), or run: tunnel token revoke {0}"
     )]
     LastRight(String),
+    /// What it may do can't be read, and so not be changed in part.
+    #[error(
+        "the rights of the token `{token}` can't be read ({reason}); if a newer tunnel wrote them, use that one, or run: \
+         tunnel token revoke {token}"
+    )]
+    UnreadableRights {
+        /// The token's name.
+        token: String,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// Not a name for a token.
     #[error("a token's name has 1 to 64 letters, digits and `.`, `_`, `-`, `@`, and doesn't begin with `-`")]
     Name,

@@ -78,8 +78,9 @@ pub(crate) fn edit(
     let text: String =
         transaction
             .query_row("SELECT rights FROM tokens WHERE id = ?", [id.to_string()], |row| row.get(0))?;
-    // Rights that can't be read are none: what is given now is all there is.
-    let mut rights = rights_form::read(&text).unwrap_or_default();
+    // No others may stand in for them: those of which nothing was said are nearly all.
+    let unreadable = |reason| WriteError::UnreadableRights { token: name.into(), reason };
+    let mut rights = rights_form::read(&text).map_err(unreadable)?;
     changes.apply(name, &mut rights)?;
     set_rights(transaction, name, &rights)?;
     Ok(rights)

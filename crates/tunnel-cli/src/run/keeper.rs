@@ -222,6 +222,7 @@ fn refused(error: WriteError) -> TokensError {
         WriteError::Name
         | WriteError::NoRight { .. }
         | WriteError::LastRight(_)
+        | WriteError::UnreadableRights { .. }
         | WriteError::Reserved { .. } => TokensError::Invalid(error.to_string()),
         error => TokensError::Store(error.into()),
     }

@@ -247,5 +247,12 @@ async fn a_token_that_can_not_be_read_is_nobodys_and_harms_no_other() {
     by_hand.execute("UPDATE tokens SET rights = '{\"newer\":1}' WHERE name = 'one'", []).unwrap();
     assert!(logs_in(&Store::open(home.path()).unwrap(), &one).is_none());
     assert!(logs_in(&store, &other).is_some());
+    let more = Changes { give_subdomains: vec!["dev-*".parse().unwrap()], ..Changes::default() };
+    let error = edit(&store, "one", more).await.unwrap_err();
+    assert!(
+        matches!(error, WriteError::UnreadableRights { .. }),
+        "an edit makes it nobody's but its own: {error}"
+    );
+    assert!(logs_in(&store, &one).is_none());
     store.revoke("one", Actor::Command).await.expect("and can be revoked");
 }
