@@ -11,12 +11,16 @@ use rusqlite::{Connection, Transaction, params};
 
 use crate::time::{from_seconds, to_seconds};
 
-/// Entries kept: the latest so many …
-const KEPT: i64 = 100_000;
+/// Entries kept: the latest so many of what the operator did, as many of what others can cause …
+const KEPT: i64 = 50_000;
 /// … and none older.
 const KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
-/// Entries that may wait to be written; beyond, the oldest go.
+/// Entries that may wait to be written; beyond, what others cause isn't noted, and for the rest the oldest go.
 const WAITING: usize = 4096;
+
+/// What strangers and clients can cause as often as they like. However much there is of it, it pushes nothing out that
+/// the operator did.
+const OTHERS: [&str; 4] = ["session-started", "session-ended", "login-refused", "sign-in-refused"];
 
 /// Who did it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,10 @@ impl AuditEntry {
             detail: cut(detail),
         }
     }
+
+    fn is_others(&self) -> bool {
+        OTHERS.contains(&self.action.as_str())
+    }
 }
 
 /// What waits to be written.
@@ -80,6 +88,9 @@ impl Journal {
     pub(crate) fn push(&self, entry: AuditEntry) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= WAITING {
+            if entry.is_others() {
+                return;
+            }
             waiting.pop_front();
         }
         waiting.push_back(entry);
@@ -107,11 +118,20 @@ pub(crate) fn append(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusql
 
 /// Removes what is old or too much.
 pub(crate) fn prune(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    prune_to(transaction, KEPT)
+}
+
+fn prune_to(transaction: &Transaction<'_>, kept: i64) -> rusqlite::Result<()> {
     let oldest = to_seconds(SystemTime::now().checked_sub(KEPT_FOR).unwrap_or(SystemTime::UNIX_EPOCH));
-    transaction.execute(
-        "DELETE FROM audit WHERE at < ? OR id <= (SELECT max(id) FROM audit) - ?",
-        params![oldest, KEPT],
-    )?;
+    transaction.execute("DELETE FROM audit WHERE at < ?", [oldest])?;
+    let is_others = format!("action IN ('{}')", OTHERS.join("', '"));
+    let first_too_many = format!(
+        "DELETE FROM audit WHERE ({is_others}) = ?1 AND id <=
+             (SELECT id FROM audit WHERE ({is_others}) = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
+    );
+    for others in [true, false] {
+        transaction.execute(&first_too_many, params![others, kept])?;
+    }
     Ok(())
 }
 
@@ -135,4 +155,39 @@ pub(crate) fn latest(
         })
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    fn entry(action: &str, subject: &str) -> AuditEntry {
+        AuditEntry::now(&Actor::Server, action, subject, "")
+    }
+
+    #[test]
+    fn what_others_cause_pushes_nothing_out_that_the_operator_did() {
+        let home = tempfile::tempdir().unwrap();
+        let mut connection = schema::open(&home.path().join(schema::FILE)).unwrap();
+        let transaction = connection.transaction().unwrap();
+        for at in 0..30 {
+            append(&transaction, &entry("token-created", &at.to_string())).unwrap();
+            OTHERS.iter().for_each(|action| append(&transaction, &entry(action, "")).unwrap());
+        }
+        prune_to(&transaction, 10).unwrap();
+        let kept = latest(&transaction, None, 1000).unwrap();
+        let (others, deeds): (Vec<_>, Vec<_>) = kept.iter().partition(|entry| entry.is_others());
+        assert_eq!((others.len(), deeds.len()), (10, 10));
+        assert_eq!((deeds[0].subject.as_str(), deeds[9].subject.as_str()), ("29", "20"), "the latest");
+        prune_to(&transaction, 10).unwrap();
+        assert_eq!(latest(&transaction, None, 1000).unwrap().len(), 20);
+
+        let journal = Journal::default();
+        journal.push(entry("token-edited", ""));
+        (0..WAITING).for_each(|_| journal.push(entry("session-started", "")));
+        journal.push(entry("session-kicked", ""));
+        let waiting = journal.take();
+        assert_eq!((waiting.len(), waiting[WAITING - 1].action.as_str()), (WAITING, "session-kicked"));
+    }
 }

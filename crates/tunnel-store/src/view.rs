@@ -1,10 +1,6 @@
 //! What is in memory of the store: read by whoever asks for a client or a visitor, replaced whole.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use rusqlite::Connection;
 use tracing::warn;
@@ -78,9 +74,9 @@ impl View {
 }
 
 impl View {
-    /// Whether within the `past` before `now` a time was reached from which on some token may do something else.
-    pub(crate) fn has_passed(&self, now: SystemTime, past: Duration) -> bool {
-        let since = now.checked_sub(past).unwrap_or(now);
+    /// Whether after `since`, and by `now`, a time was reached from which on some token may do something else. Both by
+    /// the clock: one that is set, or a machine that slept, passes all that lies between.
+    pub(crate) fn has_passed(&self, since: SystemTime, now: SystemTime) -> bool {
         let times = self.records.iter().flat_map(|record| [record.former_until, record.rights.expires]);
         times.flatten().any(|time| since < time && time <= now)
     }

@@ -23,8 +23,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(250);
 /// How often usage and audit are written, which many small things make.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How often old audit entries are thrown away.
-const PRUNE: Duration = Duration::from_secs(3600);
+/// How often audit entries that are old or too many are thrown away.
+const PRUNE: Duration = Duration::from_secs(300);
 /// Writes that may wait.
 const QUEUE: usize = 256;
 
@@ -92,6 +92,7 @@ impl Desk {
         let mut flushed = Instant::now();
         let mut pruned: Option<Instant> = None;
         let mut looked = Instant::now();
+        let mut clock = SystemTime::now();
         loop {
             match queue.recv_timeout(LOOK.saturating_sub(looked.elapsed())) {
                 Ok(job) => job(&mut self.connection),
@@ -110,10 +111,11 @@ impl Desk {
                 pruned = Some(Instant::now());
             }
             self.memory.look();
-            if self.memory.view().has_passed(SystemTime::now(), looked.elapsed()) {
+            let now = SystemTime::now();
+            if self.memory.view().has_passed(clock, now) {
                 self.memory.nudge();
             }
-            looked = Instant::now();
+            (looked, clock) = (Instant::now(), now);
         }
     }
 

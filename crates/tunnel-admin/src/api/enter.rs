@@ -13,7 +13,7 @@ use crate::{
     model::{Credentials, SignInLink, SignInMethods, SignedIn},
     problem::Problem,
     server::{Site, WebSite},
-    sign_in::Shown,
+    sign_in::{Denied, Shown},
     tokens::{Actor, Deed},
 };
 
@@ -35,8 +35,11 @@ pub(super) async fn enter(
     };
     let by = Actor::Dashboard { address };
     let entered = web(&site)?.sign_in.enter(address, shown).await;
-    let what = if entered.is_ok() { "signed-in" } else { "sign-in-refused" };
-    site.note(by, Deed { what, about: String::new(), detail: how.to_owned() }).await;
+    // What isn't looked at isn't noted: there is no bound on how often it comes.
+    if !matches!(entered, Err(Denied::TooMany(_))) {
+        let what = if entered.is_ok() { "signed-in" } else { "sign-in-refused" };
+        site.note(by, Deed { what, about: String::new(), detail: how.to_owned() }).await;
+    }
     let entry = entered?;
     let set = format!(
         "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
