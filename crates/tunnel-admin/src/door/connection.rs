@@ -26,6 +26,8 @@ const HEAD: Duration = Duration::from_secs(30);
 const STREAMS: u32 = 64;
 /// The longest head.
 const HEAD_BYTES: u32 = 16 * 1024;
+/// Bytes of bodies that a peer may send over HTTP/2 before somebody reads them.
+const WINDOW: u32 = 64 * 1024;
 
 /// Answers the requests of one connection until its end.
 pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: Router) {
@@ -36,6 +38,8 @@ pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'stat
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEAD_BYTES)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(HEAD);
     let service = TowerToHyperService::new(routes);
     if let Err(error) = builder.serve_connection(TokioIo::new(io), service).await {

@@ -14,6 +14,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
 
+use super::crowd::Known;
 use crate::{
     problem::Problem,
     sign_in::{Denied, SignIn},
@@ -72,6 +73,7 @@ pub(crate) async fn check(State(Guard(rules)): State<Guard>, mut request: Reques
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     match rules.admit(peer, &request) {
         Ok(Some((actor, standing))) => {
+            request.extensions().get::<Known>().inspect(|known| known.set());
             request.extensions_mut().insert(actor);
             request.extensions_mut().insert(standing);
             next.run(request).await

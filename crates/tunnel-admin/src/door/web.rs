@@ -6,11 +6,12 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware};
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::time::timeout;
 use tunnel_server::{Listener, WebTls};
 
 use super::{
     connection,
+    crowd::Crowd,
     guard::{self, Guard, Peer},
     headers,
 };
@@ -89,24 +90,22 @@ impl WebDoor {
         let routes = routes
             .layer(middleware::from_fn_with_state(guard, guard::check))
             .layer(middleware::map_response(headers::add));
-        let places = Arc::new(Semaphore::new(connection::MOST));
-        let mut connections = JoinSet::new();
+        let mut crowd = Crowd::default();
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             let (stream, address) = self.listener.accept().await;
-            while connections.try_join_next().is_some() {}
-            let routes = routes.clone().layer(Extension(Peer(address.ip())));
             let tls = self.tls.clone();
-            connections.spawn(async move {
-                match tls {
-                    None => connection::serve(stream, routes).await,
-                    Some(tls) => {
-                        if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                            connection::serve(stream, routes).await;
+            crowd.admit(|known| {
+                let routes = routes.clone().layer(Extension(Peer(address.ip()))).layer(Extension(known));
+                async move {
+                    match tls {
+                        None => connection::serve(stream, routes).await,
+                        Some(tls) => {
+                            if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+                                connection::serve(stream, routes).await;
+                            }
                         }
                     }
                 }
-                drop(place);
             });
         }
     }

@@ -86,14 +86,21 @@ impl SignIn {
     /// Lets a browser in, if what it shows is right.
     pub(crate) async fn enter(&self, address: IpAddr, shown: Shown) -> Result<Entry, Denied> {
         let now = Instant::now();
-        self.tries.take(address, now).map_err(Denied::TooMany)?;
         let is_right = match shown {
-            Shown::Password(password) => self.is_password(password).await,
-            Shown::Token(token) => self.secrets.token.as_ref().is_some_and(|right| right.is(&token)),
+            // Long, random and cheap to look at: a right one is let in however often others have tried from its
+            // address, or anybody on this machine could keep its operator out.
+            Shown::Token(token) => self.is_token(&token),
             Shown::Link(link) => self.links.take(&link, now),
+            Shown::Password(password) => {
+                self.tries.take(address, now).map_err(Denied::TooMany)?;
+                if !self.is_password(password).await {
+                    return Err(Denied::Wrong);
+                }
+                true
+            }
         };
         if !is_right {
-            return Err(Denied::Wrong);
+            return Err(self.wrong(address, now));
         }
         self.tries.give_back(address);
         Ok(self.browsers.enter(now, SystemTime::now()))
@@ -111,11 +118,19 @@ impl SignIn {
 
     /// Whether a program shows the admin token. Wrong ones count as tries.
     pub(crate) fn is_program(&self, address: IpAddr, token: &str) -> Result<(), Denied> {
-        if self.secrets.token.as_ref().is_some_and(|right| right.is(token)) {
-            return Ok(());
+        if self.is_token(token) { Ok(()) } else { Err(self.wrong(address, Instant::now())) }
+    }
+
+    fn is_token(&self, shown: &str) -> bool {
+        self.secrets.token.as_ref().is_some_and(|right| right.is(shown))
+    }
+
+    /// Counts a try; what it comes to.
+    fn wrong(&self, address: IpAddr, now: Instant) -> Denied {
+        match self.tries.take(address, now) {
+            Ok(()) => Denied::Wrong,
+            Err(wait) => Denied::TooMany(wait),
         }
-        self.tries.take(address, Instant::now()).map_err(Denied::TooMany)?;
-        Err(Denied::Wrong)
     }
 
     async fn is_password(&self, shown: String) -> bool {

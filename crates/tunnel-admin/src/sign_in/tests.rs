@@ -60,17 +60,31 @@ async fn a_cookie_is_worth_nothing_without_its_key_and_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn tries_are_few_for_each_address() {
-    let sign_in = sign_in();
+    let sign_in =
+        SignIn::new(Secrets { password: Some(Password::new("correct horse").unwrap()), token: None });
     let wrong = || Shown::Token("wrong".into());
+    let right = || Shown::Password("correct horse".into());
     for _ in 0..5 {
         assert_eq!(sign_in.enter(HOME, wrong()).await, Err(Denied::Wrong));
     }
-    let Err(Denied::TooMany(wait)) = sign_in.enter(HOME, Shown::Token("t".repeat(32))).await else {
+    let Err(Denied::TooMany(wait)) = sign_in.enter(HOME, right()).await else {
         panic!("the sixth try was taken")
     };
     assert_eq!(wait, Duration::from_secs(12));
+    assert_eq!(sign_in.enter(HOME, wrong()).await, Err(Denied::TooMany(wait)));
     assert_eq!(sign_in.enter([192, 0, 2, 1].into(), wrong()).await, Err(Denied::Wrong));
     tokio::time::advance(wait).await;
+    assert!(sign_in.enter(HOME, right()).await.is_ok());
+    assert!(sign_in.enter(HOME, right()).await.is_ok(), "right ones cost no tries");
+}
+
+/// All users of a machine come from one address.
+#[tokio::test(start_paused = true)]
+async fn who_only_guesses_keeps_nobody_out_who_has_a_link_or_the_token() {
+    let sign_in = sign_in();
+    while sign_in.enter(HOME, Shown::Link("guess".into())).await == Err(Denied::Wrong) {}
+    let link = sign_in.new_link().secret;
+    assert!(sign_in.enter(HOME, Shown::Link(link)).await.is_ok());
+    while sign_in.enter(HOME, Shown::Link("guess".into())).await == Err(Denied::Wrong) {}
     assert!(sign_in.enter(HOME, Shown::Token("t".repeat(32))).await.is_ok());
-    assert!(sign_in.enter(HOME, Shown::Token("t".repeat(32))).await.is_ok(), "right ones cost no tries");
 }

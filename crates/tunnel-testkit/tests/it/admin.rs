@@ -336,3 +336,29 @@ async fn beyond_loopback_there_is_no_port_without_secret_and_tls() {
     let refused = WebDoor::new(listener(), None, Vec::new(), secrets()).unwrap_err();
     assert!(refused.to_string().contains("needs TLS"), "{refused}");
 }
+
+/// Whoever reaches the port can make connections and say nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_keep_nobody_out_and_nobody_who_is_in_loses_its_place() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let admin = Admin::start(server.handle.clone());
+    let mut follower = Visitor::connect(admin.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
+        admin.address
+    );
+    follower.send(request).await.unwrap();
+    tokio::time::timeout(PATIENCE, follower.head()).await.unwrap().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(Visitor::connect(admin.address).await.unwrap());
+    }
+    assert_eq!(admin.ask("GET /healthz", &[], None).await.status, 200);
+    let mut seen = String::new();
+    while seen.matches("event: sample").count() < 3 {
+        let chunk = tokio::time::timeout(PATIENCE, follower.chunk()).await.unwrap().unwrap();
+        assert!(!chunk.is_empty(), "cut off after {seen}");
+        seen += &String::from_utf8(chunk).unwrap();
+    }
+}
