@@ -67,7 +67,7 @@ impl ServerHandle {
 
     /// Keeps new visitors out of the tunnel at this address, or lets them in again. Those who are there go on, but for
     /// datagrams. Web visitors are answered 503 (`tunnel-paused`), others reset. It stays so while the tunnel's owner
-    /// comes and goes, until it is undone or the server ends.
+    /// comes and goes, until it is undone; and with a successor, or after a restart, for the leases that are passed on.
     ///
     /// # Errors
     /// [`NoSuchTunnel`]

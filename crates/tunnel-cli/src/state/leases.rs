@@ -125,6 +125,7 @@ mod tests {
             port: None,
             udp_port: None,
             pool: false,
+            paused: false,
             token: TokenId([1; 8]),
             name: "ci".into(),
             instance: InstanceId([2; 16]),

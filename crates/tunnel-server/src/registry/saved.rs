@@ -34,6 +34,9 @@ pub struct SavedLease {
     /// Whether a pool of clients served it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pool: bool,
+    /// Whether the operator keeps visitors out for now.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
     /// The owner's token.
     pub token: TokenId,
     /// The token's name.
@@ -78,6 +81,7 @@ impl Registry {
                 port: None,
                 udp_port: None,
                 pool: entry.terms.pool,
+                paused: table.is_paused(name, entry.owner.token),
                 token: entry.owner.token,
                 name: entry.owner.name.to_string(),
                 instance: holder.instance,
@@ -110,6 +114,14 @@ impl Registry {
                 Holder { instance: lease.instance, machine: lease.machine, since: SystemTime::now() };
             if let Err(error) = self.hold(&mut table, &name, &owner, (terms, holder), until) {
                 tracing::warn!(?name, %error, "a saved lease can't be restored");
+                continue;
+            }
+            if lease.paused
+                && let Some(entry) = table.entries.get(&name)
+            {
+                entry.endpoint.set_paused(true);
+                let url = entry.endpoint.address.url().to_owned();
+                table.paused.insert((name, owner.token), url);
             }
         }
     }

@@ -51,6 +51,7 @@ impl Registry {
         }
         drop(table);
         self.shared.events.emit(Event::TunnelPaused { url: url.to_owned(), paused });
+        self.shared.events.emit(Event::LeasesChanged);
         true
     }
 

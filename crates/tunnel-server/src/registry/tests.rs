@@ -212,7 +212,8 @@ async fn leases_survive_a_restart_for_their_owners() {
     let before = Registry::new(shared(), 80);
     let port = free_port();
     let _web = before.claim(&myapp(), &claim(1, 1)).unwrap();
-    let _port = before.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
+    let held = before.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
+    assert!(before.pause(held.endpoint().address.url(), true));
     let saved = before.export();
     assert_eq!(saved.len(), 2);
     before.clear();
@@ -226,7 +227,9 @@ async fn leases_survive_a_restart_for_their_owners() {
     assert!(routed(&after), "visitors wait from the start");
     assert!(after.claim(&myapp(), &claim(2, 2)).is_err());
     assert!(after.claim(&myapp(), &claim(1, 1)).is_ok());
-    assert!(after.claim(&Name::Tcp(port), &claim(1, 1)).is_ok());
+    let port = after.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
+    assert!(port.endpoint().is_paused(), "whom the operator keeps out stays out");
+    assert!(after.pause(port.endpoint().address.url(), false) && !port.endpoint().is_paused());
 }
 
 #[tokio::test]
