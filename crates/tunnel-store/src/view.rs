@@ -81,3 +81,36 @@ impl View {
         times.flatten().any(|time| since < time && time <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use tunnel_server::Rights;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_between_two_looks_has_passed_however_far_the_clock_went() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let record = TokenRecord {
+            id: TokenId([1; 8]),
+            name: "ci".into(),
+            created: at(0),
+            rotated: None,
+            former_until: Some(at(1_000)),
+            rights: Arc::new(Rights { expires: Some(at(5_000)), ..Rights::default() }),
+        };
+        let view = View { records: vec![Arc::new(record)], ..View::default() };
+        for (since, now, passed) in [
+            (999, 1_000, true),
+            (1_000, 1_001, false),
+            (900, 90_000, true),
+            (1_000, 90_000, true),
+            (5_000, 90_000, false),
+            (5_000, 900, false),
+        ] {
+            assert_eq!(view.has_passed(at(since), at(now)), passed, "{since} to {now}");
+        }
+    }
+}

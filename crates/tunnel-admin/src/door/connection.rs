@@ -18,8 +18,6 @@ use tokio::{
 };
 use tracing::debug;
 
-/// Connections of one door at a time; each may hold a head and a body of 64 KiB.
-pub(crate) const MOST: usize = 256;
 /// For a request's head, and between requests.
 const HEAD: Duration = Duration::from_secs(30);
 /// Requests at a time on one HTTP/2 connection.

@@ -12,7 +12,8 @@ use std::{
 
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::MOST;
+/// Connections at a time. Few beside what is kept back of a process's open files, since anybody may make them.
+const MOST: usize = 64;
 
 /// The connections, in the order they came.
 #[derive(Debug, Default)]
@@ -73,7 +74,7 @@ mod tests {
             }
             async move {
                 let _open: oneshot::Sender<()> = open;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
         closed

@@ -132,17 +132,18 @@ fn is_public(path: &str) -> bool {
     matches!(path, "/" | "/favicon.ico" | "/api/v1/sign-in") || path.starts_with("/assets/")
 }
 
-/// What the request is for: in HTTP/2 part of its target, in HTTP/1 a header, of which there must be one.
+/// What the request is for: in HTTP/2 part of its target, in HTTP/1 a header, of which there must be one. A host and its
+/// port, and nobody's name before them.
 fn host(request: &Request) -> Option<Authority> {
-    if let Some(authority) = request.uri().authority() {
-        return Some(authority.clone());
-    }
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = hosts.next()?;
-    if hosts.next().is_some() {
-        return None;
-    }
-    host.to_str().ok()?.parse().ok()
+    let host = match request.uri().authority() {
+        Some(authority) => authority.clone(),
+        None => {
+            let mut hosts = request.headers().get_all(header::HOST).iter();
+            let (host, None) = (hosts.next()?, hosts.next()) else { return None };
+            host.to_str().ok()?.parse().ok()?
+        }
+    };
+    (!host.as_str().contains('@')).then_some(host)
 }
 
 /// Whether a page of ours sent it, by the word of the browser. A request without such a word isn't a browser's of today.

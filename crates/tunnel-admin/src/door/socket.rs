@@ -24,6 +24,8 @@ use tracing::{debug, warn};
 use super::connection;
 use crate::tokens::Actor;
 
+/// Connections at a time; each may hold a head and a body of 64 KiB.
+const MOST: usize = 256;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 64;
 /// The longest path that fits into a socket's address on every Unix, in bytes.
@@ -111,7 +113,7 @@ impl AdminSocket {
     /// Answers until dropped.
     pub(crate) async fn serve(self, routes: Router) {
         let Self { listener, name: _name } = self;
-        let places = Arc::new(Semaphore::new(connection::MOST));
+        let places = Arc::new(Semaphore::new(MOST));
         let mut connections = JoinSet::new();
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
