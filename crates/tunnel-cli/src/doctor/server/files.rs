@@ -11,7 +11,7 @@ use crate::{
         check::{Check, Fault},
         client::day,
     },
-    output::chain,
+    output::{chain, printable},
     resolve::server::{ServerPlan, Tls},
     state::{
         certificates::Certificates,
@@ -47,19 +47,23 @@ fn data(directory: &Path) -> Result<String, Fault> {
     }
     let open = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let open: Vec<_> = open.filter(|path| is_secret(path) && files::open_to_others(path).is_some()).collect();
+    // Names in there are the server's user's to choose, and root is to type the cure: it has none of them, and changes
+    // nothing that a link leads to.
+    let printable = |path: &Path| printable(&path.display().to_string());
     if let Some(path) = open.first() {
-        let what = format!("{} is secret, and others can read it", path.display());
-        return Err(Fault::new(what, format!("chmod 600 {}", path.display())));
+        let what = format!("{} is secret, and others can read it", printable(path));
+        return Err(Fault::new(what, format!("chmod --recursive go= {shown}")));
     }
     if let Some(path) = foreign(directory, &metadata) {
-        let what = format!("{} belongs to another user than {shown}", path.display());
+        let what = format!("{} belongs to another user than {shown}", printable(&path));
         return Err(Fault::new(what, format!("chown --recursive --reference={shown} {shown}")));
     }
     Ok(format!("{shown} is the server's alone"))
 }
 
 fn is_secret(path: &Path) -> bool {
-    path.is_file() && path.extension().is_none_or(|extension| extension != "crt")
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+        && path.extension().is_none_or(|extension| extension != "crt")
 }
 
 /// A file that the server's user may not be able to read: made by root, say.

@@ -58,6 +58,18 @@ async fn secrets_that_others_can_read() {
     let found = report(&data, "").await;
     assert_eq!(found.failed(), ["data", "key"]);
     assert!(check(&found, "key").cure.as_deref().unwrap().contains("chmod 600"), "{found:#?}");
+    fs::remove_file(data.join("control.key")).unwrap();
+    // Whoever may write there may name files as it likes, and lay links to others' files.
+    let (elsewhere, name) = (home.path().join("elsewhere"), "$(reboot)\u{1b}[2J");
+    fs::write(&elsewhere, "").unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, data.join("link")).unwrap();
+    assert!(!report(&data, "").await.failed().contains(&"data"), "a link holds nothing");
+    fs::rename(&elsewhere, data.join(name)).unwrap();
+    let found = report(&data, "").await;
+    let data_check = check(&found, "data");
+    assert_eq!(data_check.cure.as_deref(), Some(&*format!("chmod --recursive go= {}", data.display())));
+    assert!(!data_check.finding.contains('\u{1b}'), "{data_check:?}");
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(check(&report(&data, "").await, "data").cure.as_deref().unwrap().contains("chmod 700"));
 }
