@@ -1,6 +1,7 @@
 //! A client of the admin socket, for commands on the server's machine.
 
 use std::{
+    fmt::Write,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -103,6 +104,32 @@ impl AdminClient {
         self.send(Method::POST, path, body).await
     }
 
+    /// [`AdminClient::send`] with PATCH.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection; whether it was done is not known then.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.send(Method::PATCH, path, body).await
+    }
+
+    /// Asks for something to be taken away.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the connection; whether it was done is not known then.
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.exchange(Method::DELETE, path, Bytes::new()).await.map(drop)
+    }
+
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange_in_time(method, path, body));
         answer.await.unwrap_or_else(|_| Err(failed(io::Error::from(io::ErrorKind::TimedOut))))
@@ -133,11 +160,27 @@ impl AdminClient {
     fn no_connection(&self, error: io::Error) -> ClientError {
         let path = self.path.clone();
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { path },
+            // The last one: a path so long that no socket can be there.
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput => {
+                ClientError::NotRunning { path }
+            }
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path },
             _ => failed(error),
         }
     }
+}
+
+/// A name as a part of a path.
+pub fn segment(name: &str) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    name.bytes().fold(String::new(), |mut text, byte| {
+        match Some(byte).filter(is_plain) {
+            Some(plain) => text.push(plain.into()),
+            // Writing to a string can't fail.
+            None => _ = write!(text, "%{byte:02X}"),
+        }
+        text
+    })
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
@@ -147,4 +190,21 @@ fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
     ClientError::Failed(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_path_whatever_is_in_it() {
+        for (name, part) in [
+            ("ci", "ci"),
+            ("*.example.com", "%2A.example.com"),
+            ("tcp:1", "tcp%3A1"),
+            ("a/b ?ü", "a%2Fb%20%3F%C3%BC"),
+        ] {
+            assert_eq!(segment(name), part);
+        }
+    }
 }

@@ -34,9 +34,9 @@ mod client;
 pub use door::web::{WebDoor, WebDoorError};
 pub use model::{
     ActorRecord, AuditEntry, AuditList, AuditPage, CloseTunnel, Credentials, IssuedToken, Kick, NamedTunnel,
-    NewToken, Request, RequestList, Reservation, ReservationList, Rotation, Session, SessionList, SignInLink,
-    SignInMethods, SignedIn, Status, Token, TokenList, TokenRights, Tunnel, TunnelList, TunnelMember, Usage,
-    UsageList, Visitor, VisitorList,
+    NewToken, Request, RequestList, Reservation, ReservationList, RightsChanges, Rotation, Session,
+    SessionList, SettingsFault, SignInLink, SignInMethods, SignedIn, Status, Token, TokenInFull, TokenList,
+    TokenRights, Tunnel, TunnelList, TunnelMember, Usage, UsageList, Visitor, VisitorList,
 };
 pub use problem::Problem;
 pub use server::{About, AdminServer};
@@ -45,6 +45,6 @@ pub use stamp::Stamp;
 pub use tokens::{Actor, Deed, NoTokens, Tokens, TokensError};
 
 #[cfg(unix)]
-pub use client::{AdminClient, ClientError};
+pub use client::{AdminClient, ClientError, segment};
 #[cfg(unix)]
 pub use door::socket::{AdminSocket, SocketError, Takeover};

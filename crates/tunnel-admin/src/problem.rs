@@ -1,11 +1,10 @@
 //! What the API answers when it can't do what was asked: one shape, and one place that maps to it.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
-use tracing::error;
 
 use crate::tokens::TokensError;
 
@@ -27,6 +26,9 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The code of a name that no token can have.
+    pub const MISNAMED: &'static str = "misnamed";
+
     pub(crate) fn new(status: StatusCode, code: &str, title: impl Into<String>) -> Self {
         Self {
             status: status.as_u16(),
@@ -79,21 +81,26 @@ impl From<TokensError> for Problem {
     fn from(error: TokensError) -> Self {
         let what = error.to_string();
         match error {
-            TokensError::Unknown { .. } => {
-                Self::not_found(what).next("list what there is: tunnel token list, tunnel reserve --list")
-            }
-            TokensError::Exists { .. } => {
-                Self::new(StatusCode::CONFLICT, "exists", what).next("choose another name")
-            }
+            TokensError::Unknown(_) => Self::not_found(what),
+            TokensError::Exists(_) => Self::new(StatusCode::CONFLICT, "exists", what),
+            TokensError::Misnamed(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Self::MISNAMED, what),
             TokensError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", what),
             TokensError::NotKept => Self::new(StatusCode::CONFLICT, "not-kept", what)
                 .next("start the server without --auth none to have tokens"),
-            TokensError::Store(source) => {
-                error!(error = %source, "the store failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", what)
-                    .why(source.to_string())
-                    .next("see the server's log, and whether the disk is full")
-            }
+            TokensError::Store(source) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", what)
+                .why(causes(&*source))
+                .next("see the server's log, and whether the disk is full"),
         }
     }
+}
+
+/// An error with what caused it, in one line.
+fn causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
 }

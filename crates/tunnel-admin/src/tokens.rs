@@ -2,23 +2,37 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use crate::model::{AuditEntry, AuditPage, IssuedToken, NewToken, Reservation, Token, TokenRights, Usage};
+use crate::model::{
+    AuditEntry, AuditPage, IssuedToken, NewToken, Reservation, RightsChanges, Token, TokenInFull,
+    TokenRights, Usage,
+};
 
 /// Keeps what a server remembers. Its methods may wait for a disk: they are called on threads where that is allowed.
 ///
 /// Whatever changes something writes an entry into the audit log itself, with `by` as who did it; [`Tokens::note`] is
 /// for deeds that change nothing here.
 pub trait Tokens: Send + Sync + 'static {
+    /// Whether there is anything behind this: a server that lets in anybody has no use for tokens.
+    fn are_kept(&self) -> bool {
+        true
+    }
+
     /// All tokens, by name.
     ///
     /// # Errors
     /// [`TokensError`]
     fn tokens(&self) -> Result<Vec<Token>, TokensError>;
 
+    /// One token, with all that is known of it.
+    ///
+    /// # Errors
+    /// [`TokensError::Unknown`], or the store's failure.
+    fn token(&self, name: &str) -> Result<TokenInFull, TokensError>;
+
     /// Makes a token. Its secret is in the answer and nowhere else.
     ///
     /// # Errors
-    /// [`TokensError::Exists`], [`TokensError::Invalid`], or the store's failure.
+    /// [`TokensError::Exists`], [`TokensError::Invalid`], [`TokensError::Misnamed`], or the store's failure.
     fn create_token(&self, by: &Actor, new: &NewToken) -> Result<IssuedToken, TokensError>;
 
     /// Gives a token these rights and no others. Open sessions feel it at once.
@@ -26,6 +40,12 @@ pub trait Tokens: Send + Sync + 'static {
     /// # Errors
     /// [`TokensError::Unknown`], [`TokensError::Invalid`], or the store's failure.
     fn set_rights(&self, by: &Actor, name: &str, rights: &TokenRights) -> Result<Token, TokensError>;
+
+    /// Gives a token some rights and takes others, in one step. Open sessions feel it at once.
+    ///
+    /// # Errors
+    /// [`TokensError::Unknown`], [`TokensError::Invalid`], or the store's failure.
+    fn change_rights(&self, by: &Actor, name: &str, changes: &RightsChanges) -> Result<Token, TokensError>;
 
     /// Ends a token, and its sessions with it.
     ///
@@ -76,26 +96,19 @@ pub trait Tokens: Send + Sync + 'static {
     fn note(&self, by: &Actor, deed: &Deed) -> Result<(), TokensError>;
 }
 
-/// Why nothing was done.
+/// Why nothing was done. What has a text is told in it, in one line, together with what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokensError {
     /// There is no token or reservation of this name.
-    #[error("there is no {what} `{name}`")]
-    Unknown {
-        /// `token` or `reservation`.
-        what: &'static str,
-        /// The name asked for.
-        name: String,
-    },
+    #[error("{0}")]
+    Unknown(String),
     /// The name is taken.
-    #[error("there is a {what} `{name}` already")]
-    Exists {
-        /// `token` or `reservation`.
-        what: &'static str,
-        /// The name asked for.
-        name: String,
-    },
+    #[error("{0}")]
+    Exists(String),
+    /// A token can't have such a name.
+    #[error("{0}")]
+    Misnamed(String),
     /// Something asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -111,6 +124,8 @@ pub enum TokensError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Actor {
+    /// Somebody at the command line of a server's machine, while no server runs.
+    Command,
     /// A program that may open the admin socket, of this user of the machine.
     Socket {
         /// The user's number.
@@ -131,6 +146,7 @@ pub enum Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Command => f.write_str("command"),
             Self::Socket { uid } => write!(f, "socket, uid {uid}"),
             Self::Dashboard { address } => write!(f, "dashboard, {address}"),
             Self::Program { address } => write!(f, "admin token, {address}"),
@@ -154,6 +170,23 @@ pub struct Deed {
 pub struct NoTokens;
 
 impl Tokens for NoTokens {
+    fn are_kept(&self) -> bool {
+        false
+    }
+
+    fn token(&self, _name: &str) -> Result<TokenInFull, TokensError> {
+        Err(TokensError::NotKept)
+    }
+
+    fn change_rights(
+        &self,
+        _by: &Actor,
+        _name: &str,
+        _changes: &RightsChanges,
+    ) -> Result<Token, TokensError> {
+        Err(TokensError::NotKept)
+    }
+
     fn tokens(&self) -> Result<Vec<Token>, TokensError> {
         Ok(Vec::new())
     }

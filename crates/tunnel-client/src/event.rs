@@ -53,7 +53,8 @@ pub enum Event {
         /// Time until the client asks for it again; `None` if the tunnel is over.
         retry_in: Option<Duration>,
     },
-    /// The server is going away. A new session is being made; streams under way are finished on the old one.
+    /// The server is going away, or sends this client away. A new session is being made; streams under way are finished
+    /// on the old one, unless an operator ended it ([`Code::Closed`](crate::Code::Closed)): that is over at once.
     Moving {
         /// Why.
         refusal: Refusal,

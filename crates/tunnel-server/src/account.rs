@@ -43,8 +43,8 @@ impl Account {
         Usage {
             requests: self.requests.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
-            received: self.bytes_in.load(Ordering::Relaxed),
-            sent: self.bytes_out.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
         }
     }
 
@@ -138,11 +138,11 @@ mod tests {
         ours.add_in(10);
         ours.count_request();
         accounts.of(TokenId([1; 8])).add_out(5);
-        let all = Usage { requests: 1, received: 10, sent: 5, ..Usage::default() };
+        let all = Usage { requests: 1, bytes_in: 10, bytes_out: 5, ..Usage::default() };
         assert_eq!((ours.take(), ours.take()), (all, Usage::default()));
         ours.add_in(1);
-        assert_eq!(ours.take(), Usage { received: 1, ..Usage::default() });
-        assert_eq!(ours.usage(), Usage { received: 11, ..all });
+        assert_eq!(ours.take(), Usage { bytes_in: 1, ..Usage::default() });
+        assert_eq!(ours.usage(), Usage { bytes_in: 11, ..all });
         assert!(theirs.usage().is_nothing());
     }
 

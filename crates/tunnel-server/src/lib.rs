@@ -51,6 +51,7 @@ mod account;
 mod addresses;
 mod allowance;
 mod calendar;
+mod census;
 mod events;
 mod ids;
 mod load;
@@ -69,6 +70,7 @@ mod waiting;
 
 pub use auth::{AllowAll, Authenticator, Identity, Login, StoredToken, TokenList, check, token_id};
 pub use calendar::{Month, ParseMonthError};
+pub use census::TunnelState;
 pub use config::{Config, ConfigError, Limits, Rate, Timeouts};
 pub use contact::{Contact, ContactError};
 pub use events::Event;
@@ -81,6 +83,7 @@ pub use rights::{
     ParsePortsError, ParseReservedError, PortSet, Reservations, ReservedName, Rights, TunnelKind, UnknownKind,
 };
 pub use server::{Server, ServerBuilder, ServerHandle, StartError};
+pub use settings::SettingsFault;
 pub use snapshot::{MemberInfo, SessionInfo, Snapshot, TunnelInfo};
 pub use steer::{NoSuchSession, NoSuchTunnel};
 pub use succession::{Estate, PortSocket};

@@ -33,10 +33,10 @@ impl ServerHandle {
         self.control.shared.settings.full()
     }
 
-    /// Notes in one line why settings that somebody wants aren't in use; `None` if all are. [`ServerHandle::snapshot`]
-    /// shows it.
-    pub fn set_settings_fault(&self, fault: Option<String>) {
-        self.control.shared.settings.set_fault(fault);
+    /// Notes in one line why settings that somebody wants aren't in use; `None` if all are. [`ServerHandle::totals`]
+    /// and [`ServerHandle::snapshot`] show it.
+    pub fn set_settings_fault(&self, reason: Option<String>) {
+        self.control.shared.settings.set_fault(reason);
     }
 
     /// Gives the server other settings; which ones differ from the former, by their names in [`Config`].

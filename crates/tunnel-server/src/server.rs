@@ -1,6 +1,6 @@
 //! A whole server: its parts put together, run, drained and stopped.
 
-use std::{fmt, future::Future, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, io, sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,6 +11,7 @@ use tunnel_transport::{ControlTls, Listener, WebTls};
 
 use crate::{
     auth::Authenticator,
+    census::{self, TunnelState},
     config::{Config, ConfigError},
     control::{self, Control, Sessions},
     events::Event,
@@ -18,6 +19,7 @@ use crate::{
     load::{self, MemoryGauge},
     records::RequestRecord,
     registry::{Registry, SavedLease},
+    rights::TunnelKind,
     shared::Shared,
     snapshot::Snapshot,
     succession::{Estate, Succession},
@@ -285,6 +287,12 @@ impl ServerHandle {
         let accounts = self.control.shared.accounts.all();
         let taken = accounts.iter().map(|(token, account)| (*token, account.take()));
         taken.filter(|(_, usage)| !usage.is_nothing()).collect()
+    }
+
+    /// How many tunnels there are, by kind and state; those that are held for an absent client are among them. It
+    /// costs about 0.1 µs a tunnel, in which names are neither given nor taken.
+    pub fn tunnel_counts(&self) -> BTreeMap<(TunnelKind, TunnelState), usize> {
+        census::take(&self.control)
     }
 
     /// How things stand. The cost grows with the sessions and tunnels there are; see [`ServerHandle::totals`].

@@ -2,7 +2,7 @@
 //!
 //! Nothing copies a setting that may change, or it would go on by the old one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
@@ -15,7 +15,17 @@ pub(crate) struct Settings(Arc<Kept>);
 #[derive(Debug)]
 struct Kept {
     config: ArcSwap<Config>,
-    fault: ArcSwapOption<String>,
+    fault: ArcSwapOption<SettingsFault>,
+}
+
+/// Settings that somebody wants aren't in use, and those from before go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingsFault {
+    /// Since when some weren't.
+    pub since: SystemTime,
+    /// Which, and why, in one line.
+    pub reason: String,
 }
 
 /// The settings at one moment. For decisions: what waits keeps the values that it needs, not this.
@@ -40,11 +50,13 @@ impl Settings {
     }
 
     /// Why others aren't in use that should be.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<SettingsFault> {
         self.0.fault.load().as_deref().cloned()
     }
 
-    pub(crate) fn set_fault(&self, fault: Option<String>) {
-        self.0.fault.store(fault.map(Arc::new));
+    /// Another reason after the first is of the same age: the settings in use are.
+    pub(crate) fn set_fault(&self, reason: Option<String>) {
+        let since = self.fault().map_or_else(SystemTime::now, |former| former.since);
+        self.0.fault.store(reason.map(|reason| Arc::new(SettingsFault { since, reason })));
     }
 }

@@ -7,15 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tunnel_protocol::{
-    InstanceId, SessionId, TokenId, TunnelId,
-    bind::{PublicAddress, UpstreamProtocol},
-};
+use tunnel_protocol::{InstanceId, SessionId, TokenId, TunnelId, bind::UpstreamProtocol};
 
 use crate::{
+    census::TunnelState,
     control::Control,
-    registry::Member,
+    registry::{Member, View},
     rights::TunnelKind,
+    settings::SettingsFault,
     tally::{Traffic, UpstreamState},
 };
 
@@ -58,8 +57,8 @@ pub struct Snapshot {
     pub memory_used: Option<u64>,
     /// Whether new visitors are turned away for want of memory.
     pub is_overloaded: bool,
-    /// Why settings that were read last aren't in use, or which of them aren't yet, in one line; `None` if all are.
-    pub settings_fault: Option<String>,
+    /// Why settings that were read last aren't in use, or which of them aren't yet; `None` if all are.
+    pub settings_fault: Option<SettingsFault>,
 }
 
 /// One client.
@@ -104,6 +103,8 @@ pub struct TunnelInfo {
     pub url: String,
     /// What visitors speak there.
     pub kind: TunnelKind,
+    /// How it is.
+    pub state: TunnelState,
     /// The owner's token's name.
     pub owner: String,
     /// The owner's token.
@@ -171,39 +172,11 @@ impl Snapshot {
                 sent,
             }
         });
-        let mut tunnels = Vec::new();
-        control.registry.for_each(|endpoint, holder, members| {
-            let members: Vec<_> = members
-                .iter()
-                .map(|Member { holder, target, .. }| MemberInfo {
-                    session: target.session.id,
-                    tunnel: target.tunnel,
-                    machine: holder.machine.clone(),
-                    upstream: target.upstream.to_string(),
-                    since: holder.since,
-                    upstream_state: target.reach.state(),
-                    is_http2: target.protocol == UpstreamProtocol::Http2,
-                    visitors: target.visitors.load(Ordering::Relaxed),
-                })
-                .collect();
-            tunnels.push(TunnelInfo {
-                url: endpoint.address.url().to_owned(),
-                kind: kind(&endpoint.address),
-                token: endpoint.owner.token,
-                since: holder.since,
-                paused: endpoint.is_paused(),
-                policies: endpoint.known_policies().in_words(),
-                traffic: endpoint.tally.traffic(),
-                owner: endpoint.owner.name.to_string(),
-                machine: holder.machine.clone(),
-                serving: members.first().map(|first| (first.session, first.tunnel)),
-                members,
-                visitors: endpoint.visitors(),
-            });
-        });
+        // All that follows is read while names are given and taken.
+        let views = control.registry.views();
         Self {
             sessions: sessions.collect(),
-            tunnels,
+            tunnels: views.iter().map(TunnelInfo::from).collect(),
             paused: control.registry.paused(),
             visitor_tasks: control.shared.visitors.len(),
             control_tasks: control.tasks.len(),
@@ -224,11 +197,37 @@ impl Snapshot {
     }
 }
 
-fn kind(address: &PublicAddress) -> TunnelKind {
-    match address {
-        PublicAddress::Tls { .. } => TunnelKind::Tls,
-        PublicAddress::Tcp { .. } => TunnelKind::Tcp,
-        PublicAddress::Udp { .. } => TunnelKind::Udp,
-        _ => TunnelKind::Http,
+impl From<&View> for TunnelInfo {
+    fn from(View { endpoint, holder, members }: &View) -> Self {
+        Self {
+            url: endpoint.address.url().to_owned(),
+            kind: TunnelKind::at(&endpoint.address),
+            state: TunnelState::of(endpoint, members),
+            owner: endpoint.owner.name.to_string(),
+            token: endpoint.owner.token,
+            machine: holder.machine.to_string(),
+            serving: members.first().map(|Member { target, .. }| (target.session.id, target.tunnel)),
+            members: members.iter().map(MemberInfo::from).collect(),
+            since: holder.since,
+            visitors: endpoint.visitors(),
+            paused: endpoint.is_paused(),
+            policies: endpoint.known_policies().in_words(),
+            traffic: endpoint.tally.traffic(),
+        }
+    }
+}
+
+impl From<&Member> for MemberInfo {
+    fn from(Member { holder, target, .. }: &Member) -> Self {
+        Self {
+            session: target.session.id,
+            tunnel: target.tunnel,
+            machine: holder.machine.to_string(),
+            upstream: target.upstream.to_string(),
+            since: holder.since,
+            upstream_state: target.reach.state(),
+            is_http2: target.protocol == UpstreamProtocol::Http2,
+            visitors: target.visitors.load(Ordering::Relaxed),
+        }
     }
 }

@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(metrics.refusals(), traffic.refusals);
         assert!(traffic.last_visit.unwrap() <= SystemTime::now());
         let usage = account.usage();
-        assert_eq!((usage.requests, usage.connections, usage.received, usage.sent), (1, 1, 3, 4));
+        assert_eq!((usage.requests, usage.connections, usage.bytes_in, usage.bytes_out), (1, 1, 3, 4));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::control::Control;
+use crate::{control::Control, settings::SettingsFault};
 
 /// Sums since the start, and how things stand.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct Totals {
     pub tls_failures: u64,
     /// What was refused since the start, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
+    /// Why settings that were read last aren't in use, or which of them aren't yet; `None` if all are.
+    pub settings_fault: Option<SettingsFault>,
 }
 
 impl Totals {
@@ -81,8 +83,8 @@ impl Totals {
         for (_, account) in shared.accounts.all() {
             let usage = account.usage();
             visitors += account.visitors().load(Ordering::Relaxed);
-            bytes_in += usage.received;
-            bytes_out += usage.sent;
+            bytes_in += usage.bytes_in;
+            bytes_out += usage.bytes_out;
             cut += account.cut();
         }
         Self {
@@ -115,6 +117,7 @@ impl Totals {
             proxy_failures: count(&metrics.proxy_failures),
             tls_failures: count(&metrics.tls_failures),
             refusals: metrics.refusals(),
+            settings_fault: shared.settings.fault(),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::ops::{AddAssign, Sub};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes from visitors.
-    pub received: u64,
+    pub bytes_in: u64,
     /// Bytes to visitors.
-    pub sent: u64,
+    pub bytes_out: u64,
     /// Web exchanges.
     pub requests: u64,
     /// Connections and flows of the other kinds.
@@ -18,7 +18,7 @@ pub struct Usage {
 impl Usage {
     /// Bytes both ways together.
     pub fn bytes(&self) -> u64 {
-        self.received.saturating_add(self.sent)
+        self.bytes_in.saturating_add(self.bytes_out)
     }
 
     /// Whether it is nothing.
@@ -29,8 +29,8 @@ impl Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.received = self.received.saturating_add(other.received);
-        self.sent = self.sent.saturating_add(other.sent);
+        self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
         self.requests = self.requests.saturating_add(other.requests);
         self.connections = self.connections.saturating_add(other.connections);
     }
@@ -41,8 +41,8 @@ impl Sub for Usage {
 
     fn sub(self, earlier: Self) -> Self {
         Self {
-            received: self.received.saturating_sub(earlier.received),
-            sent: self.sent.saturating_sub(earlier.sent),
+            bytes_in: self.bytes_in.saturating_sub(earlier.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(earlier.bytes_out),
             requests: self.requests.saturating_sub(earlier.requests),
             connections: self.connections.saturating_sub(earlier.connections),
         }

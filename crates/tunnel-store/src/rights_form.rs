@@ -50,6 +50,11 @@ pub(crate) fn write(rights: &Rights) -> String {
     serde_json::to_string(&form).expect("invariant: plain fields become JSON")
 }
 
+/// For the audit log: the same, but for rights of which there is nothing to say.
+pub(crate) fn in_words(rights: &Rights) -> String {
+    Some(write(rights)).filter(|text| text != "{}").unwrap_or_else(|| "no limits of its own".into())
+}
+
 /// The column's meaning, or what is wrong with it.
 pub(crate) fn read(text: &str) -> Result<Rights, String> {
     let form: Form = serde_json::from_str(text).map_err(|error| error.to_string())?;

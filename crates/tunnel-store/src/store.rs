@@ -99,7 +99,7 @@ impl Store {
     pub async fn create(&self, new: NewToken, by: Actor) -> Result<Token, WriteError> {
         self.write(move |transaction| {
             let token = tokens::insert(transaction, &new)?;
-            note(transaction, &by, "token-created", &new.name, &crate::rights_form::write(&new.rights))?;
+            note(transaction, &by, "token-created", &new.name, &crate::rights_form::in_words(&new.rights))?;
             Ok(token)
         })
         .await
@@ -118,7 +118,7 @@ impl Store {
         let asked = name.to_owned();
         self.write(move |transaction| {
             let rights = tokens::edit(transaction, &asked, &changes)?;
-            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
+            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::in_words(&rights))?)
         })
         .await?;
         self.known(name)
@@ -137,7 +137,7 @@ impl Store {
         let asked = name.to_owned();
         self.write(move |transaction| {
             tokens::set_rights(transaction, &asked, &rights)?;
-            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::write(&rights))?)
+            Ok(note(transaction, &by, "token-edited", &asked, &crate::rights_form::in_words(&rights))?)
         })
         .await?;
         self.known(name)

@@ -93,8 +93,8 @@ pub(crate) fn add(transaction: &Transaction<'_>, used: &[((TokenId, Month), Usag
         statement.execute(params![
             token.to_string(),
             month.to_string(),
-            number(usage.received),
-            number(usage.sent),
+            number(usage.bytes_in),
+            number(usage.bytes_out),
             number(usage.requests),
             number(usage.connections)
         ])?;
@@ -145,7 +145,7 @@ pub(crate) fn of_token(connection: &Connection, token: TokenId) -> rusqlite::Res
 /// The numbers of a row, after what they are of.
 fn in_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Usage> {
     let count = |at| row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or_default());
-    Ok(Usage { received: count(1)?, sent: count(2)?, requests: count(3)?, connections: count(4)? })
+    Ok(Usage { bytes_in: count(1)?, bytes_out: count(2)?, requests: count(3)?, connections: count(4)? })
 }
 
 /// SQLite's numbers have a sign.

@@ -22,7 +22,7 @@ mod tests {
         let mut routes = BTreeSet::new();
         for line in ROUTES.lines().map(str::trim).filter(|line| line.starts_with("(\"/")) {
             let path = line.split('"').nth(1).unwrap();
-            for method in ["get", "post", "put", "delete"] {
+            for method in ["get", "post", "put", "patch", "delete"] {
                 if line.contains(&format!(" {method}(")) || line.contains(&format!(").{method}(")) {
                     routes.insert((path.to_owned(), method.to_owned()));
                 }

@@ -65,7 +65,7 @@ pub(super) async fn events(
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reader = Reader {
         standing: standing.map_or_else(Standing::lasting, |Extension(standing)| standing),
-        first: Some(Status::of(&site.about, &site.engine.totals())),
+        first: Some(Status::of(&site)),
         samples: site.sampler.follow(),
         records: site.engine.requests(),
         events: site.engine.subscribe(),

@@ -19,6 +19,6 @@ pub(super) async fn ready(State(site): State<Site>) -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(site): State<Site>) -> impl IntoResponse {
-    let text = metrics::text(&site.about, &site.engine.totals(), &site.sampler.tunnel_counts());
+    let text = metrics::text(&site.about, &site.engine.totals(), &site.engine.tunnel_counts());
     ([(CONTENT_TYPE, metrics::KIND)], text)
 }

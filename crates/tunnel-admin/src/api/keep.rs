@@ -1,6 +1,6 @@
 //! Tokens, reservations, usage and the audit log: asked of whatever keeps them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -8,12 +8,13 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
+use tracing::error;
 
 use super::body::Body;
 use crate::{
     model::{
-        AuditList, AuditPage, IssuedToken, NewToken, Reservation, ReservationList, Rotation, Token,
-        TokenList, TokenRights, UsageList,
+        AuditList, AuditPage, IssuedToken, NewToken, Reservation, ReservationList, RightsChanges, Rotation,
+        Token, TokenInFull, TokenList, TokenRights, UsageList,
     },
     problem::Problem,
     server::Site,
@@ -24,11 +25,22 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn tokens(State(site): State<Site>) -> Answer<TokenList> {
     let mut tokens = ask(&site, |keeper| keeper.tokens()).await?;
-    let online = site.engine.snapshot().sessions;
+    let mut online = HashMap::<_, usize>::new();
+    for session in site.engine.snapshot().sessions {
+        *online.entry(session.token.to_string()).or_default() += 1;
+    }
     for token in &mut tokens {
-        token.sessions = online.iter().filter(|session| session.token.to_string() == token.id).count();
+        token.sessions = online.get(&token.id).copied().unwrap_or_default();
     }
     Ok(Json(TokenList { tokens }))
+}
+
+pub(super) async fn token(State(site): State<Site>, Path(name): Path<String>) -> Answer<TokenInFull> {
+    let mut found = ask(&site, move |keeper| keeper.token(&name)).await?;
+    let online = site.engine.snapshot().sessions;
+    found.token.sessions =
+        online.iter().filter(|session| session.token.to_string() == found.token.id).count();
+    Ok(Json(found))
 }
 
 pub(super) async fn create(
@@ -47,6 +59,15 @@ pub(super) async fn set_rights(
     Body(rights): Body<TokenRights>,
 ) -> Answer<Token> {
     Ok(Json(ask(&site, move |keeper| keeper.set_rights(&by, &name, &rights)).await?))
+}
+
+pub(super) async fn change_rights(
+    State(site): State<Site>,
+    Extension(by): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(changes): Body<RightsChanges>,
+) -> Answer<Token> {
+    Ok(Json(ask(&site, move |keeper| keeper.change_rights(&by, &name, &changes)).await?))
 }
 
 pub(super) async fn revoke(
@@ -120,7 +141,12 @@ pub(crate) async fn ask<T: Send + 'static>(
     let keeper: Arc<dyn Tokens> = site.tokens.clone();
     let answer = tokio::task::spawn_blocking(move || question(&*keeper)).await;
     match answer {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => {
+            if let Err(TokensError::Store(error)) = &answer {
+                error!(%error, "the store failed");
+            }
+            Ok(answer?)
+        }
         // It panicked, or the process is about to end.
         Err(error) => Err(TokensError::Store(error.into()).into()),
     }

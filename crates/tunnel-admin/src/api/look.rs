@@ -41,7 +41,7 @@ impl Page {
 }
 
 pub(super) async fn status(State(site): State<Site>) -> Json<Status> {
-    Json(Status::of(&site.about, &site.engine.totals()))
+    Json(Status::of(&site))
 }
 
 pub(super) async fn sessions(State(site): State<Site>, Query(page): Query<Page>) -> Json<SessionList> {

@@ -9,6 +9,5 @@ mod watch;
 pub(crate) use self::{
     history::{Codes, Sample, Series},
     sampler::{Range, Sampler},
-    tunnels::state,
     watch::Watch,
 };

@@ -1,13 +1,14 @@
 //! Looks at the engine every second, and at each tunnel every ten.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
 use tokio::{
     sync::broadcast,
+    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 use tunnel_server::ServerHandle;
@@ -35,7 +36,7 @@ pub(crate) enum Range {
 /// What was seen so far.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
     samples: broadcast::Sender<Sample>,
 }
 
@@ -47,7 +48,7 @@ struct Seen {
 
 impl Sampler {
     pub(crate) fn new() -> Self {
-        Self { seen: Mutex::default(), samples: broadcast::Sender::new(BACKLOG) }
+        Self { seen: Arc::default(), samples: broadcast::Sender::new(BACKLOG) }
     }
 
     /// Looks until dropped.
@@ -63,8 +64,14 @@ impl Sampler {
             // Nobody may be looking.
             let _ = self.samples.send(sample);
             if at / LOOK != std::mem::replace(&mut looked, at) / LOOK {
-                let snapshot = engine.snapshot();
-                self.seen().tunnels.take(at, &snapshot);
+                // With thousands of tunnels it takes milliseconds, and visitors' tasks would wait for them here.
+                let (engine, seen) = (engine.clone(), self.seen.clone());
+                let looking = spawn_blocking(move || {
+                    let snapshot = engine.snapshot();
+                    lock(&seen).tunnels.take(at, &snapshot);
+                });
+                // It has panicked otherwise, which was told where panics are told.
+                let _ = looking.await;
             }
         }
     }
@@ -102,15 +109,11 @@ impl Sampler {
         self.seen().whole.codes()
     }
 
-    /// Tunnels by kind and state, when they were last looked at.
-    pub(crate) fn tunnel_counts(&self) -> Vec<((&'static str, &'static str), usize)> {
-        let mut counts: Vec<_> =
-            self.seen().tunnels.counts().iter().map(|(key, count)| (*key, *count)).collect();
-        counts.sort_unstable();
-        counts
-    }
-
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -24,8 +24,6 @@ const MOST: usize = 2048;
 #[derive(Debug, Default)]
 pub(super) struct Tunnels {
     by_url: HashMap<String, Tunnel>,
-    /// How many there are by kind and state.
-    counts: HashMap<(&'static str, &'static str), usize>,
     at: u64,
 }
 
@@ -40,11 +38,9 @@ struct Tunnel {
 impl Tunnels {
     /// Takes what is so now, [`LOOK`] after the last time.
     pub(super) fn take(&mut self, at: u64, snapshot: &Snapshot) {
-        self.counts.clear();
         self.at = at;
         let mut former = std::mem::take(&mut self.by_url);
         for info in &snapshot.tunnels {
-            *self.counts.entry((info.kind.name(), state(info))).or_default() += 1;
             let kept = former.remove(&info.url);
             if kept.is_none() && (is_unused(info) || self.by_url.len() >= MOST) {
                 continue;
@@ -53,10 +49,6 @@ impl Tunnels {
             tunnel.take(at, info);
             self.by_url.insert(info.url.clone(), tunnel);
         }
-    }
-
-    pub(super) fn counts(&self) -> &HashMap<(&'static str, &'static str), usize> {
-        &self.counts
     }
 
     /// Of ten minutes.
@@ -104,18 +96,6 @@ impl Tunnel {
         if at / QUARTER != at.saturating_sub(LOOK) / QUARTER {
             self.coarse.push(std::mem::take(&mut self.quarter));
         }
-    }
-}
-
-/// `up`, `away`, `paused`, or `failing` if none of its upstreams could be reached.
-pub(crate) fn state(info: &TunnelInfo) -> &'static str {
-    use tunnel_server::UpstreamState::Failing;
-    let is_failing = || info.members.iter().all(|member| matches!(member.upstream_state, Failing { .. }));
-    match info {
-        _ if info.paused => "paused",
-        _ if info.members.is_empty() => "away",
-        _ if is_failing() => "failing",
-        _ => "up",
     }
 }
 

@@ -3,9 +3,9 @@
 
 mod writer;
 
-use std::time::UNIX_EPOCH;
+use std::{collections::BTreeMap, time::UNIX_EPOCH};
 
-use tunnel_server::Totals;
+use tunnel_server::{Totals, TunnelKind, TunnelState};
 
 use self::writer::Writer;
 use crate::server::About;
@@ -14,7 +14,7 @@ use crate::server::About;
 pub(crate) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Tunnels by kind and state.
-type Counts = [((&'static str, &'static str), usize)];
+type Counts = BTreeMap<(TunnelKind, TunnelState), usize>;
 
 /// Everything, now.
 pub(crate) fn text(about: &About, totals: &Totals, tunnels: &Counts) -> String {
@@ -32,10 +32,12 @@ pub(crate) fn text(about: &About, totals: &Totals, tunnels: &Counts) -> String {
 fn gauges(out: &mut Writer, totals: &Totals, tunnels: &Counts) {
     out.gauge("tunnel_draining", "1 once the server lets nobody in any more.")
         .value(&[], f64::from(u8::from(totals.is_draining)));
+    out.gauge("tunnel_settings_unused", "1 while settings that were read last aren't in use.")
+        .value(&[], f64::from(u8::from(totals.settings_fault.is_some())));
     out.gauge("tunnel_sessions", "Clients that are logged in.").count(&[], totals.sessions as u64);
-    let mut by_state = out.gauge("tunnel_tunnels", "Tunnels by kind and state, as of the last ten seconds.");
+    let mut by_state = out.gauge("tunnel_tunnels", "Tunnels by kind and state.");
     for ((kind, state), count) in tunnels {
-        by_state.count(&[("kind", kind), ("state", state)], *count as u64);
+        by_state.count(&[("kind", kind.name()), ("state", state.name())], *count as u64);
     }
     out.gauge("tunnel_leases", "Names and ports that are taken, those of absent clients included.")
         .count(&[], totals.tunnels as u64);

@@ -1,6 +1,6 @@
 //! What is kept: tokens, reservations, usage, the audit log.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::stamp::Stamp;
 
@@ -22,11 +22,25 @@ pub struct Token {
     pub created: Option<Stamp>,
     /// When its secret was last replaced, if ever.
     pub rotated: Option<Stamp>,
+    /// Until when the secret before is taken as well.
+    #[serde(default)]
+    pub former_until: Option<Stamp>,
     /// What it may do.
     pub rights: TokenRights,
     /// Its clients that are online. The API counts them: whoever keeps tokens leaves it 0.
     #[serde(default)]
     pub sessions: usize,
+}
+
+/// One token, with what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInFull {
+    /// The token.
+    pub token: Token,
+    /// What is reserved for it.
+    pub reserved: Vec<String>,
+    /// What its visitors used, the latest month first.
+    pub usage: Vec<Usage>,
 }
 
 /// What a token may do. A limit that isn't there limits nothing beyond what the server allows everybody.
@@ -53,6 +67,53 @@ pub struct TokenRights {
     pub monthly_bytes: Option<u64>,
     /// From when on it is worth nothing.
     pub expires: Option<Stamp>,
+}
+
+/// What becomes of a token's rights. What isn't there stays as it is; `null`, or an empty list, lifts a limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RightsChanges {
+    /// Subdomains to give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub give_subdomains: Vec<String>,
+    /// Subdomains to take, as they are listed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub take_subdomains: Vec<String>,
+    /// Domains to give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub give_domains: Vec<String>,
+    /// Domains to take, as they are listed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub take_domains: Vec<String>,
+    /// The kinds of tunnels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<String>>,
+    /// The TCP ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_ports: Option<Vec<String>>,
+    /// The UDP ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp_ports: Option<Vec<String>>,
+    /// How many tunnels at a time.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub max_tunnels: Option<Option<u64>>,
+    /// How many visitor connections at a time.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub max_connections: Option<Option<u64>>,
+    /// Bytes per second, each way.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub bandwidth: Option<Option<u64>>,
+    /// Bytes per calendar month (UTC), both ways together.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub monthly_bytes: Option<Option<u64>>,
+    /// From when on it is worth nothing.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub expires: Option<Option<Stamp>>,
+}
+
+/// A `null` that is there, unlike one that isn't.
+fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// A token to be made.

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use tunnel_server::{MemberInfo, SessionInfo, Totals, TunnelInfo, UpstreamState};
+use tunnel_server::{MemberInfo, SessionInfo, TunnelInfo, UpstreamState};
 
-use crate::{live, server::About, stamp::Stamp};
+use crate::{server::Site, stamp::Stamp};
 
 /// How the server as a whole is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,10 @@ pub struct Status {
     pub state: String,
     /// Since when it runs.
     pub started: Stamp,
+    /// Whether it keeps tokens; not with `--auth none`.
+    pub keeps_tokens: bool,
+    /// Why settings that were read last aren't in use, or which of them aren't yet.
+    pub settings_fault: Option<SettingsFault>,
     /// Clients that are logged in.
     pub sessions: usize,
     /// Tunnels, those that are held for an absent client included.
@@ -40,6 +44,15 @@ pub struct Status {
     pub bytes_out: u64,
     /// What was refused since the start, by code.
     pub refusals: BTreeMap<String, u64>,
+}
+
+/// Settings that aren't in use; those from before go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsFault {
+    /// Since when some weren't.
+    pub since: Stamp,
+    /// Which, and why, in one line.
+    pub reason: String,
 }
 
 /// Clients.
@@ -150,12 +163,19 @@ pub struct TunnelMember {
 }
 
 impl Status {
-    pub(crate) fn of(about: &About, totals: &Totals) -> Self {
+    pub(crate) fn of(site: &Site) -> Self {
+        let (about, totals) = (&site.about, site.engine.totals());
+        let fault = |fault: tunnel_server::SettingsFault| SettingsFault {
+            since: Stamp(fault.since),
+            reason: fault.reason,
+        };
         Self {
             version: about.version.clone(),
             domain: about.domain.clone(),
             state: if totals.is_draining { "draining" } else { "running" }.to_owned(),
             started: Stamp(about.started),
+            keeps_tokens: site.tokens.are_kept(),
+            settings_fault: totals.settings_fault.map(fault),
             sessions: totals.sessions,
             tunnels: totals.tunnels,
             visitors: totals.visitors,
@@ -200,7 +220,7 @@ impl Tunnel {
             kind: info.kind.name().to_owned(),
             token: info.owner.clone(),
             machine: info.machine.clone(),
-            state: live::state(info).to_owned(),
+            state: info.state.name().to_owned(),
             paused: info.paused,
             since: Stamp(info.since),
             members: info.members.iter().map(TunnelMember::from).collect(),

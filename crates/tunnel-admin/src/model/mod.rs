@@ -11,7 +11,7 @@ pub use deeds::{CloseTunnel, Kick, NamedTunnel};
 pub use entry::{Credentials, SignInLink, SignInMethods, SignedIn};
 pub use keeping::{
     ActorRecord, AuditEntry, AuditList, AuditPage, IssuedToken, NewToken, Reservation, ReservationList,
-    Rotation, Token, TokenList, TokenRights, Usage, UsageList,
+    RightsChanges, Rotation, Token, TokenInFull, TokenList, TokenRights, Usage, UsageList,
 };
-pub use live::{Session, SessionList, Status, Tunnel, TunnelList, TunnelMember};
+pub use live::{Session, SessionList, SettingsFault, Status, Tunnel, TunnelList, TunnelMember};
 pub use watched::{Request, RequestList, Visitor, VisitorList};

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use clap::{Args, Subcommand, builder::FalseyValueParser};
+use clap::{
+    Args, Subcommand,
+    builder::{FalseyValueParser, NonEmptyStringValueParser},
+};
 use tunnel_server::{HostPattern, LabelPattern, PortSet, ReservedName, TunnelKind};
 use tunnel_store::Change;
 
@@ -41,6 +44,7 @@ pub enum TokenCommand {
     /// Show one token: what it may do, and what its visitors used by month
     Show {
         /// What it is called
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
 
         /// As JSON
@@ -50,6 +54,7 @@ pub enum TokenCommand {
     /// Change what a token may do; a running server follows within a second, also for what is open
     Edit {
         /// What it is called
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
 
         #[command(flatten)]
@@ -67,6 +72,7 @@ pub enum TokenCommand {
     /// Give a token a new secret, and print it as `create` does; its id, name and rights stay
     Rotate {
         /// What it is called
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
 
         /// How long the former secret is taken as well: 1h, 2d; without it, its clients are disconnected at once
@@ -76,6 +82,7 @@ pub enum TokenCommand {
     /// End a token: its clients are disconnected within a second
     Revoke {
         /// What it was called
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use tunnel_admin::{Session, Stamp, Status, Tunnel};
+use tunnel_admin::{Session, SettingsFault, Stamp, Status, Tunnel};
 
 /// A value as JSON, for scripts.
 pub(crate) fn json(value: &impl Serialize) -> String {
@@ -35,6 +35,10 @@ pub(crate) fn status(status: &Status) -> Vec<String> {
         let refusals: Vec<_> =
             status.refusals.iter().map(|(code, count)| format!("{code} {count}")).collect();
         lines.push(format!("refused: {}", refusals.join(", ")));
+    }
+    if let Some(SettingsFault { since, reason }) = &status.settings_fault {
+        let reason = printable(reason);
+        lines.push(format!("settings, for {}: {reason}; those from before go on", ago(*since)));
     }
     lines
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tunnel_client::{Event, Refusal};
+use tunnel_client::{Code, Event, Refusal};
 use tunnel_protocol::control::RequestReport;
 
 use super::{
@@ -43,6 +43,11 @@ impl Text {
             Event::Unbound { refusal, retry_in, .. } => {
                 self.lost.get_or_insert(at.since);
                 self.not_back(refusal, *retry_in)
+            }
+            // An operator sends it away, and its visitors go with the session.
+            Event::Moving { refusal } if refusal.code == Code::Closed => {
+                self.lost.get_or_insert(at.since);
+                format!("offline: {}", refusal.message)
             }
             Event::Moving { refusal } => {
                 self.lost.get_or_insert(at.since);

@@ -3,90 +3,92 @@
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use tunnel_server::Rights;
-use tunnel_store::{MonthUsage, Reservation, TokenRecord};
+use tunnel_admin::{Stamp, Token, TokenInFull, TokenRights, Usage};
 
 /// One line: what it may do comes last, if anything was said of that.
-pub(crate) fn line(record: &TokenRecord) -> String {
-    let mut line = format!("{}  {}  {}", record.id, time(record.created), record.name);
-    for (what, value) in rights(&record.rights) {
+pub(crate) fn line(token: &Token) -> String {
+    let mut line = format!("{}  {}  {}", token.id, created(token), token.name);
+    for (what, value) in rights(&token.rights) {
         line += &format!("  {what}: {value}");
     }
     line
 }
 
 /// Everything about it, line by line.
-pub(crate) fn lines(record: &TokenRecord, usage: &[MonthUsage], reserved: &[Reservation]) -> Vec<String> {
+pub(crate) fn lines(TokenInFull { token, reserved, usage }: &TokenInFull) -> Vec<String> {
     let mut lines = vec![
-        format!("name: {}", record.name),
-        format!("id: {}", record.id),
-        format!("created: {}", time(record.created)),
+        format!("name: {}", token.name),
+        format!("id: {}", token.id),
+        format!("created: {}", created(token)),
     ];
-    lines.extend(record.rotated.map(|at| format!("rotated: {}", time(at))));
-    let former = record.former_until.filter(|until| *until > SystemTime::now());
+    lines.extend(token.rotated.map(|at| format!("rotated: {}", time(at))));
+    let former = token.former_until.filter(|until| until.0 > SystemTime::now());
     lines.extend(former.map(|until| format!("former secret taken until: {}", time(until))));
-    lines.extend(rights(&record.rights).into_iter().map(|(what, value)| format!("{what}: {value}")));
-    lines.extend(reserved.iter().map(|reserved| format!("reserved: {}", reserved.name)));
-    lines.extend(usage.iter().map(|MonthUsage { month, usage, .. }| {
+    lines.extend(rights(&token.rights).into_iter().map(|(what, value)| format!("{what}: {value}")));
+    lines.extend(reserved.iter().map(|name| format!("reserved: {name}")));
+    lines.extend(usage.iter().map(|used| {
         format!(
-            "used in {month}: {} bytes from visitors, {} to them, {} requests, {} connections",
-            usage.received, usage.sent, usage.requests, usage.connections
+            "used in {}: {} bytes from visitors, {} to them, {} requests, {} connections",
+            used.month, used.bytes_in, used.bytes_out, used.requests, used.connections
         )
     }));
     lines
 }
 
 /// The same for programs.
-pub(crate) fn json(record: &TokenRecord, usage: &[MonthUsage], reserved: &[Reservation]) -> Value {
-    let Rights { subdomains, domains, kinds, tcp_ports, udp_ports, .. } = &*record.rights;
-    let texts = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
-    let mut token = json!({
-        "id": record.id.to_string(),
-        "name": &*record.name,
-        "created": time(record.created),
-        "rotated": record.rotated.map(time),
-        "former_until": record.former_until.map(time),
-        "rights": {
-            "subdomains": texts(&mut subdomains.iter().map(ToString::to_string)),
-            "domains": texts(&mut domains.iter().map(ToString::to_string)),
-            "kinds": texts(&mut kinds.iter().map(ToString::to_string)),
-            "tcp_ports": tcp_ports.as_ref().map(ToString::to_string),
-            "udp_ports": udp_ports.as_ref().map(ToString::to_string),
-            "max_tunnels": record.rights.max_tunnels,
-            "max_connections": record.rights.max_connections,
-            "bandwidth": record.rights.bandwidth,
-            "monthly_bytes": record.rights.monthly_bytes,
-            "expires": record.rights.expires.map(time),
-        },
-    });
+pub(crate) fn json_in_full(TokenInFull { token, reserved, usage }: &TokenInFull) -> Value {
+    let mut value = json(token);
     if !usage.is_empty() {
-        let month = |MonthUsage { month, usage, .. }: &MonthUsage| {
+        let month = |used: &Usage| {
             json!({
-                "month": month.to_string(),
-                "received": usage.received,
-                "sent": usage.sent,
-                "requests": usage.requests,
-                "connections": usage.connections,
+                "month": used.month,
+                "bytes_in": used.bytes_in,
+                "bytes_out": used.bytes_out,
+                "requests": used.requests,
+                "connections": used.connections,
             })
         };
-        token["usage"] = usage.iter().map(month).collect();
+        value["usage"] = usage.iter().map(month).collect();
     }
     if !reserved.is_empty() {
-        token["reserved"] = reserved.iter().map(|reserved| reserved.name.to_string()).collect();
+        value["reserved"] = reserved.clone().into();
     }
-    token
+    value
+}
+
+/// A token in a list for programs.
+pub(crate) fn json(token: &Token) -> Value {
+    let rights = &token.rights;
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "created": token.created.map(time),
+        "rotated": token.rotated.map(time),
+        "former_until": token.former_until.map(time),
+        "rights": {
+            "subdomains": rights.subdomains,
+            "domains": rights.domains,
+            "kinds": rights.kinds,
+            "tcp_ports": joined(&rights.tcp_ports, ","),
+            "udp_ports": joined(&rights.udp_ports, ","),
+            "max_tunnels": rights.max_tunnels,
+            "max_connections": rights.max_connections,
+            "bandwidth": rights.bandwidth,
+            "monthly_bytes": rights.monthly_bytes,
+            "expires": rights.expires.map(time),
+        },
+    })
 }
 
 /// What was said of its rights, in the words of the flags.
-fn rights(rights: &Rights) -> Vec<(&'static str, String)> {
-    let listed = |all: Vec<String>| Some(all.join(", ")).filter(|text| !text.is_empty());
-    let number = |value: Option<u32>| value.map(|value| value.to_string());
+fn rights(rights: &TokenRights) -> Vec<(&'static str, String)> {
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
     let texts = [
-        ("subdomains", listed(rights.subdomains.iter().map(ToString::to_string).collect())),
-        ("domains", listed(rights.domains.iter().map(ToString::to_string).collect())),
-        ("kinds", listed(rights.kinds.iter().map(ToString::to_string).collect())),
-        ("tcp-ports", rights.tcp_ports.as_ref().map(ToString::to_string)),
-        ("udp-ports", rights.udp_ports.as_ref().map(ToString::to_string)),
+        ("subdomains", joined(&rights.subdomains, ", ")),
+        ("domains", joined(&rights.domains, ", ")),
+        ("kinds", joined(&rights.kinds, ", ")),
+        ("tcp-ports", joined(&rights.tcp_ports, ",")),
+        ("udp-ports", joined(&rights.udp_ports, ",")),
         ("max-tunnels", number(rights.max_tunnels)),
         ("max-connections", number(rights.max_connections)),
         ("bandwidth", rights.bandwidth.map(|bytes| format!("{bytes} B/s"))),
@@ -96,6 +98,14 @@ fn rights(rights: &Rights) -> Vec<(&'static str, String)> {
     texts.into_iter().filter_map(|(what, text)| Some((what, text?))).collect()
 }
 
-fn time(at: SystemTime) -> String {
+fn joined(texts: &[String], between: &str) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join(between))
+}
+
+fn created(token: &Token) -> String {
+    token.created.map_or_else(|| "-".into(), time)
+}
+
+fn time(Stamp(at): Stamp) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tunnel_admin::WebDoorError;
+use tunnel_admin::{Problem, WebDoorError};
 use tunnel_client::{BindError, ClientError, Code, ConnectError, LoginError, Refusal, TunnelEnd};
 use tunnel_server::StartError;
 use tunnel_store::WriteError;
@@ -31,9 +31,12 @@ pub enum Failure {
     /// A state file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A token can't be made, listed or revoked.
+    /// A token can't be made.
     #[error(transparent)]
     Token(#[from] WriteError),
+    /// Tokens and reservations stay as they are.
+    #[error("{0}")]
+    Kept(Problem),
     /// What the server remembers can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -192,6 +195,7 @@ impl Failure {
             | Self::Init(InitError::NoDomain)
             | Self::OpenToAll(_)
             | Self::Token(WriteError::Name) => 2,
+            Self::Kept(problem) if problem.code == Problem::MISNAMED => 2,
             Self::Killed(signal) => 128 + signal.number(),
             Self::AdminDoor(WebDoorError::NoSecret(_) | WebDoorError::NoTls(_)) | Self::AdminSecret(_) => 2,
             _ => 1,

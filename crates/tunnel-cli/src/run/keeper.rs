@@ -1,19 +1,21 @@
 //! The server's store, as the admin API asks for it: two models of tokens that know nothing of each other meet here.
 
+mod forms;
+
 use std::{
     collections::HashMap,
-    fmt::Display,
-    str::FromStr,
     time::{Duration, SystemTime},
 };
 
 use tokio::runtime::Handle;
 use tunnel_admin::{
-    Actor, ActorRecord, AuditEntry, AuditPage, Deed, IssuedToken, NewToken, Reservation, Stamp, Token,
-    TokenRights, Tokens, TokensError, Usage,
+    Actor, ActorRecord, AuditEntry, AuditPage, Deed, IssuedToken, NewToken, Reservation, RightsChanges,
+    Stamp, Token, TokenInFull, TokenRights, Tokens, TokensError, Usage,
 };
-use tunnel_server::{PortSet, ReservedName, Rights};
 use tunnel_store::{Month, Store, TokenRecord, WriteError};
+
+use self::forms::{changes, reserved_name, rights, token};
+pub(super) use self::forms::{changes_in_texts, rights_in_texts};
 
 /// The store, for threads that may wait for a disk.
 pub(super) struct Keeper {
@@ -45,6 +47,17 @@ impl Tokens for Keeper {
         Ok(tokens)
     }
 
+    fn token(&self, name: &str) -> Result<TokenInFull, TokensError> {
+        let record = self.store.known(name).map_err(refused)?;
+        let used = self.runtime.block_on(self.store.usage(record.id)).map_err(refused)?;
+        let reserved = self.store.reserved().into_iter().filter(|reserved| reserved.token == record.id);
+        Ok(TokenInFull {
+            token: token(&record),
+            reserved: reserved.map(|reserved| reserved.name.to_string()).collect(),
+            usage: used.into_iter().map(|used| forms::usage(&record, used.month, used.usage)).collect(),
+        })
+    }
+
     fn create_token(&self, by: &Actor, new: &NewToken) -> Result<IssuedToken, TokensError> {
         let made =
             tunnel_store::NewToken { name: new.name.clone(), rights: rights(&new.rights)?, pin: self.pin };
@@ -55,6 +68,11 @@ impl Tokens for Keeper {
     fn set_rights(&self, by: &Actor, name: &str, wanted: &TokenRights) -> Result<Token, TokensError> {
         let set = self.store.set_rights(name, rights(wanted)?, actor(by));
         Ok(token(&*self.runtime.block_on(set).map_err(refused)?))
+    }
+
+    fn change_rights(&self, by: &Actor, name: &str, wanted: &RightsChanges) -> Result<Token, TokensError> {
+        let changed = self.store.edit(name, changes(wanted)?, actor(by));
+        Ok(token(&*self.runtime.block_on(changed).map_err(refused)?))
     }
 
     fn revoke_token(&self, by: &Actor, name: &str) -> Result<(), TokensError> {
@@ -96,15 +114,7 @@ impl Tokens for Keeper {
         let used: HashMap<_, _> = used.into_iter().collect();
         let of_token = |record: &TokenRecord| {
             let used = used.get(&record.id).copied().unwrap_or_default();
-            Usage {
-                token: record.name.to_string(),
-                month: month.to_string(),
-                bytes_in: used.received,
-                bytes_out: used.sent,
-                requests: used.requests,
-                connections: used.connections,
-                monthly_bytes: record.rights.monthly_bytes,
-            }
+            forms::usage(record, month, used)
         };
         Ok(self.store.tokens().iter().map(|record| of_token(record)).collect())
     }
@@ -131,99 +141,23 @@ impl Tokens for Keeper {
 }
 
 fn actor(by: &Actor) -> tunnel_store::Actor {
-    tunnel_store::Actor::Admin(by.to_string())
-}
-
-fn token(record: &TokenRecord) -> Token {
-    let rights = &record.rights;
-    Token {
-        id: record.id.to_string(),
-        name: record.name.to_string(),
-        created: Some(Stamp(record.created)),
-        rotated: record.rotated.map(Stamp),
-        rights: TokenRights {
-            subdomains: texts(&rights.subdomains),
-            domains: texts(&rights.domains),
-            kinds: texts(&rights.kinds),
-            tcp_ports: port_texts(rights.tcp_ports.as_ref()),
-            udp_ports: port_texts(rights.udp_ports.as_ref()),
-            max_tunnels: rights.max_tunnels.map(u64::from),
-            max_connections: rights.max_connections.map(u64::from),
-            bandwidth: rights.bandwidth,
-            monthly_bytes: rights.monthly_bytes,
-            expires: rights.expires.map(Stamp),
-        },
-        sessions: 0,
+    match by {
+        Actor::Command => tunnel_store::Actor::Command,
+        by => tunnel_store::Actor::Admin(by.to_string()),
     }
 }
 
-fn rights(wanted: &TokenRights) -> Result<Rights, TokensError> {
-    Ok(Rights {
-        subdomains: parsed("subdomain", &wanted.subdomains)?,
-        domains: parsed("domain", &wanted.domains)?,
-        kinds: parsed("kind", &wanted.kinds)?,
-        tcp_ports: ports(&wanted.tcp_ports)?,
-        udp_ports: ports(&wanted.udp_ports)?,
-        max_tunnels: number(wanted.max_tunnels)?,
-        max_connections: number(wanted.max_connections)?,
-        bandwidth: wanted.bandwidth,
-        monthly_bytes: wanted.monthly_bytes,
-        expires: wanted.expires.map(|stamp| stamp.0),
-        ..Rights::default()
-    })
-}
-
-fn texts(things: &[impl Display]) -> Vec<String> {
-    things.iter().map(ToString::to_string).collect()
-}
-
-fn port_texts(ports: Option<&PortSet>) -> Vec<String> {
-    ports.map_or_else(Vec::new, |ports| ports.to_string().split(',').map(str::to_owned).collect())
-}
-
-fn parsed<T: FromStr<Err: Display>>(what: &str, texts: &[String]) -> Result<Vec<T>, TokensError> {
-    let parse = |text: &String| {
-        text.parse().map_err(|why| {
-            TokensError::Invalid(format!("the {what} `{}` can't be had: {why}", text.escape_default()))
-        })
-    };
-    texts.iter().map(parse).collect()
-}
-
-/// None named: all.
-fn ports(texts: &[String]) -> Result<Option<PortSet>, TokensError> {
-    if texts.is_empty() {
-        return Ok(None);
-    }
-    let ports = texts.join(",");
-    ports.parse().map(Some).map_err(|why| {
-        TokensError::Invalid(format!("the ports `{}` can't be had: {why}", ports.escape_default()))
-    })
-}
-
-fn number(wanted: Option<u64>) -> Result<Option<u32>, TokensError> {
-    let narrow = |wanted| {
-        u32::try_from(wanted)
-            .map_err(|_| TokensError::Invalid(format!("{wanted} is more than can be counted")))
-    };
-    wanted.map(narrow).transpose()
-}
-
-fn reserved_name(text: &str) -> Result<ReservedName, TokensError> {
-    text.parse()
-        .map_err(|why| TokensError::Invalid(format!("`{}` can't be reserved: {why}", text.escape_default())))
-}
-
+/// The store's words, which say what to do next.
 fn refused(error: WriteError) -> TokensError {
+    let words = error.to_string();
     match error {
-        WriteError::UnknownToken { name, .. } => TokensError::Unknown { what: "token", name },
-        WriteError::Exists(name) => TokensError::Exists { what: "token", name },
-        WriteError::NotReserved(name) => TokensError::Unknown { what: "reservation", name },
-        WriteError::Name
-        | WriteError::NoRight { .. }
+        WriteError::UnknownToken { .. } | WriteError::NotReserved(_) => TokensError::Unknown(words),
+        WriteError::Exists(_) => TokensError::Exists(words),
+        WriteError::Name => TokensError::Misnamed(words),
+        WriteError::NoRight { .. }
         | WriteError::LastRight(_)
         | WriteError::UnreadableRights { .. }
-        | WriteError::Reserved { .. } => TokensError::Invalid(error.to_string()),
+        | WriteError::Reserved { .. } => TokensError::Invalid(words),
         error => TokensError::Store(error.into()),
     }
 }

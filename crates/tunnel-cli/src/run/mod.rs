@@ -22,6 +22,7 @@ mod client;
 mod login;
 mod start;
 
+mod books;
 mod demo;
 mod doctor;
 mod paperwork;

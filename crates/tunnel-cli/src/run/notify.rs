@@ -54,8 +54,8 @@ impl Notifier {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now = handle.snapshot();
-            let (clients, tunnels) = (now.sessions.len(), now.tunnels.len());
+            let now = handle.totals();
+            let (clients, tunnels) = (now.sessions, now.tunnels);
             self.say(&[State::Watchdog, State::Status(format!("{clients} clients, {tunnels} tunnels"))]);
         }
     }

@@ -1,38 +1,46 @@
-//! `tunnel token`: on the server's machine, with or without a running server, which follows by itself.
+//! `tunnel token`: on the server's machine, with or without a running server.
 
-use std::{path::Path, time::SystemTime};
+use std::time::SystemTime;
 
-use tunnel_store::{Actor, Changes, NewToken, Store};
+use tunnel_admin::{NewToken, Token};
+use tunnel_store::Changes;
 
-use super::Failure;
+use super::{
+    Failure,
+    books::Books,
+    keeper::{changes_in_texts, rights_in_texts},
+};
 use crate::{
     args::{TokenArgs, TokenCommand},
     output::{Console, tokens as output},
-    state::{facts::Facts, identity, places, store},
+    state::places,
 };
 
 /// Makes, lists, shows, changes, rotates or revokes.
 pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure> {
     let data = places::known_server_data(args.data_dir)?;
-    let store = store::open(&data)?;
+    let books = Books::open(&data).await?;
     match args.command {
         TokenCommand::Create { name, rights } => {
-            let new = NewToken { name, rights: rights.rights(), pin: pin(&data)? };
-            let token = store.create(new, Actor::Command).await?;
+            let issued = books.create(NewToken { name, rights: rights_in_texts(&rights.rights()) }).await?;
             // Alone on its line and on standard output: scripts take it from there.
-            console.line(&token.expose());
+            console.line(&issued.secret);
             console.remark("shown this once; on the laptop: tunnel login HOST:4444 --token TOKEN");
         }
-        TokenCommand::List { json } => list(&store, &data, json, console),
+        TokenCommand::List { json } => {
+            let all = books.tokens().await?;
+            list(&all, json, console);
+            if all.is_empty() && !json {
+                console
+                    .remark(&format!("no tokens in {}; make one: tunnel token create NAME", data.display()));
+            }
+        }
         TokenCommand::Show { name, json } => {
-            let record = store.known(&name)?;
-            let usage = store.usage(record.id).await?;
-            let reserved = store.reserved().into_iter().filter(|reserved| reserved.token == record.id);
-            let reserved: Vec<_> = reserved.collect();
+            let token = books.token(name).await?;
             if json {
-                console.line(&output::json(&record, &usage, &reserved).to_string());
+                console.line(&output::json_in_full(&token).to_string());
             } else {
-                output::lines(&record, &usage, &reserved).iter().for_each(|line| console.line(line));
+                output::lines(&token).iter().for_each(|line| console.line(line));
             }
         }
         TokenCommand::Edit { name, rights, remove_subdomain, remove_domain } => {
@@ -41,13 +49,13 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
                 take_domains: remove_domain,
                 ..rights.changes()
             };
-            let record = store.edit(&name, changes, Actor::Command).await?;
-            console.line(&output::line(&record));
+            let token = books.change(name, changes_in_texts(&changes)).await?;
+            console.line(&output::line(&token));
             console.remark("a running server follows within a second");
         }
         TokenCommand::Rotate { name, grace } => {
-            let token = store.rotate(&name, grace, pin(&data)?, Actor::Command).await?;
-            console.line(&token.expose());
+            let issued = books.rotate(name, grace).await?;
+            console.line(&issued.secret);
             if grace.is_zero() {
                 console.remark("shown this once; the former secret is worth nothing from now on");
             } else {
@@ -56,7 +64,7 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
             }
         }
         TokenCommand::Revoke { name } => {
-            store.revoke(&name, Actor::Command).await?;
+            books.revoke(name.clone()).await?;
             console
                 .remark(&format!("`{name}` is revoked; a running server ends its clients within a second"));
         }
@@ -64,22 +72,10 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
     Ok(())
 }
 
-fn list(store: &Store, data: &Path, json: bool, console: Console) {
-    let all = store.tokens();
+fn list(all: &[Token], json: bool, console: Console) {
     if json {
-        let all: Vec<_> = all.iter().map(|record| output::json(record, &[], &[])).collect();
+        let all: Vec<_> = all.iter().map(output::json).collect();
         return console.line(&serde_json::Value::from(all).to_string());
     }
-    all.iter().for_each(|record| console.line(&output::line(record)));
-    if all.is_empty() {
-        console.remark(&format!("no tokens in {}; make one: tunnel token create NAME", data.display()));
-    }
-}
-
-/// What tokens of this server carry of its key.
-fn pin(data: &Path) -> Result<Option<[u8; 32]>, Failure> {
-    match Facts::load(data)?.pin {
-        true => Ok(Some(*identity::load_or_make(data, &["localhost".into()])?.pin().as_bytes())),
-        false => Ok(None),
-    }
+    all.iter().for_each(|token| console.line(&output::line(token)));
 }

@@ -137,8 +137,8 @@ impl Registry {
             tally: tally.clone(),
             reach: Default::default(),
         };
-        let holder =
-            Holder { instance: session.instance, machine: session.machine.clone(), since: SystemTime::now() };
+        let machine = session.machine.as_str().into();
+        let holder = Holder { instance: session.instance, machine, since: SystemTime::now() };
         let generation = table.next_generation();
         let member = Member { holder, target: Arc::new(target), generation };
         let endpoint = self.serve_by(&mut table, name, claim, terms, (member, tally))?;

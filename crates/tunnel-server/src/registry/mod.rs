@@ -23,6 +23,7 @@ mod saved;
 mod steer;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::{
     collections::HashMap,
@@ -39,6 +40,7 @@ pub(crate) use self::{
     claim::{Claim, ClaimError},
     lease::Lease,
     name::Name,
+    view::View,
 };
 use crate::{
     auth::Identity,
@@ -83,12 +85,12 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     pub(crate) instance: InstanceId,
-    pub(crate) machine: String,
+    pub(crate) machine: Arc<str>,
     pub(crate) since: SystemTime,
 }
 
 /// A session that serves a name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) holder: Holder,
     pub(crate) target: Arc<Target>,
@@ -193,16 +195,6 @@ impl Registry {
     /// How many names are taken.
     pub(crate) fn len(&self) -> usize {
         self.lock().entries.len()
-    }
-
-    /// Every name: its endpoint, who holds or held it first of all, and who serves it now.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Endpoint, &Holder, &[Member])) {
-        for entry in self.lock().entries.values() {
-            match &entry.phase {
-                Phase::Live(members) => visit(&entry.endpoint, &members[0].holder, members),
-                Phase::Held { by, .. } | Phase::Released { by, .. } => visit(&entry.endpoint, by, &[]),
-            }
-        }
     }
 
     fn remove(&self, table: &mut Table, name: &Name) {

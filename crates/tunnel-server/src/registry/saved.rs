@@ -85,7 +85,7 @@ impl Registry {
                 token: entry.owner.token,
                 name: entry.owner.name.to_string(),
                 instance: holder.instance,
-                machine: holder.machine.clone(),
+                machine: holder.machine.to_string(),
             };
             saved.set_name(name, &config);
             Some(saved)
@@ -110,8 +110,8 @@ impl Registry {
             }
             let terms =
                 Terms { pool: lease.pool, protocol: UpstreamProtocol::default(), policies: Arc::default() };
-            let holder =
-                Holder { instance: lease.instance, machine: lease.machine, since: SystemTime::now() };
+            let machine = lease.machine.into();
+            let holder = Holder { instance: lease.instance, machine, since: SystemTime::now() };
             if let Err(error) = self.hold(&mut table, &name, &owner, (terms, holder), until) {
                 tracing::warn!(?name, %error, "a saved lease can't be restored");
                 continue;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use tunnel_protocol::BindSpec;
+use tunnel_protocol::{BindSpec, bind::PublicAddress};
 
 /// A kind of tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +46,16 @@ impl TunnelKind {
             BindSpec::Tcp(_) => Some(Self::Tcp),
             BindSpec::Udp(_) => Some(Self::Udp),
             _ => None,
+        }
+    }
+
+    /// What is at an address that was given out.
+    pub(crate) fn at(address: &PublicAddress) -> Self {
+        match address {
+            PublicAddress::Tls { .. } => Self::Tls,
+            PublicAddress::Tcp { .. } => Self::Tcp,
+            PublicAddress::Udp { .. } => Self::Udp,
+            _ => Self::Http,
         }
     }
 }

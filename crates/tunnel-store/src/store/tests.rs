@@ -159,7 +159,7 @@ async fn reservations_go_with_their_token() {
 #[tokio::test]
 async fn usage_of_two_processes_adds_up_and_outlives_them() {
     let home = tempfile::tempdir().unwrap();
-    let used = Usage { received: 10, sent: 90, requests: 1, connections: 0 };
+    let used = Usage { bytes_in: 10, bytes_out: 90, requests: 1, connections: 0 };
     let token = {
         let (old, new) = (Store::open(home.path()).unwrap(), Store::open(home.path()).unwrap());
         let token = make(&old, "laptop").await.id();
@@ -175,7 +175,7 @@ async fn usage_of_two_processes_adds_up_and_outlives_them() {
     assert_eq!(store.used_this_month(token), 300);
     let months = store.usage(token).await.unwrap();
     assert_eq!(months.len(), 1);
-    assert_eq!(months[0].usage, Usage { received: 30, sent: 270, requests: 3, connections: 0 });
+    assert_eq!(months[0].usage, Usage { bytes_in: 30, bytes_out: 270, requests: 3, connections: 0 });
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Micro-benchmarks of what every visitor pays for: `cargo bench -p tunnel-testkit`.
+//! Micro-benchmarks of what every visitor pays for, and of what a scrape costs: `cargo bench -p tunnel-testkit`.
 //!
 //! They say where a change went, not how fast the tunnel is: that is `cargo xtask bench`, with real processes. For
 //! counts that don't depend on what else the machine does, run the built bench under `valgrind --tool=callgrind` with
@@ -14,6 +14,8 @@ mod relay;
 
 mod lane;
 
+mod scrape;
+
 use criterion::Criterion;
 
 fn main() {
@@ -22,5 +24,6 @@ fn main() {
     head::heads(&mut criterion);
     relay::bytes(&mut criterion);
     lane::streams(&mut criterion);
+    scrape::beside_tunnels(&mut criterion);
     criterion.final_summary();
 }

@@ -24,6 +24,7 @@ mod proxy_protocol;
 mod reconfigure;
 mod replace;
 mod rights;
+mod scrape;
 mod shaping;
 mod steering;
 mod succession;

@@ -335,10 +335,10 @@ async fn datagrams_count_and_are_bounded_too() {
     }
     until(&bench.server.handle, |now| now.udp_dropped >= 10).await;
     let spent = async {
-        while bench.site.used(&bench.token).received < 5_000 {
+        while bench.site.used(&bench.token).bytes_in < 5_000 {
             tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, spent).await.expect("counted");
-    assert_eq!(bench.site.used(&bench.token).received, 5_000);
+    assert_eq!(bench.site.used(&bench.token).bytes_in, 5_000);
 }

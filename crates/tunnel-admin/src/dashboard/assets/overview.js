@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { Table, empty, h, setText } from './dom.js';
-import { byteRate, bytes, count, rate, span } from './format.js';
+import { byteRate, bytes, count, rate, since, span } from './format.js';
 import { Plot } from './plot.js';
 import { RequestList } from './requests.js';
 
@@ -14,8 +14,8 @@ export const overview = {
     const figures = new Figures(['Clients', 'Tunnels', 'Visitors now', 'Requests / s', 'To visitors', 'From visitors']);
     const plots = [
       new Plot({ title: 'Requests', series: [{ name: 'all / s', area: true }, { name: 'failed / s' }], format: rate }),
-      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes }),
-      new Plot({ title: 'Visitors', series: [{ name: 'open', area: true }], format: rate, axis: count }),
+      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes, whole: true }),
+      new Plot({ title: 'Visitors', series: [{ name: 'open', area: true }], format: rate, axis: count, whole: true }),
     ];
     const errors = new Table({
       caption: 'What was refused or failed, by code',
@@ -41,9 +41,10 @@ export const overview = {
         },
       }, label)));
     const up = h('p', { class: 'up' });
+    const fault = h('p', { class: 'bad', role: 'status', hidden: true });
     place.append(
       h('h1', { class: 'unseen' }, 'Overview'),
-      figures.element, up,
+      figures.element, up, fault,
       h('div', { class: 'heading' }, h('h2', {}, 'Over time'), ranges),
       plots[0].element, h('div', { class: 'pair' }, plots[1].element, plots[2].element),
       h('div', { class: 'heading' }, h('h2', {}, 'Latest requests'), h('a', { href: '#/requests' }, 'All as they happen')),
@@ -72,6 +73,9 @@ export const overview = {
         figures.set(0, count(status.sessions));
         figures.set(1, count(status.tunnels));
         setText(up, `${status.domain} has been up for ${span((Date.now() - Date.parse(status.started)) / 1000)}, version ${status.version}: ${count(status.requests)} requests, ${bytes(status.bytes_out)} to visitors and ${bytes(status.bytes_in)} from them.`);
+        const bad = status.settings_fault;
+        fault.hidden = !bad;
+        setText(fault, bad ? `Settings, for ${since(bad.since)}: ${bad.reason}; those from before go on.` : '');
         errors.update(codes.codes);
         if (!data || range !== '10m') await load();
       },

@@ -11,11 +11,13 @@ const TOP = 8;
 const RIGHT = 4;
 const TABLE_ROWS = 24;
 
-// `series`: [{ name, area? }]; `format` for values, `axis` for the scale's if they are written otherwise.
+// `series`: [{ name, area? }]; `format` for values, `axis` for the scale's if they are written otherwise; `whole` if the
+// scale's are whole numbers.
 export class Plot {
   #series;
   #format;
   #axis;
+  #whole;
   #data = null;
   #cursor = null;
   #readouts;
@@ -25,10 +27,11 @@ export class Plot {
   #details;
   #title;
 
-  constructor({ title, series, format, axis }) {
+  constructor({ title, series, format, axis, whole = false }) {
     this.#series = series;
     this.#format = format;
     this.#axis = axis ?? format;
+    this.#whole = whole;
     this.#title = title;
     this.#readouts = series.map(() => h('span', { class: 'value' }));
     const legend = h('div', { class: 'legend' },
@@ -78,7 +81,7 @@ export class Plot {
     const { values, length, step } = this.#data;
     const width = this.#width();
     const peak = Math.max(0, ...values.flat());
-    const top = niceCeiling(peak);
+    const top = niceCeiling(peak, this.#whole);
     const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
     const parts = [];
     for (const share of [0, 0.5, 1]) {
@@ -166,11 +169,12 @@ export class Plot {
   }
 }
 
-// The next of 1, 2, 5 times a power of ten.
-function niceCeiling(value) {
-  if (value <= 1) return 1;
+// The next of 1, 2, 5 times a power of ten; or of 2, 4, 6, 10 times one, whose halves are whole.
+function niceCeiling(value, whole) {
+  const steps = whole ? [2, 4, 6, 10] : [1, 2, 5, 10];
+  if (value <= steps[0]) return steps[0];
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((ceiling) => ceiling >= value);
+  return steps.map((step) => step * power).find((ceiling) => ceiling >= value);
 }
 
 // A word-sized line, for a table's cell.

@@ -93,7 +93,7 @@ export const tunnel = {
     const rates = new Rates();
     const plots = [
       new Plot({ title: 'Requests and connections', series: [{ name: 'per s', area: true }, { name: 'failed per s' }], format: rate }),
-      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes }),
+      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes, whole: true }),
     ];
     let range = '10m';
     const ranges = h('div', { class: 'switch', role: 'group', 'aria-label': 'Range of the plots' },

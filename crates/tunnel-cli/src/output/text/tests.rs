@@ -115,15 +115,17 @@ fn what_the_server_does_to_a_tunnel() {
             (0, online("http://a.localhost")),
             (1, Event::Moving { refusal: Refusal::passing(Code::Draining, "the server is restarting", 0) }),
             (501, online("http://a.localhost")),
+            (502, Event::Moving { refusal: Refusal::passing(Code::Closed, "the operator ended it", 10_000) }),
+            (10_502, online("http://a.localhost")),
             (
-                600,
+                10_600,
                 Event::Unbound {
                     tunnel: TunnelId(1),
                     refusal: refusal(),
                     retry_in: Some(Duration::from_secs(3)),
                 },
             ),
-            (700, Event::Refused { tunnel: TunnelId(1), refusal: refusal(), retry_in: None }),
+            (10_700, Event::Refused { tunnel: TunnelId(1), refusal: refusal(), retry_in: None }),
         ],
     );
     assert_eq!(
@@ -131,6 +133,8 @@ fn what_the_server_does_to_a_tunnel() {
         [
             "moving to a new session: the server is restarting; visitors under way are finished on the old one",
             "online again after 0.5 s",
+            "offline: the operator ended it",
+            "online again after 10 s",
             "http://a.localhost is offline: another client took it, next try in 3.0 s",
             "http://a.localhost is over: another client took it",
         ]

@@ -37,8 +37,21 @@ fn a_token_is_made_changed_rotated_and_revoked_and_all_of_it_is_noted() {
     assert_eq!(issued.token.rights, all_rights());
     assert_eq!(keeper.tokens().unwrap(), std::slice::from_ref(&issued.token));
     let again = keeper.create_token(&by(), &NewToken { name: "ci".into(), rights: TokenRights::default() });
-    assert!(matches!(again, Err(TokensError::Exists { what: "token", .. })), "{again:?}");
+    assert!(matches!(again, Err(TokensError::Exists(_))), "{again:?}");
 
+    let one_more: RightsChanges = serde_json::from_str(
+        r#"{"give_subdomains":["api"],"take_subdomains":["www"],"kinds":[],"udp_ports":["1"],"max_tunnels":null}"#,
+    )
+    .unwrap();
+    let changed = keeper.change_rights(&by(), "ci", &one_more).unwrap();
+    let expected = TokenRights {
+        subdomains: vec!["dev-*".into(), "api".into()],
+        kinds: Vec::new(),
+        udp_ports: vec!["1".into()],
+        max_tunnels: None,
+        ..all_rights()
+    };
+    assert_eq!(changed.rights, expected, "what wasn't named stays");
     let changed = keeper.set_rights(&by(), "ci", &TokenRights::default()).unwrap();
     assert_eq!(changed.rights, TokenRights::default());
     let rotated = keeper.rotate_token(&by(), "ci", Duration::from_secs(60)).unwrap();
@@ -48,15 +61,27 @@ fn a_token_is_made_changed_rotated_and_revoked_and_all_of_it_is_noted() {
     let name = |name: &str| Reservation { name: name.into(), token: "ci".into(), since: None };
     keeper.reserve(&by(), &name("tcp:20022")).unwrap();
     assert_eq!(keeper.reservations().unwrap().len(), 1);
+    let TokenInFull { token, reserved, usage } = keeper.token("ci").unwrap();
+    assert_eq!(
+        (token, reserved, usage.len()),
+        (keeper.tokens().unwrap().remove(0), vec!["tcp:20022".into()], 0)
+    );
     keeper.release(&by(), "tcp:20022").unwrap();
-    assert!(matches!(keeper.release(&by(), "tcp:20022"), Err(TokensError::Unknown { .. })));
+    assert!(matches!(keeper.release(&by(), "tcp:20022"), Err(TokensError::Unknown(_))));
 
     keeper.revoke_token(&by(), "ci").unwrap();
-    assert!(matches!(keeper.revoke_token(&by(), "ci"), Err(TokensError::Unknown { what: "token", .. })));
+    assert!(matches!(keeper.revoke_token(&by(), "ci"), Err(TokensError::Unknown(_))));
     let audit = keeper.audit(&AuditPage { limit: Some(10), ..AuditPage::default() }).unwrap();
     let done: Vec<_> = audit.iter().rev().map(|entry| entry.what.as_str()).collect();
-    let expected =
-        ["token-created", "token-edited", "token-rotated", "name-reserved", "name-released", "token-revoked"];
+    let expected = [
+        "token-created",
+        "token-edited",
+        "token-edited",
+        "token-rotated",
+        "name-reserved",
+        "name-released",
+        "token-revoked",
+    ];
     assert_eq!(done, expected);
     assert!(audit.iter().all(|entry| entry.by.0 == "dashboard, 192.0.2.1"), "{audit:?}");
 }

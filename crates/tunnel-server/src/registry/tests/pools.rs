@@ -12,7 +12,7 @@ fn member(instance: u8, upstream: &str) -> Claim {
 
 fn sessions(registry: &Registry) -> Vec<SessionId> {
     let mut found = Vec::new();
-    registry.for_each(|_, _, members| found.extend(members.iter().map(|member| member.target.session.id)));
+    registry.for_each(|_, members| found.extend(members.iter().map(|member| member.target.session.id)));
     found
 }
 
