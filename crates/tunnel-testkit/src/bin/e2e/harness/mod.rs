@@ -12,6 +12,7 @@ mod held;
 mod laptop;
 mod vps;
 
+mod browser;
 mod bytes;
 mod http2;
 mod load;
@@ -20,6 +21,7 @@ mod silent;
 mod steady;
 
 pub(crate) use self::{
+    browser::{Browser, View},
     bytes::Pattern,
     fault::{Fault, Outcome, Told, check},
     held::HeldSockets,

@@ -30,6 +30,7 @@ mod crowd;
 mod live;
 
 mod access_log;
+mod dashboard;
 mod rights;
 mod store;
 
@@ -69,6 +70,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         bulk::SCENARIOS,
         live::SCENARIOS,
         access_log::SCENARIOS,
+        dashboard::SCENARIOS,
         rights::SCENARIOS,
         store::SCENARIOS,
         crowd::SCENARIOS,

@@ -73,7 +73,11 @@ async fn under_load(world: Arc<World>) -> Outcome<String> {
     let error = reloaded["error"].as_str().unwrap_or_default();
     check!(error.contains("client.toml:2: unknown key `nonsense`"), "{reloaded}");
     let (line, _) = server.process.says(server_mark, "can't be used").await?;
-    check!(line.contains("server.toml:2: unknown key `hodl`; did you mean `hold`?"), "{line}");
+    let why = "server.toml:2: unknown key `hodl`; did you mean `hold`?";
+    check!(line.contains(why), "{line}");
+    let status = world.run(world.tunnel("vps", ["status", "--data-dir", &vps.data_dir()])).await?;
+    let told = status.stdout.lines().find(|line| line.starts_with("settings, for ")).unwrap_or_default();
+    check!(told.contains(why) && told.ends_with("those from before go on"), "{status:?}");
     load.answers(u64::from(rate) / 2).await?;
     let report = load.stop().await;
     report.check_none_failed()?;

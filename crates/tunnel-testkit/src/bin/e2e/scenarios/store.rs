@@ -1,15 +1,17 @@
-//! The store, killed while it is written to: it opens, and has all that was answered for.
+//! The store: killed while it is written to, it opens and has all that was answered for; commands reach it through a
+//! server that runs and past one that doesn't.
 
 use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
 use tokio::net::UnixStream;
-use tunnel_testkit::Visitor;
+use tunnel_testkit::{Answer, Visitor};
 
 use crate::harness::{Fault, Outcome, Told, Vps, World, check, within};
 
 super::scenarios! {
     "a server killed while tokens are written keeps every one that it answered for" => killed,
+    "token and reserve: carried out by the server that runs, and where none runs in its directory" => both_ways,
 }
 
 /// Programs that write at once.
@@ -58,15 +60,75 @@ async fn killed(world: Arc<World>) -> Outcome<String> {
     Ok(format!("{rounds} kills, {} tokens answered for, {} there", kept.len(), names.len()))
 }
 
+async fn both_ways(world: Arc<World>) -> Outcome<String> {
+    let mut vps = Vps::new(&world, &[])?;
+    let socket = Path::new(&vps.data_dir()).join("admin.sock");
+    let server = vps.start().await?;
+    let with = carried_out(&world, &vps, "taken").await?;
+    server.process.kill().await?;
+    check!(socket.exists(), "a server that was killed leaves no socket to be mistaken for one that runs");
+    let without = carried_out(&world, &vps, "given").await?;
+    check!(with == without.replace("given", "taken"), "with a server: {with}\nwithout one: {without}");
+
+    let server = vps.start().await?;
+    let answer = ask(&socket, "GET /api/v1/audit", "").await?;
+    let audit: Value = serde_json::from_slice(&answer.body)?;
+    let by = |name: &str| {
+        let mut entries = audit["entries"].as_array().into_iter().flatten();
+        entries
+            .find(|entry| entry["about"] == name)
+            .and_then(|entry| entry["by"].as_str())
+            .unwrap_or("nobody")
+    };
+    let uid = rustix::process::getuid().as_raw();
+    check!(by("taken") == format!("socket, uid {uid}"), "the server's entry is by {}", by("taken"));
+    check!(by("given") == "command", "the command's entry is by {}", by("given"));
+    server.process.stop().await?;
+    Ok("the same words in both ways, the user noted by the server".into())
+}
+
+/// What commands say, all of it, but for secrets, ids and dates.
+async fn carried_out(world: &World, vps: &Vps, name: &str) -> Outcome<String> {
+    let data = vps.data_dir();
+    let reserved = format!("{name}-name");
+    let commands: [&[&str]; 13] = [
+        &["token", "create", name, "--kind", "http"],
+        &["token", "create", name],
+        &["token", "create", "-", "--kind", "http"],
+        &["token", "edit", name, "--subdomain", "dev-*", "--kind", "any"],
+        &["token", "edit", name, "--remove-domain", "a.example.com"],
+        &["token", "show", "nobody"],
+        &["reserve", &reserved, "--for", name],
+        &["reserve", &reserved, "--for", "default"],
+        &["reserve", "--list"],
+        &["reserve", "--release", &reserved],
+        &["reserve", "--release", &reserved],
+        &["token", "show", name],
+        &["token", "revoke", name],
+    ];
+    let mut said = String::new();
+    for command in commands {
+        let ended = world.run(world.tunnel("vps", [command, &["--data-dir", &data]].concat())).await?;
+        let words = format!("{} {}", ended.stdout, ended.stderr);
+        let is_own = |word: &&str| !(word.starts_with("tnl_") || word.ends_with('Z') || word.len() == 16);
+        let words: Vec<&str> = words.split_whitespace().filter(is_own).collect();
+        said += &format!("{command:?}: {:?} {}\n", ended.status, words.join(" "));
+    }
+    Ok(said)
+}
+
 /// Asks for a token at the admin socket; the status of the answer.
 async fn create(socket: &Path, name: &str) -> Outcome<u16> {
-    let body = format!(r#"{{"name":"{name}"}}"#);
+    Ok(ask(socket, "POST /api/v1/tokens", &format!(r#"{{"name":"{name}"}}"#)).await?.status)
+}
+
+async fn ask(socket: &Path, line: &str, body: &str) -> Outcome<Answer> {
     let request = format!(
-        "POST /api/v1/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     let mut visitor = Visitor::over(UnixStream::connect(socket).await?);
     visitor.send(request).await?;
-    Ok(visitor.answer().await?.status)
+    Ok(visitor.answer().await?)
 }
