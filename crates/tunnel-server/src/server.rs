@@ -290,7 +290,7 @@ impl ServerHandle {
     }
 
     /// How many tunnels there are, by kind and state; those that are held for an absent client are among them. It
-    /// costs about 0.1 µs a tunnel, in which names are neither given nor taken.
+    /// costs less than a microsecond a tunnel, in which names are neither given nor taken.
     pub fn tunnel_counts(&self) -> BTreeMap<(TunnelKind, TunnelState), usize> {
         census::take(&self.control)
     }
