@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tunnel_transport::share_datagrams;
 
@@ -67,6 +67,10 @@ pub(crate) struct Succession {
 /// How long a connection that was kept open for a next request still waits for it when a successor has come. Whoever
 /// asks within it is answered and told to connect anew, and nobody's request meets a closing connection.
 const KEPT: Duration = Duration::from_secs(5);
+
+/// How long after it connected a visitor's first request is waited for, whatever else is to be closed. It is mostly on
+/// the way already, and nobody sends it again who is answered with a reset.
+const ARRIVING: Duration = Duration::from_secs(1);
 
 impl Succession {
     /// A server that lets visitors in from the start.
@@ -158,6 +162,15 @@ impl Shared {
                 () = sleep(KEPT) => {}
                 () = self.stopping.cancelled() => {}
             }
+        }
+    }
+
+    /// The same for a connection on which nobody has asked anything yet `since` it was made.
+    pub(crate) async fn closing_time_of_new(&self, since: Instant) {
+        self.closing_time().await;
+        tokio::select! {
+            () = sleep_until(since + ARRIVING) => {}
+            () = self.stopping.cancelled() => {}
         }
     }
 }

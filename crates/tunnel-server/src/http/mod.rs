@@ -120,7 +120,7 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
     let peeked = tokio::select! {
         biased;
         () = desk.shared.stopping.cancelled() => return,
-        () = desk.shared.closing_time() => return,
+        () = desk.shared.closing_time_of_new(since) => return,
         peeked = timeout(patience, peek_until(io, BUFFER, is_preface)) => peeked,
     };
     match peeked {
@@ -155,7 +155,7 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
         biased;
         () = shared.stopping.cancelled() => return turns.cut(),
         ended = &mut connection => ended,
-        () = until_unwanted(&shared, &turns) => {
+        () = until_unwanted(&shared, &turns, since) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 biased;
@@ -171,11 +171,15 @@ async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Inst
 }
 
 /// Waits until the server has drained for long enough, or finds the connection at rest when memory is tight.
-async fn until_unwanted(shared: &Shared, turns: &Turns) {
+async fn until_unwanted(shared: &Shared, turns: &Turns, since: Instant) {
     loop {
         shared.load.resting().cancelled_owned().await;
         if shared.draining.is_cancelled() {
-            return shared.closing_time().await;
+            return if turns.have_begun() {
+                shared.closing_time().await;
+            } else {
+                shared.closing_time_of_new(since).await;
+            };
         }
         if turns.are_over() {
             return;

@@ -21,6 +21,8 @@ pub(crate) struct Turns(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     phase: Phase,
+    /// Whether there was ever a request.
+    has_begun: bool,
     /// Whether the connection's end is to be an error for the visitor.
     cut: bool,
     gate: Option<Waker>,
@@ -73,8 +75,15 @@ impl Turns {
         matches!(self.lock().phase, Phase::Over)
     }
 
+    /// Whether there was ever a request.
+    pub(crate) fn have_begun(&self) -> bool {
+        self.lock().has_begun
+    }
+
     pub(super) fn begin(&self, verdict: Verdict) {
-        self.lock().phase = Phase::Begun(Box::new(verdict));
+        let mut inner = self.lock();
+        inner.phase = Phase::Begun(Box::new(verdict));
+        inner.has_begun = true;
     }
 
     pub(super) fn is_cut(&self) -> bool {

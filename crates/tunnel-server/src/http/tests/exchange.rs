@@ -361,6 +361,28 @@ async fn a_draining_server_finishes_what_is_under_way() {
     assert_eq!(kept.rest().await.0, "", "the idle stream was given up");
 }
 
+/// Its request is on the way: closing would reset it, and nobody sends it again for the visitor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_came_just_before_a_server_drains_is_answered() {
+    let world = World::new();
+    let mut silent = world.visit().await;
+    let mut slow = world.visit().await;
+    slow.say("GET / HTTP/1.1\r\nHost: none").await;
+    let mut fast = world.visit().await;
+    while world.shared.visitors.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    world.shared.draining.cancel();
+    fast.say(&get("none.test", "/")).await;
+    slow.say(".test\r\n\r\n").await;
+    for visitor in [&mut fast, &mut slow] {
+        let (head, _) = visitor.answer().await;
+        assert!(head.starts_with("http/1.1 404 "), "{head}");
+        assert_eq!(field(&head, "connection"), Some("close"));
+    }
+    assert_eq!(silent.rest().await.0, "", "who says nothing isn't waited for");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_tunnel_refuses_one_visitor_and_no_more() {
     let mut world = World::new();
