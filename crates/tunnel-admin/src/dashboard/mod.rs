@@ -23,6 +23,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("clients.js", SCRIPT, include_str!("assets/clients.js")),
     ("dom.js", SCRIPT, include_str!("assets/dom.js")),
     ("format.js", SCRIPT, include_str!("assets/format.js")),
+    ("history.js", SCRIPT, include_str!("assets/history.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("overview.js", SCRIPT, include_str!("assets/overview.js")),
     ("plot.js", SCRIPT, include_str!("assets/plot.js")),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,10 @@ use anyhow::{Context, Result, ensure};
 use super::running::{CLIENT, Running, SERVER};
 use super::{Service, free_port};
 use crate::bench::load;
+
+/// Where many tunnels are to be: below the ports that the system gives to outgoing connections, or one of those might
+/// have taken a port before rathole listens on it.
+const PORTS: Range<u16> = 20_000..32_000;
 
 pub(super) fn start(
     running: &mut Running<'_>,
@@ -35,9 +40,9 @@ pub(super) fn start_many(
     tunnels: usize,
 ) -> Result<Vec<SocketAddr>> {
     let server = running.place().server();
-    // All at once, so that no two are the same.
-    let reserved: std::io::Result<Vec<_>> = (0..tunnels).map(|_| TcpListener::bind((server, 0))).collect();
-    let ports = reserved?.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+    let free = PORTS.filter_map(|port| TcpListener::bind((server, port)).ok()).take(tunnels);
+    let ports = free.map(|reserved| reserved.local_addr()).collect::<std::io::Result<Vec<_>>>()?;
+    ensure!(ports.len() == tunnels, "{} ports are free in {PORTS:?}, and {tunnels} are wanted", ports.len());
     let public: Vec<u16> = ports.iter().map(SocketAddr::port).collect();
     run(running, binary, false, upstream, ("tcp", &public))?;
     for target in &ports {

@@ -1,8 +1,9 @@
 // The first look: is all well, who is here, how much goes through.
 
 import { get } from './api.js';
-import { Table, empty, h, setText } from './dom.js';
+import { Table, attempt, empty, h, setText } from './dom.js';
 import { byteRate, bytes, count, rate, since, span } from './format.js';
+import { History } from './history.js';
 import { Plot } from './plot.js';
 import { RequestList } from './requests.js';
 
@@ -12,11 +13,8 @@ export const overview = {
   title: 'Overview',
   mount(place) {
     const figures = new Figures(['Clients', 'Tunnels', 'Visitors now', 'Requests / s', 'To visitors', 'From visitors']);
-    const plots = [
-      new Plot({ title: 'Requests', series: [{ name: 'all / s', area: true }, { name: 'failed / s' }], format: rate }),
-      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes, whole: true }),
-      new Plot({ title: 'Visitors', series: [{ name: 'open', area: true }], format: rate, axis: count, whole: true }),
-    ];
+    const history = new History(() => attempt(load));
+    const visitors = new Plot({ title: 'Visitors', series: [{ name: 'open', area: true }], format: rate, axis: count, whole: true });
     const errors = new Table({
       caption: 'What was refused or failed, by code',
       key: (row) => row.code,
@@ -29,24 +27,14 @@ export const overview = {
       empty: empty('Nothing was refused and nothing failed since the start.'),
     });
     const latest = new RequestList({ most: LATEST });
-    let range = '10m';
     let data = null;
-    const ranges = h('div', { class: 'switch', role: 'group', 'aria-label': 'Range of the plots' },
-      [['10m', '10 minutes'], ['24h', '24 hours']].map(([value, label]) => h('button', {
-        type: 'button', 'aria-pressed': String(value === range), 'data-range': value,
-        onclick: (event) => {
-          range = value;
-          for (const button of event.currentTarget.parentElement.children) button.setAttribute('aria-pressed', String(button.dataset.range === range));
-          load();
-        },
-      }, label)));
     const up = h('p', { class: 'up' });
     const fault = h('p', { class: 'bad', role: 'status', hidden: true });
     place.append(
       h('h1', { class: 'unseen' }, 'Overview'),
       figures.element, up, fault,
-      h('div', { class: 'heading' }, h('h2', {}, 'Over time'), ranges),
-      plots[0].element, h('div', { class: 'pair' }, plots[1].element, plots[2].element),
+      history.heading,
+      history.plots[0].element, h('div', { class: 'pair' }, history.plots[1].element, visitors.element),
       h('div', { class: 'heading' }, h('h2', {}, 'Latest requests'), h('a', { href: '#/requests' }, 'All as they happen')),
       latest.element,
       h('div', { class: 'heading' }, h('h2', {}, 'Refused and failed')),
@@ -54,15 +42,10 @@ export const overview = {
     );
     const draw = () => {
       if (!data) return;
-      const step = data.step_s;
-      const each = (list) => list.map((value) => value / step);
-      const common = { end: data.end * 1000, step: step * 1000 };
-      plots[0].update({ ...common, values: [each(data.requests), each(data.failed)] });
-      plots[1].update({ ...common, values: [each(data.bytes_out), each(data.bytes_in)] });
-      plots[2].update({ ...common, values: [data.visitors] });
+      visitors.update({ ...history.draw(data), values: [data.visitors] });
     };
     const load = async () => {
-      data = await get(`/history?range=${range}`);
+      data = await get(`/history?range=${history.range}`);
       draw();
     };
     latest.load();
@@ -77,7 +60,7 @@ export const overview = {
         fault.hidden = !bad;
         setText(fault, bad ? `Settings, for ${since(bad.since)}: ${bad.reason}; those from before go on.` : '');
         errors.update(codes.codes);
-        if (!data || range !== '10m') await load();
+        if (!data || history.range !== '10m') await load();
       },
       event(event, sample) {
         if (event === 'requests') latest.add(sample);
@@ -89,15 +72,18 @@ export const overview = {
         figures.set(3, rate(sample.requests));
         figures.set(4, byteRate(sample.bytes_out));
         figures.set(5, byteRate(sample.bytes_in));
-        if (!data || range !== '10m') return;
-        for (const name of ['requests', 'failed', 'bytes_out', 'bytes_in', 'visitors']) {
+        if (!data || history.range !== '10m') return;
+        for (const name of ['requests', 'connections', 'failed', 'bytes_out', 'bytes_in', 'visitors']) {
           data[name].push(sample[name]);
           data[name].shift();
         }
         data.end = sample.at;
         draw();
       },
-      leave: () => plots.forEach((plot) => plot.observer.disconnect()),
+      leave: () => {
+        history.leave();
+        visitors.observer.disconnect();
+      },
     };
   },
 };

@@ -3,7 +3,8 @@
 import { ask, get } from './api.js';
 import { Table, attempt, confirm, empty, h, setText } from './dom.js';
 import { byteRate, bytes, count, moment, rate, since } from './format.js';
-import { Plot, spark } from './plot.js';
+import { History } from './history.js';
+import { spark } from './plot.js';
 
 const PAGE = 100;
 
@@ -91,20 +92,7 @@ export const tunnel = {
   title: 'Tunnel',
   mount(place, url) {
     const rates = new Rates();
-    const plots = [
-      new Plot({ title: 'Requests and connections', series: [{ name: 'per s', area: true }, { name: 'failed per s' }], format: rate }),
-      new Plot({ title: 'Traffic', series: [{ name: 'to visitors', area: true }, { name: 'from visitors' }], format: byteRate, axis: bytes, whole: true }),
-    ];
-    let range = '10m';
-    const ranges = h('div', { class: 'switch', role: 'group', 'aria-label': 'Range of the plots' },
-      [['10m', '10 minutes'], ['24h', '24 hours']].map(([value, label]) => h('button', {
-        type: 'button', 'aria-pressed': String(value === range), 'data-range': value,
-        onclick: (event) => {
-          range = value;
-          for (const button of event.currentTarget.parentElement.children) button.setAttribute('aria-pressed', String(button.dataset.range === range));
-          dispatchEvent(new Event('refresh'));
-        },
-      }, label)));
+    const history = new History(() => dispatchEvent(new Event('refresh')));
     const facts = h('dl', { class: 'facts' });
     const pause = h('button', { type: 'button', class: 'plain' }, 'Pause');
     const close = h('button', { type: 'button', class: 'plain danger-text' }, 'Close …');
@@ -129,8 +117,8 @@ export const tunnel = {
       h('p', { class: 'crumb' }, h('a', { href: '#/tunnels' }, 'Tunnels')),
       h('div', { class: 'heading' }, title, h('div', { class: 'tools' }, pause, close)),
       facts,
-      h('div', { class: 'heading' }, h('h2', {}, 'Over time'), ranges),
-      h('div', { class: 'pair' }, plots.map((plot) => plot.element)),
+      history.heading,
+      h('div', { class: 'pair' }, history.plots.map((plot) => plot.element)),
       h('div', { class: 'heading' }, h('h2', {}, 'Served by')), members.element);
     let paused = false;
     pause.addEventListener('click', async () => {
@@ -145,7 +133,7 @@ export const tunnel = {
     });
     return {
       async refresh() {
-        const [{ tunnels: rows }, history] = await Promise.all([get(`/tunnels?url=${encodeURIComponent(url)}`), get(`/history?range=${range}&url=${encodeURIComponent(url)}`)]);
+        const [{ tunnels: rows }, seen] = await Promise.all([get(`/tunnels?url=${encodeURIComponent(url)}`), get(`/history?range=${history.range}&url=${encodeURIComponent(url)}`)]);
         const row = rows[0];
         pause.disabled = close.disabled = !row;
         if (!row) {
@@ -174,13 +162,9 @@ export const tunnel = {
         ].filter(Boolean);
         facts.replaceChildren(...shown.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
         members.update(row.members);
-        const each = (list) => list.map((value) => value / history.step_s);
-        const common = { end: history.end * 1000, step: history.step_s * 1000 };
-        const visits = history.requests.map((value, at) => value + history.connections[at]);
-        plots[0].update({ ...common, values: [each(visits), each(history.failed)] });
-        plots[1].update({ ...common, values: [each(history.bytes_out), each(history.bytes_in)] });
+        history.draw(seen);
       },
-      leave: () => plots.forEach((plot) => plot.observer.disconnect()),
+      leave: () => history.leave(),
     };
   },
 };

@@ -88,6 +88,13 @@ async fn walked(world: Arc<World>) -> Outcome<String> {
     stage.visit_until_shown(online.host(), "/seen?as=it-happens").await?;
 
     let browser = &mut stage.browser;
+    browser.click("Tunnels").await?;
+    let link = "[...document.querySelectorAll('td a')].find((link) => link.innerText.includes('shop'))";
+    browser.until(&format!("(() => {{ const link = {link}; link?.click(); return !!link; }})()")).await?;
+    browser.says("Served by").await?;
+    browser.click("24 hours").await?;
+    browser.until("document.querySelector('.switch [aria-pressed=true]').innerText === '24 hours'").await?;
+    browser.until("document.querySelectorAll('svg.plot path').length >= 2").await?;
     browser.click("Tokens").await?;
     browser.click("New token").await?;
     browser.fill("token-name", "walker").await?;
