@@ -62,7 +62,7 @@ impl Shared {
     /// Only the wire knows.
     pub(super) fn set_held(&self, held: usize) {
         let before = self.held.swap(held, Ordering::AcqRel);
-        if before + 1 >= self.held_limit && !self.holds_too_many() {
+        if before >= self.open_limit() && !self.holds_too_many_to_open() {
             self.vacated.notify_waiters();
         }
     }
@@ -70,6 +70,16 @@ impl Shared {
     /// Whether one more stream could take yamux to its limit, over which the session ends.
     pub(super) fn holds_too_many(&self) -> bool {
         self.held() + 1 >= self.held_limit
+    }
+
+    /// Whether no stream may be opened for now. It comes before the peer holds too many: the peer forgets dropped ones
+    /// later than we do, and would reset what we open meanwhile.
+    pub(super) fn holds_too_many_to_open(&self) -> bool {
+        self.held() >= self.open_limit()
+    }
+
+    fn open_limit(&self) -> usize {
+        self.held_limit / 4 * 3
     }
 
     pub(super) fn lose(&self) {

@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 use yamux::{Connection, ConnectionError, FrameDecodeError};
 
 use super::requests::Request;
+use super::turn::Turn;
 use super::wire::SharedWire;
 use super::{Permit, Shared, Stream};
 use crate::{LaneError, OpenError};
@@ -36,6 +37,7 @@ struct Running<T: AsyncRead + AsyncWrite + Unpin> {
     wire: SharedWire<T>,
     shared: Arc<Shared>,
     accept: mpsc::Sender<Stream>,
+    turn: Turn,
     /// Runs once the lane is to end.
     farewell: Option<Pin<Box<Sleep>>>,
 }
@@ -47,7 +49,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
         shared: Arc<Shared>,
         accept: mpsc::Sender<Stream>,
     ) -> Self {
-        let running = Running { connection, wire, shared: Arc::clone(&shared), accept, farewell: None };
+        let running = Running {
+            connection,
+            wire,
+            shared: Arc::clone(&shared),
+            accept,
+            turn: Turn::new(),
+            farewell: None,
+        };
         Self { running: Some(running), shared }
     }
 
@@ -89,6 +98,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Drop for Engine<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
         self.shared.requests.register(cx.waker());
+        ready!(self.turn.poll(cx));
+        let worked = self.work(cx);
+        let work = self.wire.lock().take_work();
+        self.turn.end(work);
+        worked
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
         if self.shared.requests.is_ending() {
             return self.poll_end(cx);
         }
@@ -150,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Running<T> {
             if request.answer.is_closed() {
                 continue;
             }
-            if self.shared.holds_too_many() {
+            if self.shared.holds_too_many_to_open() {
                 request.permit.give_back_quietly();
                 let _ = request.answer.send(Err(OpenError::Full));
                 continue;

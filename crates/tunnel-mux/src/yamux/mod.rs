@@ -10,6 +10,8 @@ mod budget;
 mod requests;
 mod stream;
 
+mod turn;
+
 mod driver;
 
 #[cfg(test)]

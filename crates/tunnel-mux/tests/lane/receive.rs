@@ -55,17 +55,26 @@ async fn a_stalled_stream_is_shed_and_a_reading_one_goes_on() {
         let (_, read) = tokio::join!(send, far.read_to_end(&mut got));
         read.unwrap();
         assert!(got == sent);
-        // The peer was told, and the memory is free though no owner moved.
-        while let Some(end) = tasks.join_next().await {
-            assert_eq!(end.unwrap(), ErrorKind::ConnectionReset);
+        // As many were shed as had to be: one, or two if the reader was behind for a moment.
+        let left = usize::from(budget.used() > 0);
+        // Their peer was told, and the memory is free though no owner moved.
+        for _ in left..stalled.len() {
+            assert_eq!(tasks.join_next().await.unwrap().unwrap(), ErrorKind::ConnectionReset);
         }
-        assert_eq!(budget.used(), 0);
+        assert_eq!(budget.used(), left as u64 * WINDOW);
+        let (mut shed, mut kept) = (0, 0);
         for stream in &mut stalled {
+            if stream.write(b"x").await.is_ok() {
+                kept += 1;
+                continue;
+            }
+            shed += 1;
             let error = stream.read(&mut [0]).await.unwrap_err();
             assert!(is_shed(&error) && !is_lane_lost(&error), "{error}");
             assert!(is_shed(&stream.write(b"x").await.unwrap_err()));
             assert!(is_shed(&stream.shutdown().await.unwrap_err()));
         }
+        assert_eq!((shed, kept), (2 - left, left));
     })
     .await;
     assert!(pair.drivers.try_join_next().is_none(), "the lane died");
@@ -89,7 +98,8 @@ async fn a_stalled_stream_is_shed_on_a_lane_that_is_silent() {
         let mut busy_writer = JoinSet::new();
         flood(&mut busy_writer, near);
         let mut read = vec![0; 64 * KIB];
-        while !tasks.is_empty() {
+        // One is enough to be short no longer.
+        while tasks.len() == stalled.len() {
             far.read_exact(&mut read).await.unwrap();
             while tasks.try_join_next().is_some() {}
         }

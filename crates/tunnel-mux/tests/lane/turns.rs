@@ -1,11 +1,14 @@
-//! Taking turns: waiting for a place on a full lane, and leaving some time to the others of a task.
+//! Taking turns: waiting for a place on a full lane, leaving some time to the others of a task, and the driver coming
+//! after the streams.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
-use crate::support::{Gate, Gated, Pair, in_time, until};
+use crate::support::{Counted, Gate, Gated, Pair, in_time, until};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use tunnel_mux::{Config, OpenError, Opener, Stream};
@@ -156,4 +159,43 @@ async fn a_stream_that_takes_all_writes_leaves_its_task_time_for_others() {
         assert!(longest < AT_A_STRETCH, "{longest} writes in one turn");
     })
     .await;
+}
+
+// One worker, and the test as a task of it: else the test would wake the driver from a thread that isn't one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_many_streams_have_to_say_is_soon_written_in_one_piece() {
+    const STREAMS: usize = 20;
+    const ROUNDS: usize = 20;
+    let test = async {
+        let (a, b) = tokio::io::duplex(64 << 10);
+        let (a, writes) = Counted::new(a.compat());
+        let mut pair = Pair::over(a, b.compat(), &Config::default());
+        let (begin, mut tasks, mut far_ends) =
+            (Arc::new(Barrier::new(STREAMS + 1)), JoinSet::new(), Vec::new());
+        for _ in 0..STREAMS {
+            let (mut near, far) = pair.stream().await;
+            far_ends.push(far);
+            let begin = Arc::clone(&begin);
+            tasks.spawn(async move {
+                for _ in 0..ROUNDS {
+                    begin.wait().await;
+                    near.write_all(b"x").await.unwrap();
+                }
+            });
+        }
+        let mut last = 0;
+        for _ in 0..ROUNDS {
+            let before = writes.get();
+            begin.wait().await;
+            for far in &mut far_ends {
+                assert_eq!(far.read_u8().await.unwrap(), b'x');
+            }
+            last = writes.get() - before;
+        }
+        // Two more for the scheduler, which also looks at its sockets after so many tasks.
+        assert!(last <= 3, "{last} writes of {STREAMS} bytes");
+    };
+    let mut task = JoinSet::new();
+    task.spawn(test);
+    in_time(task.join_next()).await.unwrap().unwrap();
 }

@@ -31,6 +31,7 @@ use std::task::{Context, Poll, ready};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::Shared;
+use super::turn::Work;
 use crate::{Activity, LaneError};
 use buffer::Buffer;
 use header::{FIN, Header};
@@ -58,6 +59,8 @@ pub(super) struct Wire<T> {
     unflushed: bool,
     /// yamux was told to wait for room since the driver last asked.
     blocked: bool,
+    /// What was done since the driver last asked.
+    work: Work,
     /// The latest of the budget's sweeps this lane took part in.
     swept: u64,
     shared: Arc<Shared>,
@@ -75,6 +78,7 @@ impl<T> SharedWire<T> {
             to_send: Buffer::default(),
             unflushed: false,
             blocked: false,
+            work: Work::default(),
             swept: 0,
             shared,
         })))
@@ -144,6 +148,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Whether yamux was told to wait for room since the last call.
     pub(super) fn take_blocked(&mut self) -> bool {
         std::mem::take(&mut self.blocked)
+    }
+
+    /// What was done since the last call.
+    pub(super) fn take_work(&mut self) -> Work {
+        std::mem::take(&mut self.work)
     }
 
     /// Why the lane has to end, if the frames say so.
@@ -236,6 +245,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             None => ready!(self.received.poll_fill(|space| io.poll_read(cx, space)))?,
         };
         self.activity.add_read(read);
+        self.work.bytes += read;
         Poll::Ready(Ok(read))
     }
 
@@ -250,6 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             ready!(self.poll_room(cx, bytes.len()))?;
             self.activity.add_bulk(Header::decode(header).credit());
             self.outbound.begin(header, &mut self.marks, &mut self.to_send);
+            self.work.frames += 1;
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(self.poll_room(cx, 1))?;
@@ -277,6 +288,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
         self.to_send.discard(sent);
         self.activity.add_written(sent);
+        self.work.bytes += sent;
         self.unflushed = true;
         Poll::Ready(Ok(()))
     }
