@@ -43,6 +43,7 @@ use std::{
 use ::http::{
     HeaderValue, Method, Request, Response, StatusCode, Version as HttpVersion,
     header::{CONNECTION, REFERER, USER_AGENT},
+    uri::PathAndQuery,
 };
 use bytes::Bytes;
 use hyper::{body::Incoming, server::conn, service::service_fn};
@@ -234,7 +235,7 @@ impl Desk {
         let started = Instant::now();
         Metrics::count(&self.shared.metrics.requests);
         let method = request.method().clone();
-        let path = path(&request);
+        let path = request.uri().path_and_query().cloned();
         let asked = Asked::new(id, &request);
         let wish = Wish::of(&method, request.version(), request.headers());
         let draft = self.draft(id, &request, verdict.as_ref().ok());
@@ -312,7 +313,8 @@ impl Desk {
         if let Some(endpoint) = endpoint {
             endpoint.tally.count_answer(status);
             let hint = passage.hint.take();
-            self.report((&endpoint, passage.served.as_deref()), id, &method, path, (status, duration, hint));
+            let asked = (&method, path.as_ref());
+            self.report((&endpoint, passage.served.as_deref()), id, asked, (status, duration, hint));
         }
         response
     }
@@ -373,8 +375,7 @@ impl Desk {
         &self,
         (endpoint, served): (&Endpoint, Option<&Target>),
         request: RequestId,
-        method: &Method,
-        path: String,
+        (method, path): (&Method, Option<&PathAndQuery>),
         (status, duration, hint): (u16, std::time::Duration, Option<String>),
     ) {
         endpoint.report(served, hint.is_some(), |tunnel| RequestReport {
@@ -382,7 +383,7 @@ impl Desk {
             request,
             visitor: self.visitor,
             method: method.to_string(),
-            path,
+            path: reported(path),
             status,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             hint,
@@ -397,8 +398,8 @@ fn target_path<B>(request: &Request<B>) -> &str {
 }
 
 /// The path and query, cut to what a report may carry.
-fn path(request: &Request<Inbound>) -> String {
-    let path = target_path(request);
+fn reported(path: Option<&PathAndQuery>) -> String {
+    let path = path.map_or("/", PathAndQuery::as_str);
     path[..path.floor_char_boundary(REPORTED_PATH)].to_owned()
 }
 

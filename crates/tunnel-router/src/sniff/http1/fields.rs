@@ -83,6 +83,7 @@ impl Fields {
             port,
             framing: self.framing,
             upgrade: modern && self.upgrade && self.connection.upgrade,
+            has_upgrade_field: self.upgrade,
             expects_continue: modern && self.expects_continue,
             keep_alive: !self.connection.close && (modern || self.connection.keep_alive),
         })

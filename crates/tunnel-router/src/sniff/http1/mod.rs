@@ -49,6 +49,8 @@ pub struct Head {
     pub framing: Framing,
     /// Whether `Upgrade` is present and `Connection` names it. Never on HTTP/1.0.
     pub upgrade: bool,
+    /// Whether `Upgrade` is present, whatever the version and whoever names it.
+    pub has_upgrade_field: bool,
     /// Whether the visitor holds the body back until it gets a 100. Never on HTTP/1.0.
     pub expects_continue: bool,
     /// Whether the visitor may send another head after this request.

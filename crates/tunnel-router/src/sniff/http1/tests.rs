@@ -261,6 +261,7 @@ fn reads_how_a_body_is_framed() {
 fn reads_upgrade_expect_and_keep_alive() {
     let flags = |version: &str, fields: &str| {
         let head = found(format!("GET / HTTP/{version}\r\nHost: a.test\r\n{fields}\r\n"));
+        assert_eq!(head.has_upgrade_field, fields.to_lowercase().contains("upgrade:"), "{fields}");
         (head.upgrade, head.expects_continue, head.keep_alive)
     };
     for (fields, modern, old) in [

@@ -98,7 +98,7 @@ pub(super) fn admit(head: &Head, bytes: Bytes) -> Result<(Facts, Bytes, Option<F
         expects_continue: head.expects_continue,
         upgrade: None,
     };
-    let asked = upgrade_protocols(&bytes);
+    let asked = head.has_upgrade_field.then(|| upgrade_protocols(&bytes)).flatten();
     // hyper prepares an upgrade for every request with an `Upgrade` field, and then closes in a way that may lose
     // the end of an answer. It sees the field only where an upgrade may really come of it.
     let upgrade =

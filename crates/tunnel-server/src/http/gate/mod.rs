@@ -154,8 +154,11 @@ impl<T: Socket> Gate<T> {
 
     /// Lets a head in: hyper and the service get to see it.
     fn let_in(&mut self, head: &Head) {
-        let bytes = self.stash.split_to(head.len).freeze();
-        self.release_stash();
+        let mut bytes = std::mem::take(&mut self.stash);
+        if bytes.len() > head.len {
+            self.stash = bytes.split_off(head.len);
+        }
+        let bytes = bytes.freeze();
         self.reading.clear();
         match admit(head, bytes) {
             Ok((facts, head, body)) => {
