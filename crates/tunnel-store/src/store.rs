@@ -67,6 +67,15 @@ impl Store {
         self.memory.view().records.clone()
     }
 
+    /// Whether there is a token or ever was one, as far as that is remembered (see [`audit`](Self::audit)). Who has ended
+    /// the last one wants nobody in, and so no new one either.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn had_tokens(&self) -> Result<bool, WriteError> {
+        self.write(|transaction| Ok(tokens::were_any(transaction)?)).await
+    }
+
     /// The token of a name.
     pub fn token(&self, name: &str) -> Option<Arc<TokenRecord>> {
         self.memory.view().records.iter().find(|record| &*record.name == name).cloned()

@@ -126,6 +126,16 @@ pub(crate) fn remove(transaction: &Transaction<'_>, name: &str) -> Result<TokenI
     Ok(id)
 }
 
+/// Whether there is a token, or was one.
+pub(crate) fn were_any(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM imported)
+             OR EXISTS (SELECT 1 FROM audit WHERE action = 'token-created')",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// The token of a name.
 pub(crate) fn find(transaction: &Transaction<'_>, name: &str) -> Result<TokenId, WriteError> {
     let id: Option<String> =

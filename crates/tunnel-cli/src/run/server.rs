@@ -97,12 +97,17 @@ async fn serve(
     store.take_over().map_err(store::StoreError::from)?;
     let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| *identity.pin().as_bytes());
     let first_token = match plan.auth {
-        Auth::Token if store.tokens().is_empty() => {
+        Auth::Token if !store.had_tokens().await? => {
             let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
             Some(store.create(new, Actor::Server).await?)
         }
         _ => None,
     };
+    if plan.auth == Auth::Token && store.tokens().is_empty() {
+        console.warning(
+            "every token was revoked, so no client can log in; for a new one: tunnel token create NAME",
+        );
+    }
     if let Some(machine) = Machine::find() {
         builder = builder.memory(machine);
     }

@@ -197,6 +197,19 @@ async fn what_happened_is_noted_down() {
     assert_eq!(store.audit(Some(entries[0].id), 1).await.unwrap()[0].action, "token-revoked");
 }
 
+#[tokio::test]
+async fn that_there_was_a_token_is_remembered() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    store.note(&Actor::Server, "login-refused", "192.0.2.1", "");
+    assert!(!store.had_tokens().await.unwrap());
+    make(&store, "last").await;
+    store.revoke("last", Actor::Command).await.unwrap();
+    drop(store);
+    let store = Store::open(home.path()).unwrap();
+    assert!(store.tokens().is_empty() && store.had_tokens().await.unwrap());
+}
+
 /// Made by a program from before there were stores.
 const OLD: &str = r#"{"version":1,"tokens":[
     {"id":"0001020304050607","name":"old","hash":"HASH","created":"2026-01-02T03:04:05Z","subdomains":["dev-*"]},

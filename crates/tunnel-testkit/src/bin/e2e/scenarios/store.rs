@@ -11,6 +11,7 @@ use crate::harness::{Fault, Outcome, Told, Vps, World, check, within};
 
 super::scenarios! {
     "a server killed while tokens are written keeps every one that it answered for" => killed,
+    "once the last token was revoked, a server that starts anew makes none and says so" => none_left,
     "token and reserve: carried out by the server that runs, and where none runs in its directory" => both_ways,
 }
 
@@ -58,6 +59,21 @@ async fn killed(world: Arc<World>) -> Outcome<String> {
     check!(lost.is_empty(), "answered for and lost: {lost:?}");
     server.process.stop().await?;
     Ok(format!("{rounds} kills, {} tokens answered for, {} there", kept.len(), names.len()))
+}
+
+async fn none_left(world: Arc<World>) -> Outcome<String> {
+    let mut vps = Vps::new(&world, &[])?;
+    let first = vps.start().await?;
+    vps.revoke("default").await?;
+    first.process.stop().await?;
+    let mut second = vps.start().await?;
+    second.process.says(0, "every token was revoked").await?;
+    let listed = vps.token_command(&["list", "--json"]).await?;
+    check!(listed.stdout.trim() == "[]", "{listed:?}");
+    let lines = second.process.lines();
+    check!(!lines.iter().any(|line| line.text.contains("token-created")), "a new token: {lines:?}");
+    second.process.stop().await?;
+    Ok("a warning, and no token".into())
 }
 
 async fn both_ways(world: Arc<World>) -> Outcome<String> {
