@@ -14,9 +14,10 @@ use std::{
 use tokio::time::Instant;
 use tunnel_mux::{Activity, Opener, Reservation, Vacancy};
 
-/// What bulk on a lane counts for when a lane is chosen, in streams opened since the last look: a small request
-/// goes elsewhere, while many at once still use every lane there is.
-const BULK_WEIGHT: u64 = 4;
+/// What bulk on a lane counts for when a lane is chosen, in streams opened since the last look. Small requests go
+/// elsewhere, as on a path that loses packets each loss of a download holds up all behind it; while a burst of new
+/// downloads doesn't end up on the only lane that carried none at the last look.
+const BULK_WEIGHT: u64 = 32;
 /// A socket that takes nothing for so long has a queue behind it.
 const BLOCKED: Duration = Duration::from_millis(20);
 
