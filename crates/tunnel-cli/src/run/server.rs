@@ -96,18 +96,6 @@ async fn serve(
     let store = store::open(&plan.data)?;
     store.take_over().map_err(store::StoreError::from)?;
     let pin = (!matches!(plan.tls, Tls::Files { .. })).then(|| *identity.pin().as_bytes());
-    let first_token = match plan.auth {
-        Auth::Token if !store.had_tokens().await? => {
-            let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
-            Some(store.create(new, Actor::Server).await?)
-        }
-        _ => None,
-    };
-    if plan.auth == Auth::Token && store.tokens().is_empty() {
-        console.warning(
-            "every token was revoked, so no client can log in; for a new one: tunnel token create NAME",
-        );
-    }
     if let Some(machine) = Machine::find() {
         builder = builder.memory(machine);
     }
@@ -170,6 +158,20 @@ async fn serve(
             console,
         },
     )?;
+    // As late as this, since a start that ends before would leave a token that nobody was shown.
+    let first_token = match plan.auth {
+        Auth::Token if !store.had_tokens().await? => {
+            let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
+            Some(store.create(new, Actor::Server).await?)
+        }
+        _ => None,
+    };
+    if plan.auth == Auth::Token && store.tokens().is_empty() {
+        console.warning(&format!(
+            "no token is left, so no client can log in; make one: tunnel token create NAME --data-dir {}",
+            plan.data.display()
+        ));
+    }
     // Whoever reads it may ask at the admin socket at once.
     announcement.print(console, first_token.map(|token| token.expose()).as_deref());
     notifier.ready();

@@ -67,7 +67,7 @@ async fn none_left(world: Arc<World>) -> Outcome<String> {
     vps.revoke("default").await?;
     first.process.stop().await?;
     let mut second = vps.start().await?;
-    second.process.says(0, "every token was revoked").await?;
+    second.process.says(0, "no token is left").await?;
     let listed = vps.token_command(&["list", "--json"]).await?;
     check!(listed.stdout.trim() == "[]", "{listed:?}");
     let lines = second.process.lines();
