@@ -30,6 +30,8 @@ mod proxy;
 mod race;
 mod steps;
 
+#[cfg(target_arch = "x86_64")]
+mod aes;
 mod certs;
 mod plaintext;
 mod tls;

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tunnel_io::{BoxedIo, Io};
 
+#[cfg(target_arch = "x86_64")]
+use crate::aes;
 use crate::{CertError, ControlIdentity, Pin, plaintext};
 
 /// The application protocol both ends must agree on; the number is the transport's, not the login's.
@@ -138,7 +140,10 @@ impl ControlTls {
 
 /// The one crypto provider, passed by hand: installing it as the process default is the program's choice.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    let provider = aws_lc_rs::default_provider();
+    #[cfg(target_arch = "x86_64")]
+    let provider = if aes::pays() { aes::replace(provider) } else { provider };
+    Arc::new(provider)
 }
 
 /// Whether the header of a record, the first bytes at all, made no sense.

@@ -80,6 +80,7 @@ pub(crate) const ROWS: &[Row] = &[
             "data-encoding",
             "futures",
             "rcgen",
+            "ring",
             "rustls",
             "rustls-pki-types",
             "rustls-platform-verifier",
@@ -203,7 +204,7 @@ pub(crate) const RESERVED: &[Reserved] = &[
         why: "only mux names yamux: it is one way to make a lane",
     },
     Reserved {
-        names: &["rustls", "rustls-platform-verifier", "rustls-webpki", "tokio-rustls"],
+        names: &["ring", "rustls", "rustls-platform-verifier", "rustls-webpki", "tokio-rustls"],
         owners: &["tunnel-transport"],
         why: "only transport names rustls: one place decides what TLS means here",
     },
