@@ -14,8 +14,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_io::{BoxedIo, Io};
 
 use crate::{
-    ALPN, CertError, DialError, Proxy, ServerAddress, Stage, TlsProblem, Trust, plaintext, race::race, tcp,
-    verify,
+    ALPN, CertError, DialError, Proxy, ServerAddress, Stage, TlsProblem, Trust, lane_socket::LaneSocket,
+    plaintext, race::race, tcp, verify,
 };
 
 /// A boxed future, as trait objects need it; the same type as in the `futures` crate.
@@ -91,12 +91,12 @@ impl TcpDialer {
         let deadline = Instant::now() + self.timeout;
         if let Some(proxy) = &self.proxy {
             let stream = self.within(deadline, Stage::Proxy, self.through(proxy)).await?;
-            return self.within(deadline, Stage::Handshake, self.secure(stream)).await;
+            return self.within(deadline, Stage::Handshake, self.secure(LaneSocket::new(stream))).await;
         }
         let addresses = self.within(deadline, Stage::Resolve, self.resolve()).await?;
         let stream = self.within(deadline, Stage::Connect, self.connect(addresses)).await?;
         tcp::tune_lane(&stream);
-        self.within(deadline, Stage::Handshake, self.secure(stream)).await
+        self.within(deadline, Stage::Handshake, self.secure(LaneSocket::new(stream))).await
     }
 
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {

@@ -40,6 +40,7 @@ mod validity;
 mod verify;
 mod web_tls;
 
+mod lane_socket;
 mod listen;
 mod tcp;
 mod udp;

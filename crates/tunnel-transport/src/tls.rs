@@ -19,7 +19,7 @@ use tunnel_io::{BoxedIo, Io};
 
 #[cfg(target_arch = "x86_64")]
 use crate::aes;
-use crate::{CertError, ControlIdentity, Pin, plaintext};
+use crate::{CertError, ControlIdentity, Pin, lane_socket::LaneSocket, plaintext};
 
 /// The application protocol both ends must agree on; the number is the transport's, not the login's.
 pub const ALPN: &[u8] = b"tunnel/1";
@@ -119,6 +119,8 @@ pub enum ControlTls {
 impl ControlTls {
     /// Makes an accepted socket ready for the login. Tune it first, with [`tune_lane`](crate::tune_lane).
     ///
+    /// The runtime must have tokio's clock: a lane whose socket is blocked looks at it.
+    ///
     /// # Errors
     ///
     /// The peer went away, or it does not speak as expected; the text says which. Like [`Acceptor::accept`] it has
@@ -127,7 +129,8 @@ impl ControlTls {
     /// # Cancel safety
     ///
     /// Dropping it closes the connection.
-    pub async fn accept(&self, mut stream: TcpStream) -> io::Result<BoxedIo> {
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<BoxedIo> {
+        let mut stream = LaneSocket::new(stream);
         match self {
             Self::Tls(acceptor) => Ok(Box::new(acceptor.accept(stream).await?)),
             Self::Plaintext => {
