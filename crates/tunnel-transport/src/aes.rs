@@ -26,8 +26,7 @@ use rustls::{
     },
 };
 
-/// How much is copied in one go. From some 2,100 bytes on glibc copies with `rep movsb`, which is some fifteen times
-/// slower on these very processors if the target's place in its page is a few bytes behind the source's.
+/// How much is copied in one go: glibc's way with more can be slow on these very processors (`docs/BENCHMARKS.md`).
 const PIECE: usize = 2048;
 
 static BY_RING_256: AesGcm = AesGcm(&aead::AES_256_GCM);
