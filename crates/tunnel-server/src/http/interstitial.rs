@@ -1,8 +1,10 @@
 //! A page in front of a tunnel's pages, once for each browser: that somebody's machine is behind it, and nobody of
 //! the server's has looked at it. Off unless the operator wants it.
 //!
-//! Browsers that go to a page are stopped, and nothing else is: no program, no form that was filled in, no request of
-//! a page's own. The button leads back to the same place and sets a cookie, all without a script.
+//! Browsers that go to a page are stopped, also in a frame, ahead of time, or by a form of another site: all of these
+//! would show what is behind it, or let its scripts act as the host. Nothing else is stopped: no program, no form that
+//! was filled in here, no request of a page's own. The button leads back to the same place and sets a cookie, all
+//! without a script.
 //!
 //! The cookie is a MAC over the host and the visitor's neighbourhood (a /24, or a /48). A tunnel's owner can make
 //! browsers keep any cookie for its host without being visited as a page (by an image on another site, say), and so
@@ -33,6 +35,8 @@ const SKIP: HeaderName = HeaderName::from_static("tunnel-skip-warning");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// How long a browser isn't asked again, in seconds: a week.
 const KEPT: u32 = 7 * 24 * 3600;
@@ -55,9 +59,8 @@ impl Interstitial {
     /// Whether a visitor must see the page before it gets what it asks for: the path to go on to if so.
     pub(super) fn stops<B>(&self, facts: &Facts, visitor: IpAddr, request: &Request<B>) -> Option<String> {
         let headers = request.headers();
-        let is_stopped = matches!(*request.method(), Method::GET | Method::HEAD)
-            && facts.upgrade.is_none()
-            && is_navigation(headers)
+        let is_stopped = facts.upgrade.is_none()
+            && is_navigation(request.method(), headers)
             && !headers.contains_key(SKIP)
             && !self.knows(&facts.host, visitor, headers);
         is_stopped.then(|| target_path(request).to_owned())
@@ -66,7 +69,7 @@ impl Interstitial {
     /// The answer to who pressed the button, if that is what this request is.
     ///
     /// # Errors
-    /// Another site pressed it: the page again.
+    /// Another site pressed it, or a script: the page again.
     pub(super) fn go_on<B>(
         &self,
         host: &Hostname,
@@ -78,14 +81,16 @@ impl Interstitial {
         if request.method() != Method::POST {
             return None;
         }
-        if !is_from(host, request.headers()) {
+        if !is_from(host, request.headers()) || !is_pressed(request.headers()) {
             return Some(Err(page(target.to_owned())));
         }
+        // It must come with what another site's form or frame asks for, or those would be stopped for good. Nobody is
+        // let in by it who wasn't. Browsers take such a cookie over TLS only, and stop no such form without.
         let cookie = format!(
-            "{}={}; Path=/; Max-Age={KEPT}; HttpOnly; SameSite=Lax{}",
+            "{}={}; Path=/; Max-Age={KEPT}; HttpOnly; {}",
             name(visitor),
             BASE64URL_NOPAD.encode(&self.mac(host, visitor)),
-            if is_secure { "; Secure" } else { "" }
+            if is_secure { "SameSite=None; Secure" } else { "SameSite=Lax" }
         );
         // What begins with two slashes (or what browsers take for them) would be another host.
         let leads_away = target[1..].starts_with(['/', '\\']);
@@ -152,7 +157,7 @@ impl Desk {
         if !shared.config().interstitial {
             return None;
         }
-        let pressed = shared.interstitial.go_on(host, visitor, self.door.secure.is_some(), request)?;
+        let pressed = shared.interstitial.go_on(host, visitor, self.is_secure(request.headers()), request)?;
         Some(pressed.map(|response| response.map(Answer::page)))
     }
 }
@@ -169,26 +174,59 @@ fn name(visitor: IpAddr) -> &'static str {
 
 /// Whether a browser goes to a page. Over plain HTTP it doesn't say so (Fetch Metadata is for https), and is known by
 /// what all browsers say and programs don't: that it is Mozilla, and wants HTML.
-fn is_navigation(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let wants_html = text(ACCEPT).contains("text/html");
-    match headers.get(SEC_FETCH_MODE) {
-        Some(mode) => {
-            mode == "navigate"
-                && headers.get(SEC_FETCH_DEST).is_none_or(|dest| dest == "document")
-                && wants_html
-        }
-        None => wants_html && text(USER_AGENT).starts_with("Mozilla/"),
+fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    let is_get = matches!(*method, Method::GET | Method::HEAD);
+    let is_foreign_form = *method == Method::POST && text(headers, &SEC_FETCH_SITE) == "cross-site";
+    if !is_get && !is_foreign_form {
+        return false;
     }
+    let wants_html = text(headers, &ACCEPT).contains("text/html");
+    let dest = headers.get(SEC_FETCH_DEST).map(HeaderValue::as_bytes);
+    if is_get && text(headers, &SEC_PURPOSE).starts_with("prefetch") {
+        // It is shown later without being asked for again. Of a `<link>` the browser doesn't say what it is for.
+        return matches!(dest, None | Some(b"empty" | b"document" | b"iframe" | b"frame"));
+    }
+    match headers.get(SEC_FETCH_MODE) {
+        Some(mode) if mode == "navigate" => match dest {
+            None | Some(b"document" | b"iframe" | b"frame") => wants_html,
+            // Browsers take anything there, and pages are shown as in a frame.
+            Some(b"embed" | b"object") => true,
+            Some(_) => false,
+        },
+        Some(_) => false,
+        None => is_get && wants_html && text(headers, &USER_AGENT).starts_with("Mozilla/"),
+    }
+}
+
+/// Whether a person pressed the button, as far as the browser says such things. A script of the host's own could send
+/// the same form.
+fn is_pressed(headers: &HeaderMap) -> bool {
+    let said = [SEC_FETCH_SITE, SEC_FETCH_MODE, SEC_FETCH_DEST, SEC_FETCH_USER];
+    if !said.iter().any(|name| headers.contains_key(name)) {
+        return true;
+    }
+    let is_navigation =
+        text(headers, &SEC_FETCH_MODE) == "navigate" && text(headers, &SEC_FETCH_DEST) == "document";
+    is_navigation && (text(headers, &SEC_FETCH_USER) == "?1" || is_webkit(headers))
+}
+
+/// Whether it is Safari, or what else there is on an iPhone: the only ones that have Fetch Metadata without
+/// `Sec-Fetch-User` (WebKit's bug 247697). No script can change what a browser says it is when it goes to a page.
+fn is_webkit(headers: &HeaderMap) -> bool {
+    let agent = text(headers, &USER_AGENT);
+    agent.contains("AppleWebKit/") && !agent.contains("Chrome/")
 }
 
 /// Whether a page of this very host sent a form. Browsers say where one comes from; ports aren't compared, since a
 /// proxy in front of us may have left the visitor's out of `Host`.
 fn is_from(host: &Hostname, headers: &HeaderMap) -> bool {
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
-    let of = origin.split_once("://").and_then(|(_, of)| Hostname::parse_authority(of).ok());
+    let of = text(headers, &ORIGIN).split_once("://").and_then(|(_, of)| Hostname::parse_authority(of).ok());
     let is_ours = of.is_some_and(|(of, _)| of == *host);
     is_ours && headers.get(SEC_FETCH_SITE).is_none_or(|site| site == "same-origin")
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

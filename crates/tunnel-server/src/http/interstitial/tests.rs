@@ -5,6 +5,10 @@ use tunnel_router::{Framing, Method as Known, Version};
 use super::*;
 
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const SAFARI: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                      Version/18.5 Mobile/15E148 Safari/604.1";
+const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 \
+                      Safari/537.36";
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 fn named(text: &str) -> Hostname {
@@ -53,19 +57,35 @@ fn browsers_that_go_to_a_page_are_stopped_and_nobody_else_is() {
         ("GET", &navigates[..], true),
         ("HEAD", &navigates, true),
         ("GET", &[("user-agent", BROWSER), ("accept", HTML)], true),
-        // A form that was filled in, a payment that comes back.
+        // A form that was filled in, here or at a sister of this host.
         ("POST", &navigates, false),
+        ("POST", &[&navigates[..], &[("sec-fetch-site", "same-origin")]].concat(), false),
+        ("POST", &[&navigates[..], &[("sec-fetch-site", "same-site")]].concat(), false),
+        ("POST", &[&navigates[..], &[("sec-fetch-site", "none")]].concat(), false),
+        ("POST", &[("user-agent", BROWSER), ("accept", HTML)], false),
+        // One that another site has a browser send.
+        ("POST", &[&navigates[..], &[("sec-fetch-site", "cross-site")]].concat(), true),
+        ("POST", &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors"), ("accept", HTML)], false),
+        ("PUT", &[&navigates[..], &[("sec-fetch-site", "cross-site")]].concat(), false),
         ("GET", &[&navigates[..], &[("tunnel-skip-warning", "1")]].concat(), false),
         // What a page asks for itself.
         ("GET", &[("sec-fetch-mode", "cors"), ("accept", HTML), ("user-agent", BROWSER)], false),
+        // A page in a page.
+        ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), ("accept", HTML)], true),
+        ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "frame"), ("accept", HTML)], true),
+        ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "embed"), ("accept", "*/*")], true),
+        ("GET", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "object"), ("accept", "*/*")], true),
+        ("GET", &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "embed"), ("accept", "*/*")], false),
+        // A page fetched ahead of time.
+        ("GET", &[&navigates[..], &[("sec-purpose", "prefetch;prerender")]].concat(), true),
         (
             "GET",
-            &[
-                ("sec-fetch-mode", "navigate"),
-                ("sec-fetch-dest", "iframe"),
-                ("accept", HTML),
-                ("user-agent", BROWSER),
-            ],
+            &[("sec-purpose", "prefetch"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")],
+            true,
+        ),
+        (
+            "GET",
+            &[("sec-purpose", "prefetch"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "script")],
             false,
         ),
         ("GET", &[("user-agent", BROWSER), ("accept", "*/*")], false),
@@ -91,7 +111,7 @@ fn the_button_leads_back_and_is_remembered_for_this_host_and_these_visitors() {
         (StatusCode::SEE_OTHER, &"/a/b?c=d".parse().unwrap())
     );
     let set = pressed.headers()[SET_COOKIE].to_str().unwrap();
-    assert!(set.ends_with("; Path=/; Max-Age=604800; HttpOnly; SameSite=Lax; Secure"), "{set}");
+    assert!(set.ends_with("; Path=/; Max-Age=604800; HttpOnly; SameSite=None; Secure"), "{set}");
     let cookie = cookie_of(&pressed);
     let stops = |page: &Interstitial, host: &str, visitor: &str, cookies: &str| {
         let fields = [("user-agent", BROWSER), ("accept", HTML), ("cookie", cookies)];
@@ -146,7 +166,7 @@ fn other_sites_cant_press_it() {
     };
     for (fields, expected) in [
         (&[("origin", "http://app.test")][..], true),
-        (&[("origin", "https://APP.test:8443"), ("sec-fetch-site", "same-origin")], true),
+        (&[("origin", "https://APP.test:8443")], true),
         (&[("origin", "https://evil.test")], false),
         (&[("origin", "https://app.test.evil.test")], false),
         (&[("origin", "https://evil.test"), ("sec-fetch-site", "same-origin")], false),
@@ -157,4 +177,39 @@ fn other_sites_cant_press_it() {
         assert_eq!(press("POST", fields), Some(expected), "{fields:?}");
     }
     assert_eq!(press("GET", &[("origin", "http://app.test")]), None, "a link is no button");
+}
+
+#[test]
+fn scripts_cant_press_it() {
+    let page = Interstitial::new();
+    let pressed = [
+        ("origin", "https://app.test"),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+        ("sec-fetch-user", "?1"),
+    ];
+    for (changed, agent, expected) in [
+        (("origin", "https://app.test"), BROWSER, true),
+        (("sec-fetch-site", "cross-site"), BROWSER, false),
+        // `fetch()`, and a form in a frame.
+        (("sec-fetch-mode", "cors"), BROWSER, false),
+        (("sec-fetch-mode", "same-origin"), SAFARI, false),
+        (("sec-fetch-mode", ""), BROWSER, false),
+        (("sec-fetch-dest", "empty"), SAFARI, false),
+        (("sec-fetch-dest", "iframe"), BROWSER, false),
+        // `form.submit()`, which Safari doesn't tell from a finger.
+        (("sec-fetch-user", ""), BROWSER, false),
+        (("sec-fetch-user", "?0"), BROWSER, false),
+        (("sec-fetch-user", ""), CHROME, false),
+        (("sec-fetch-user", ""), SAFARI, true),
+    ] {
+        let (name, value) = changed;
+        let mut fields: Vec<_> = pressed.into_iter().filter(|(other, _)| *other != name).collect();
+        fields.push(("user-agent", agent));
+        fields.extend(Some(changed).filter(|_| !value.is_empty()));
+        let request = request("POST", &format!("{GO_ON}/x"), &fields);
+        let pressed = page.go_on(&named("app.test"), ip("192.0.2.1"), true, &request).unwrap();
+        assert_eq!(pressed.is_ok(), expected, "{changed:?} {agent}");
+    }
 }
