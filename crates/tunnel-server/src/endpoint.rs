@@ -14,10 +14,12 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tunnel_io::Pace;
 use tunnel_protocol::{Code, ServerMessage, TunnelId, bind::PublicAddress, control::RequestReport};
+use tunnel_router::PathPrefix;
 
 pub(crate) use crate::target::{Serving, Target};
 use crate::{addresses::Counted, auth::Identity, policy::Policies, tally::Tally, waiting::WaitingRoom};
@@ -33,8 +35,10 @@ pub(crate) struct Endpoint {
     pub(crate) tally: Arc<Tally>,
     /// Cancelled when nothing of it may go on: the operator closed it, or the server stops.
     pub(crate) over: CancellationToken,
-    /// Whether new visitors are refused until the operator says otherwise.
+    /// Whether all new visitors are refused until the operator says otherwise.
     paused: AtomicBool,
+    /// Of which paths they are, otherwise.
+    paused_paths: ArcSwap<Vec<PathPrefix>>,
     state: watch::Sender<State>,
     /// Those of who serves it, or did last.
     policies: Mutex<Arc<Policies>>,
@@ -59,6 +63,17 @@ pub(crate) enum State {
     },
     /// Nobody, for good: the endpoint is out of the routes.
     Gone,
+}
+
+/// How much of an endpoint the operator keeps new visitors out of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Paused {
+    /// Nothing.
+    No,
+    /// Some of its paths, and what is below them.
+    Below(Vec<PathPrefix>),
+    /// All of it.
+    All,
 }
 
 /// Counts one visitor while it lives: a bound on a number that may be set anew while some are there.
@@ -87,6 +102,7 @@ impl Endpoint {
             tally,
             over,
             paused: AtomicBool::new(false),
+            paused_paths: ArcSwap::default(),
             policies: Mutex::new(policies_of(&state).unwrap_or_default()),
             state: watch::Sender::new(state),
             turns: AtomicUsize::new(0),
@@ -135,13 +151,20 @@ impl Endpoint {
     }
 
     /// Refuses new visitors from now on, or no longer. Those who are there go on.
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
+    pub(crate) fn set_paused(&self, paused: Paused) {
+        self.paused.store(paused == Paused::All, Ordering::Relaxed);
+        let paths = if let Paused::Below(paths) = paused { paths } else { Vec::new() };
+        self.paused_paths.store(Arc::new(paths));
     }
 
-    /// Whether new visitors are refused for now.
+    /// Whether all new visitors are refused for now.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Whether new visitors of this path are.
+    pub(crate) fn is_paused_at(&self, path: &str) -> bool {
+        self.is_paused() || self.paused_paths.load().iter().any(|prefix| prefix.matches(path))
     }
 
     /// How fast the bytes of all visitors may go together, as these policies have it; `None` for any speed.

@@ -126,6 +126,7 @@ mod tests {
             udp_port: None,
             pool: false,
             paused: false,
+            paused_paths: Vec::new(),
             token: TokenId([1; 8]),
             name: "ci".into(),
             instance: InstanceId([2; 16]),

@@ -347,7 +347,7 @@ impl Desk {
         place: Option<Counted>,
         passage: &mut Passage,
     ) -> Result<Response<Answer>, Failure> {
-        if endpoint.is_paused() {
+        if endpoint.is_paused_at(target_path(&request)) {
             return Err(Failure::new(Code::TunnelPaused));
         }
         let policies = endpoint.known_policies();

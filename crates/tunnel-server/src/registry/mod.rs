@@ -18,6 +18,7 @@ mod claim;
 mod lease;
 mod name;
 mod occupy;
+mod pauses;
 mod pool;
 mod saved;
 mod steer;
@@ -34,7 +35,6 @@ use std::{
 use tokio::time::Instant;
 use tunnel_protocol::{InstanceId, TokenId};
 
-use self::pool::Terms;
 pub use self::saved::SavedLease;
 pub(crate) use self::{
     claim::{Claim, ClaimError},
@@ -42,6 +42,7 @@ pub(crate) use self::{
     name::Name,
     view::View,
 };
+use self::{pauses::Pauses, pool::Terms};
 use crate::{
     auth::Identity,
     endpoint::{Endpoint, State, Target},
@@ -62,9 +63,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<Name, Entry>,
-    /// Names of these tokens that the operator has paused, whether they are taken just now or not, and their
-    /// addresses.
-    paused: HashMap<(Name, TokenId), String>,
+    pauses: Pauses,
     last_generation: u64,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tunnel_protocol::{Code, Refusal, ServerMessage};
+use tunnel_protocol::{Code, Refusal, ServerMessage, bind::PublicAddress};
 
 use super::{
     Claim, ClaimError, Entry, Holder, Member, Name, Phase, Registry, Table,
@@ -78,11 +78,10 @@ impl Registry {
             self.remove(table, &other);
         }
         self.remove(table, name);
-        let web_port = self.shared.config().public_port.unwrap_or(self.web_port);
-        let address = name.address(&self.shared, web_port);
+        let address = self.address(name);
         let counted = (tally, self.shared.stopping.child_token());
         let endpoint = Endpoint::new(address, owner.clone(), self.shared.waiting.clone(), state, counted);
-        endpoint.set_paused(table.is_paused(name, owner.token));
+        endpoint.set_paused(table.pauses.of(name, owner.token));
         let opened = match name {
             Name::Host(host, part) => {
                 self.shared.routes.publish(host, part.clone(), endpoint.clone());
@@ -97,6 +96,13 @@ impl Registry {
         let entry = Entry { owner: owner.clone(), terms, phase, endpoint: endpoint.clone(), port, opened };
         table.entries.insert(name.clone(), entry);
         Ok(endpoint)
+    }
+}
+
+impl Registry {
+    /// Where visitors find a name.
+    pub(super) fn address(&self, name: &Name) -> PublicAddress {
+        name.address(&self.shared, self.shared.config().public_port.unwrap_or(self.web_port))
     }
 }
 

@@ -8,7 +8,7 @@ use tunnel_protocol::{InstanceId, TokenId, bind::UpstreamProtocol};
 use tunnel_router::{HostPattern, Hostname, Label, PathPrefix};
 
 use super::{Holder, Name, Phase, Registry, pool::Terms};
-use crate::{auth::Identity, config::Config, routes::Part, succession::PortSocket};
+use crate::{auth::Identity, config::Config, endpoint::Paused, routes::Part, succession::PortSocket};
 
 /// One name and its owner, in the form the operator's shell keeps on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +34,13 @@ pub struct SavedLease {
     /// Whether a pool of clients served it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pool: bool,
-    /// Whether the operator keeps visitors out for now.
+    /// Whether the operator keeps visitors out of all of it for now.
     #[serde(default, skip_serializing_if = "is_false")]
     pub paused: bool,
+    /// The paths of its host that the operator keeps visitors out of, `/` for the whole of it. Empty of a host with
+    /// `paused`, by an older server: it was paused by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused_paths: Vec<String>,
     /// The owner's token.
     pub token: TokenId,
     /// The token's name.
@@ -73,6 +77,7 @@ impl Registry {
                 Phase::Held { by, .. } => by,
                 Phase::Released { .. } => return None,
             };
+            let owner = entry.owner.token;
             let mut saved = SavedLease {
                 subdomain: None,
                 domain: None,
@@ -81,8 +86,9 @@ impl Registry {
                 port: None,
                 udp_port: None,
                 pool: entry.terms.pool,
-                paused: table.is_paused(name, entry.owner.token),
-                token: entry.owner.token,
+                paused: table.pauses.of(name, owner) == Paused::All,
+                paused_paths: table.pauses.of_host(name, owner).iter().map(ToString::to_string).collect(),
+                token: owner,
                 name: entry.owner.name.to_string(),
                 instance: holder.instance,
                 machine: holder.machine.to_string(),
@@ -116,14 +122,17 @@ impl Registry {
                 tracing::warn!(?name, %error, "a saved lease can't be restored");
                 continue;
             }
-            if lease.paused
-                && let Some(entry) = table.entries.get(&name)
-            {
-                entry.endpoint.set_paused(true);
-                let url = entry.endpoint.address.url().to_owned();
-                table.paused.insert((name, owner.token), url);
+            let paused = lease.paused_paths.iter().filter_map(|path| {
+                Some(Name::web(name.host()?.clone(), PathPrefix::parse(path).ok()?)) // or it was tampered with
+            });
+            let paused: Vec<_> =
+                paused.chain((lease.paused && lease.paused_paths.is_empty()).then(|| name.clone())).collect();
+            for name in paused {
+                let url = self.address(&name).url().to_owned();
+                table.pauses.add(&name, owner.token, url);
             }
         }
+        table.show_pauses();
     }
 }
 

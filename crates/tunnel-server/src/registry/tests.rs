@@ -1,6 +1,7 @@
 //! Who gets a name, in every state it can be in.
 
 mod hosts;
+mod pauses;
 mod pools;
 
 use std::{

@@ -138,6 +138,22 @@ async fn a_paused_tunnel_lets_nobody_in_whatever_its_client_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_paused_path_stays_paused_when_all_of_its_host_is_published() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let web = Upstream::hello("one").await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let api = client.http().subdomain("app").path("/api").forward(web.target()).await.unwrap();
+    server.handle.pause_tunnel(&api.url(), true).unwrap();
+    drop(api);
+    let _all = client.http().subdomain("app").forward(web.target()).await.unwrap();
+    for (path, status) in [("/", 200), ("/apix", 200), ("/api", 503), ("/api/x?y", 503)] {
+        let answer = Visitor::get(site.web_address(), "app.test", path).await.unwrap();
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_drains_when_its_handle_says_so() {
     let site = Site::new().unwrap();
     let server = site.start(Vec::new()).unwrap();
