@@ -41,7 +41,7 @@ use std::{
 };
 
 use ::http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version as HttpVersion,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version as HttpVersion,
     header::{CONNECTION, REFERER, USER_AGENT},
     uri::PathAndQuery,
 };
@@ -220,7 +220,8 @@ impl Desk {
             // hyper found a request where the gate let none in. That is a bug, and nothing to be lenient about.
             None => (Err(Refusal { code: Code::Internal, error: None }), None),
         };
-        let request = request.map(Inbound::from);
+        let mut request = request.map(Inbound::from);
+        complete_target(&mut request);
         Ok(self.answer_one(id, request, verdict, turn).instrument(span).await)
     }
 
@@ -395,6 +396,21 @@ impl Desk {
 /// The path and query as the upstream will get them, by which tunnels that share a host are told apart.
 fn target_path<B>(request: &Request<B>) -> &str {
     request.uri().path_and_query().map_or("/", |path| path.as_str())
+}
+
+/// Puts the root's slash in front of a target that has a query and no path (`http://a.test?x`, RFC 9112 §3.2.1): as
+/// it came it would be no target towards an upstream.
+fn complete_target<B>(request: &mut Request<B>) {
+    let target = target_path(request);
+    if !target.starts_with('?') {
+        return;
+    }
+    let completed = PathAndQuery::try_from(format!("/{target}"));
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = completed.ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
 }
 
 /// The path and query, cut to what a report may carry.

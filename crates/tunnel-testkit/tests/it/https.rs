@@ -338,6 +338,7 @@ async fn the_web_port_sends_visitors_on_to_https() {
         ("GET / HTTP/1.1\r\nHost: unknown.t.test", "unknown.t.test:PORT/"),
         ("GET //evil.test/ HTTP/1.1\r\nHost: app.t.test", "app.t.test:PORT//evil.test/"),
         ("GET http://app.t.test/x HTTP/1.1\r\nHost: app.t.test", "app.t.test:PORT/x"),
+        ("GET http://app.t.test?x=1 HTTP/1.1\r\nHost: app.t.test", "app.t.test:PORT/?x=1"),
         ("OPTIONS * HTTP/1.1\r\nHost: app.t.test", "app.t.test:PORT/"),
         ("POST /form HTTP/1.1\r\nContent-Length: 3\r\nHost: app.t.test", "app.t.test:PORT/form"),
         ("GET / HTTP/1.1\r\nHost: [::1]", "[::1]:PORT/"),

@@ -43,6 +43,8 @@ async fn the_target_reaches_the_upstream_as_an_origin_wants_it() {
     for (asked, wanted) in [
         ("OPTIONS *", "options *"),
         ("GET http://a.test", "get /"),
+        ("GET http://a.test?x=1", "get /?x=1"),
+        ("GET http://a.test?/x", "get /?/x"),
         ("GET HTTP://a.test:80/a/../b?x=%2f", "get /a/../b?x=%2f"),
         ("GET //a//b/", "get //a//b/"),
         ("QUERY /?a[]=|", "query /?a[]=|"),
@@ -55,6 +57,8 @@ async fn the_target_reaches_the_upstream_as_an_origin_wants_it() {
         assert!(upstream.head().await.starts_with(&format!("{wanted} http/1.1\n")), "{asked}");
         upstream.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
         visitor.answer().await;
+        let Some(ServerMessage::Request(report)) = client.messages.recv().await else { panic!("no report") };
+        assert!(wanted.ends_with(&format!(" {}", report.path)), "{asked}: {}", report.path);
     }
 }
 
