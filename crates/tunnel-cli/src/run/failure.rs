@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_with_a_status() {
-        let taken = Refusal::permanent(Code::NameTaken, "`a.localhost` is held by the token `ci`");
+        let taken = Refusal::permanent(Code::NameTaken, "`a.localhost` is held by another token");
         let unauthorized =
             Arc::new(LoginError::Refused(Refusal::permanent(Code::Unauthorized, "unknown token")));
         let in_use = io::Error::from(io::ErrorKind::AddrInUse);
@@ -297,7 +297,7 @@ mod tests {
             (
                 Failure::Bind(BindError::Refused(taken)),
                 1,
-                "the server refused the tunnel (name-taken): `a.localhost` is held by the token `ci`; run again with \
+                "the server refused the tunnel (name-taken): `a.localhost` is held by another token; run again with \
                  another --subdomain, or with none for a random one",
             ),
             (

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tracing::debug;
 use tunnel_protocol::{Code, Refusal, TokenId, TunnelId, bind::UpstreamProtocol};
 
 use super::{
@@ -227,15 +228,14 @@ impl Registry {
     fn check_stranger(&self, name: &Name, entry: &Entry) -> Result<(), ClaimError> {
         let now = Instant::now();
         let what = name.describe();
+        // Whose it is, and since when, is the server's business: tokens may belong to people who don't know each other.
+        debug!(%what, owner = %entry.owner.name, "wanted by another token");
         match &entry.phase {
-            Phase::Live(members) => Err(ClaimError::Held(format!(
-                "{what} is held by the token `{}`, online for {}; choose another name",
-                entry.owner.name,
-                ago(members[0].holder.since)
-            ))),
+            Phase::Live(_) => {
+                Err(ClaimError::Held(format!("{what} is held by another token; choose another name")))
+            }
             Phase::Held { until, .. } => Err(ClaimError::Held(format!(
-                "{what} is held by the token `{}`, whose client was lost; it is kept for its return for another {} s",
-                entry.owner.name,
+                "{what} is held by another token, whose client was lost; it is kept for its return for another {} s",
                 until.saturating_duration_since(now).as_secs()
             ))),
             Phase::Released { until, quarantined_until, .. } => {

@@ -81,7 +81,7 @@ async fn a_live_name_goes_to_its_own_client_at_once_and_to_nobody_else() {
     assert!(routed(&registry));
 
     let other = registry.claim(&myapp(), &claim(2, 2)).unwrap_err();
-    assert!(matches!(&other, ClaimError::Held(message) if message.contains("token-1")), "{other}");
+    assert!(matches!(&other, ClaimError::Held(message) if message.contains("another token")), "{other}");
     let elsewhere = registry.claim(&myapp(), &claim(1, 2)).unwrap_err();
     assert!(matches!(&elsewhere, ClaimError::Held(message) if message.contains("machine-1")), "{elsewhere}");
 
@@ -151,6 +151,25 @@ async fn a_token_has_only_so_many_names_the_released_ones_included() {
     assert!(matches!(registry.claim(&name("a3"), &claim(1, 1)), Err(ClaimError::TooMany(2))));
     assert!(registry.claim(&name("a2"), &claim(1, 1)).is_ok(), "one that it has");
     assert!(registry.claim(&name("a3"), &claim(2, 2)).is_ok(), "another token");
+}
+
+#[tokio::test]
+async fn a_stranger_isnt_told_whose_a_name_is() {
+    for name in [myapp(), Name::Tcp(free_port()), Name::Udp(free_port())] {
+        let registry = Registry::new(shared(), 80);
+        let told = |case: &str| {
+            let refused = registry.claim(&name, &claim(2, 2)).unwrap_err().to_string();
+            let is_silent = !refused.contains("token-1") && !refused.contains("machine-1");
+            assert!(is_silent && refused.contains("another token"), "{case}: {refused}");
+        };
+        let lease = registry.claim(&name, &claim(1, 1)).unwrap();
+        told("live");
+        drop(lease);
+        told("held");
+        registry.claim(&name, &claim(1, 1)).unwrap().release();
+        told("released");
+        registry.clear();
+    }
 }
 
 #[tokio::test(start_paused = true)]

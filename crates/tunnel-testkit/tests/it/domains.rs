@@ -150,7 +150,7 @@ async fn a_host_is_of_one_token_with_all_its_paths() {
         second.http().domain("*.example.com").path("/other"),
     ] {
         let (code, message) = refused(tunnel).await;
-        assert!(code == Code::NameTaken && message.contains("`owner`"), "{message}");
+        assert!(code == Code::NameTaken && message.contains("another token"), "{message}");
     }
     let theirs = Upstream::hello("theirs").await.unwrap();
     let _exact = second.http().domain("mine.example.com").path("/x").forward(theirs.target()).await.unwrap();

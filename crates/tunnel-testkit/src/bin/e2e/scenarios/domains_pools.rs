@@ -129,7 +129,7 @@ async fn paths(world: Arc<World>) -> Outcome<String> {
     let other = Laptop::new(&world, "ben", vps.control(), &vps.token("ben").await?);
     let at = kept[0].1.address();
     let ended = world.run(other.command("http", at, &["--subdomain", "app", "--path", "/else"])).await?;
-    is_one_line(&ended, 1, &["name-taken", "ana"]).told("another path of somebody else's host")?;
+    is_one_line(&ended, 1, &["name-taken", "another token"]).told("another path of somebody else's host")?;
     Ok("8 addresses on 5 tunnels".into())
 }
 

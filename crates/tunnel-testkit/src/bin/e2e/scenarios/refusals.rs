@@ -42,7 +42,7 @@ async fn refused(world: Arc<World>) -> Outcome<String> {
     let other = Laptop::new(&world, "ben", vps.control(), &vps.token("ben").await?);
 
     let taken = world.run(other.command("http", at, &["--subdomain", "myapp"])).await?;
-    is_one_line(&taken, 1, &["name-taken", "ana"]).told("a name that another token holds")?;
+    is_one_line(&taken, 1, &["name-taken", "another token"]).told("a name that another token holds")?;
     let invalid = world.run(other.command("http", at, &["--subdomain", "-my_app"])).await?;
     check!(matches!(invalid.status, Some(1 | 2)), "a name that can't be one: {invalid:?}");
     let port = world.run(other.command("tcp", at, &["--remote-port", "1"])).await?;
