@@ -61,7 +61,7 @@ pub(super) fn to_upstream(policies: &Policies, headers: &mut HeaderMap) -> Optio
         headers.remove(AUTHORIZATION);
     }
     let public = policies.host.as_ref().and_then(|host| host.to_upstream(headers));
-    policies.request_fields.apply(headers);
+    policies.request_fields.apply_to_request(headers);
     public
 }
 

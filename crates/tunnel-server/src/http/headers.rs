@@ -14,6 +14,7 @@ use tunnel_protocol::RequestId;
 use tunnel_router::Framing;
 
 use super::gate::Facts;
+use crate::policy::twins;
 
 /// Tells who answered with an error: us. An upstream can't set it.
 pub(super) const TUNNEL_ERROR: HeaderName = HeaderName::from_static("tunnel-error");
@@ -215,21 +216,15 @@ fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn is_end_to_end(name: &str) -> bool {
     let known = END_TO_END.iter().any(|known| name.eq_ignore_ascii_case(known));
-    known || starts_with(name, "x-forwarded-") || starts_with(name, "access-control-")
+    known || twins::begins_like(name, "x-forwarded-") || twins::begins_like(name, "access-control-")
 }
 
 /// Tells the upstream who its visitor is, in the visitor's stead.
 fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
     let Asker { visitor, https_port, is_trusted, request } = asker;
-    // CGI and its heirs turn hyphens into underscores, so a field with underscores is the same to many upstreams.
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_claim(name) && (!is_trusted || name.as_str().contains('_')))
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
-    }
+    twins::remove(headers, |name| {
+        is_claim(name) && (!is_trusted || twins::has_underscore(name)) || is_twin_of_framing(name)
+    });
     // It grows once, and not with every other field.
     headers.reserve(6);
     let host = headers.get(HOST).cloned();
@@ -265,20 +260,20 @@ fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
     match name.as_bytes().first() {
-        Some(b'x') => is_alias(name, "x-real-ip") || starts_with(name, "x-forwarded-"),
-        Some(b'f') => is_alias(name, "forwarded"),
+        Some(b'x') => twins::are_alike(name, "x-real-ip") || twins::begins_like(name, "x-forwarded-"),
+        Some(b'f') => twins::are_alike(name, "forwarded"),
         _ => false,
     }
 }
 
-fn is_alias(name: &str, known: &str) -> bool {
-    name.len() == known.len() && starts_with(name, known)
-}
-
-/// Whether a name begins like `known`, with hyphens and underscores taken for the same.
-fn starts_with(name: &str, known: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() >= known.len() && name.bytes().zip(known.bytes()).all(|(name, known)| fold(name) == known)
+/// Whether an upstream may take a field for one that says where the body ends, which the gate didn't read.
+fn is_twin_of_framing(name: &HeaderName) -> bool {
+    let framing = match name.as_str().as_bytes().first() {
+        Some(b'c') => CONTENT_LENGTH,
+        Some(b't') => TRANSFER_ENCODING,
+        _ => return false,
+    };
+    *name != framing && twins::are_alike(name.as_str(), framing.as_str())
 }
 
 /// Makes one list of all values of a field and `last`.

@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tunnel_protocol::policy::{FieldEdit, FieldError};
 
+use super::twins;
+
 /// Edits, done in the order of the list.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<(HeaderName, Option<HeaderValue>)>);
@@ -23,6 +25,22 @@ impl Fields {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Does the edits in a visitor's fields. Twins of what is set or removed go too: the upstream might take them for it.
+    pub(crate) fn apply_to_request(&self, headers: &mut HeaderMap) {
+        if self.is_empty() {
+            return;
+        }
+        let mut edited = self.0.iter().map(|(name, _)| name);
+        if edited.any(twins::has_underscore) || headers.keys().any(twins::has_underscore) {
+            twins::remove(headers, |name| {
+                let is_twin =
+                    |edited: &HeaderName| edited != name && twins::are_alike(name.as_str(), edited.as_str());
+                self.0.iter().any(|(edited, _)| is_twin(edited))
+            });
+        }
+        self.apply(headers);
     }
 
     /// Does the edits.
@@ -60,6 +78,41 @@ mod tests {
         let left: Vec<_> =
             headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(left, [("x-a", "2"), ("x-d", "d")]);
+    }
+
+    #[test]
+    fn twins_of_edited_fields_are_removed() {
+        for (edits, visitors, expected) in [
+            (&[("X-Auth-User", Some("owner"))][..], &["x_auth_user: admin"][..], &["x-auth-user: owner"][..]),
+            (
+                &[("X-Auth-User", Some("owner"))],
+                &["x-auth_user: a", "x_auth-user: b"],
+                &["x-auth-user: owner"],
+            ),
+            (&[("X-Admin", None)], &["x_admin: 1", "x_admin: 2", "x-admin: 3", "x_a: 4"], &["x_a: 4"]),
+            (&[("X_Admin", None)], &["x-admin: 1", "x-a: 2"], &["x-a: 2"]),
+            // What the owner wants twice is had twice.
+            (&[("X-A", Some("1")), ("X_A", Some("2"))], &["x_a: 3"], &["x-a: 1", "x_a: 2"]),
+            (&[("X-A", Some("1")), ("X_A", None)], &["x-a: 3"], &["x-a: 1"]),
+            (
+                &[("X-Admin", None)],
+                &["x_administrator: 1", "_x-admin: 2"],
+                &["_x-admin: 2", "x_administrator: 1"],
+            ),
+        ] {
+            let mut fields = Fields::default();
+            for (name, value) in edits {
+                fields.add(&FieldEdit { name: (*name).into(), value: value.map(Into::into) }).unwrap();
+            }
+            let lines = visitors.iter().map(|line| line.split_once(": ").unwrap());
+            let mut headers: HeaderMap =
+                lines.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            fields.apply_to_request(&mut headers);
+            let left = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+            let mut left: Vec<_> = left.collect();
+            left.sort();
+            assert_eq!(left, expected, "{edits:?} {visitors:?}");
+        }
     }
 
     #[test]

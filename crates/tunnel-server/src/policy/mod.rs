@@ -12,6 +12,7 @@ mod host;
 mod login;
 mod networks;
 mod rate;
+pub(crate) mod twins;
 
 use std::time::Duration;
 

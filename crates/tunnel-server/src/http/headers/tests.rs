@@ -92,6 +92,23 @@ fn framing_continue_and_upgrade_are_set_as_the_gate_read_them() {
 }
 
 #[test]
+fn twins_of_what_frames_a_request_are_dropped() {
+    let got = passed(
+        "Content-Length: 3
+         Content_Length: 4
+         Transfer_Encoding: chunked
+         transfer_encoding: identity
+         Content_Lengths: 5
+         Content_Type: x",
+        &facts(),
+    );
+    assert_eq!(got, ["content-length: 3", "content_lengths: 5", "content_type: x"]);
+    let mut headers = fields("Host: a.test\nContent_Length: 4");
+    to_upstream(&mut headers, &facts(), asker(true));
+    assert!(!headers.contains_key("content_length"), "nor from a proxy");
+}
+
+#[test]
 fn a_visitor_cannot_say_who_it_is() {
     let spoofed = "Host: a.test:8080
          X-Forwarded-For: 10.0.0.1
