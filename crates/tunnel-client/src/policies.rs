@@ -8,6 +8,7 @@ use tunnel_protocol::{
     BindSpec, Policy, TokenHash,
     policy::{BasicLogin, FieldEdit, FieldError},
     proxy::ProxyVersion,
+    text::printable,
 };
 
 use crate::Upstream;
@@ -140,7 +141,7 @@ impl Policies {
         if let HostHeader::Value(host) = &host
             && !is_authority(host)
         {
-            return Err(PolicyError::Host(host.chars().filter(|c| !c.is_control()).take(100).collect()));
+            return Err(PolicyError::Host(printable(host, 100)));
         }
         self.host = Some(host);
         Ok(self)
@@ -274,7 +275,7 @@ impl FromStr for HostHeader {
             return Ok(Self::Upstream);
         }
         let valid = is_authority(text).then(|| Self::Value(text.to_owned()));
-        valid.ok_or_else(|| PolicyError::Host(text.chars().filter(|c| !c.is_control()).take(100).collect()))
+        valid.ok_or_else(|| PolicyError::Host(printable(text, 100)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Texts from the server end up on a person's terminal: none of them may move the cursor or fill the screen.
 
-use tunnel_protocol::{Refusal, ServerMessage, Welcome, bind::PublicAddress};
+use tunnel_protocol::{Refusal, ServerMessage, Welcome, bind::PublicAddress, text::is_hidden};
 
 /// The longest text kept, in characters.
 const MAX: usize = 500;
@@ -51,14 +51,9 @@ pub(crate) fn printable(mut text: String) -> String {
 }
 
 fn one_line(text: &mut String) {
-    if text.chars().any(is_harmful) || text.len() > MAX {
-        *text = text.chars().take(MAX).map(|c| if is_harmful(c) { '\u{FFFD}' } else { c }).collect();
+    if text.chars().any(is_hidden) || text.len() > MAX {
+        *text = text.chars().take(MAX).map(|c| if is_hidden(c) { '\u{FFFD}' } else { c }).collect();
     }
-}
-
-/// Control characters, and those that turn the reading direction.
-fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

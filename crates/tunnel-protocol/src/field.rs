@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::printable;
+
 /// The most a field's name and value may have together, in bytes.
 pub const FIELD_MAX: usize = 4 * 1024;
 
@@ -64,7 +66,7 @@ impl FieldEdit {
     /// # Errors
     /// [`FieldError`].
     pub fn check(self) -> Result<Self, FieldError> {
-        let shown = || self.name.chars().filter(|c| !c.is_control()).take(80).collect::<String>();
+        let shown = || printable(&self.name, 80);
         let value = self.value.as_deref().unwrap_or("");
         if self.name.is_empty() || !self.name.bytes().all(is_token) {
             return Err(FieldError::Name(shown()));

@@ -24,6 +24,7 @@ pub mod proof;
 pub mod proxy;
 pub mod secret;
 pub mod stream_header;
+pub mod text;
 pub mod token;
 pub mod version;
 

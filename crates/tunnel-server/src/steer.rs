@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tunnel_protocol::{Code, Refusal, ServerMessage, SessionId};
+use tunnel_protocol::{Code, Refusal, ServerMessage, SessionId, text::printable};
 
 use crate::server::ServerHandle;
 
@@ -35,7 +35,7 @@ impl ServerHandle {
     /// [`NoSuchSession`]
     pub fn end_session(&self, session: SessionId, reason: &str) -> Result<(), NoSuchSession> {
         let found = self.control.sessions.get(session).ok_or(NoSuchSession(session))?;
-        let reason = printable(reason);
+        let reason = printable(reason, WORDS);
         let message = format!(
             "the server's operator ended this session{}; the client may come back in {} s",
             because(&reason),
@@ -59,7 +59,8 @@ impl ServerHandle {
     /// # Errors
     /// [`NoSuchTunnel`]
     pub fn close_tunnel(&self, url: &str, reason: &str) -> Result<(), NoSuchTunnel> {
-        let message = format!("the server's operator closed this tunnel{}", because(&printable(reason)));
+        let message =
+            format!("the server's operator closed this tunnel{}", because(&printable(reason, WORDS)));
         let refusal = Refusal::permanent(Code::Closed, message);
         let closed = self.control.registry.close(url, &refusal);
         if closed { Ok(()) } else { Err(NoSuchTunnel(url.to_owned())) }
@@ -91,9 +92,4 @@ impl ServerHandle {
 
 fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
-}
-
-/// Words for other people's terminals: short, and without control characters.
-fn printable(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(WORDS).collect()
 }

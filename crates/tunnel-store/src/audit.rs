@@ -8,6 +8,7 @@ use std::{
 };
 
 use rusqlite::{Connection, Transaction, params};
+use tunnel_protocol::text::printable;
 
 use crate::time::{from_seconds, to_seconds};
 
@@ -64,7 +65,7 @@ impl fmt::Display for Actor {
 impl AuditEntry {
     /// An entry for something that happens now. What is long is cut.
     pub(crate) fn now(actor: &Actor, action: &str, subject: &str, detail: &str) -> Self {
-        let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(500).collect();
+        let cut = |text: &str| printable(text, 500);
         Self {
             id: 0,
             at: SystemTime::now(),

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tunnel_admin::{Session, SettingsFault, Stamp, Status, Tunnel};
+use tunnel_protocol::text::is_hidden;
 
 /// A value as JSON, for scripts.
 pub(crate) fn json(value: &impl Serialize) -> String {
@@ -110,7 +111,7 @@ fn columns(rows: &[Vec<String>]) -> Vec<String> {
 
 /// What a client says of itself, harmless in a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+    text.chars().map(|char| if is_hidden(char) { '?' } else { char }).collect()
 }
 
 fn count(count: usize, what: &str) -> String {
@@ -141,6 +142,6 @@ mod tests {
 
     #[test]
     fn a_client_cannot_write_to_the_operators_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a?[2Jb?");
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}c"), "a?[2Jb??c");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt::Write, time::Duration};
 
+use tunnel_protocol::text::is_hidden;
+
 /// An error and what caused it, on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
@@ -21,8 +23,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if is_hidden(c) {
             // Writing to a string can't fail.
             let _ = write!(line, "{}", c.escape_default());
         } else {

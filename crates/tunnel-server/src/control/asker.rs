@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use tunnel_protocol::{Code, Refusal, TokenId, bind::HostSpec};
+use tunnel_protocol::{Code, Refusal, TokenId, bind::HostSpec, text::printable};
 use tunnel_router::{HostPattern, Hostname, Label};
 
 use super::standing::Standing;
@@ -37,7 +37,7 @@ impl Asker<'_> {
             (Some(subdomain), None) => self.subdomain(subdomain)?,
             (None, Some(domain)) => HostPattern::parse(domain).map_err(|error| {
                 let reason = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
-                invalid(format!("`{}` can't be a domain: {reason}", printable(domain)))
+                invalid(format!("`{}` can't be a domain: {reason}", printable(domain, 80)))
             })?,
             (Some(_), Some(_)) => {
                 return Err(invalid("a subdomain and a domain can't both be asked for".into()));
@@ -207,7 +207,7 @@ impl Asker<'_> {
 
     fn subdomain(&self, wanted: &str) -> Result<HostPattern, Refusal> {
         let label = Label::parse(wanted)
-            .map_err(|error| invalid(format!("`{}` can't be a subdomain: {error}", printable(wanted))))?;
+            .map_err(|error| invalid(format!("`{}` can't be a subdomain: {error}", printable(wanted, 80))))?;
         let host = Hostname::under(&label, &self.domain)
             .map_err(|error| invalid(format!("`{label}` can't be a subdomain here: {error}")))?;
         Ok(HostPattern::Exact(host))
@@ -227,8 +227,4 @@ fn listed(kinds: &[TunnelKind]) -> String {
 
 fn invalid(message: String) -> Refusal {
     Refusal::permanent(Code::NameInvalid, message)
-}
-
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

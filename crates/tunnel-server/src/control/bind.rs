@@ -7,6 +7,7 @@ use tracing::info;
 use tunnel_protocol::{
     BindSpec, Code, Policy, Refusal, ServerMessage, TunnelId,
     bind::{HostSpec, HttpSpec, PortSpec, TlsSpec, UpstreamProtocol},
+    text::printable,
 };
 use tunnel_router::PathPrefix;
 
@@ -76,7 +77,7 @@ impl<'a> Binds<'a> {
                 tunnel,
                 pool,
                 protocol,
-                upstream: upstream.chars().filter(|c| !c.is_control()).take(256).collect::<String>().into(),
+                upstream: printable(&upstream, 256).into(),
                 report_requests,
                 replaces,
                 policies,
@@ -201,7 +202,7 @@ impl<'a> Binds<'a> {
             BindSpec::Http(HttpSpec { host, path, .. }) => {
                 let path = path.as_deref().map_or(Ok(PathPrefix::root()), |path| {
                     PathPrefix::parse(path).map_err(|error| {
-                        let path: String = path.chars().filter(|c| !c.is_control()).take(80).collect();
+                        let path = printable(path, 80);
                         Refusal::permanent(Code::NameInvalid, format!("`{path}` can't be served: {error}"))
                     })
                 })?;

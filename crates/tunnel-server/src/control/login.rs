@@ -19,6 +19,7 @@ use tunnel_protocol::{
     Challenge, Code, FrameDecoder, Hello, LoginReply, Refusal, ServerMessage, Version, Welcome, frame,
     limits::LOGIN_FRAME_MAX,
     login::Attach,
+    text::printable,
     version::{Mismatch, SUPPORTED},
 };
 
@@ -183,8 +184,8 @@ fn new_session(
     let who = Who {
         identity,
         instance: hello.instance,
-        machine: printable(&hello.machine),
-        agent: printable(&hello.agent),
+        machine: printable(&hello.machine, SELF),
+        agent: printable(&hello.agent, SELF),
         address,
     };
     let ended = control.shared.stopping.child_token();
@@ -269,10 +270,8 @@ async fn write<T: Serialize>(io: &mut BoxedIo, message: &T) -> io::Result<()> {
     io.flush().await
 }
 
-/// A client's text as it may appear in logs and messages: short, and without control characters.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
-}
+/// The most of what a client says of itself that appears in logs and messages, in characters.
+const SELF: usize = 64;
 
 /// What we call ourselves to clients.
 const AGENT: &str = concat!("tunnel/", env!("CARGO_PKG_VERSION"));

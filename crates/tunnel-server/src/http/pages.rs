@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use ::http::StatusCode;
-use tunnel_protocol::{Code, RequestId};
+use tunnel_protocol::{Code, RequestId, text::is_hidden};
 
 use super::interstitial::GO_ON;
 use crate::contact::Contact;
@@ -88,7 +88,7 @@ impl Page<'_> {
         // What a terminal would obey is not text.
         let shown: String =
             format!("{status} {title}\n\n{happened}\n{helps}\n{report}{code}, request {request}\n");
-        shown.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+        shown.chars().filter(|c| *c == '\n' || !is_hidden(*c)).collect()
     }
 
     /// As one line, for programs that show no more.
@@ -277,7 +277,7 @@ fn escape_html(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            c if c.is_control() => {}
+            c if is_hidden(c) => {}
             c => escaped.push(c),
         }
     }
@@ -289,9 +289,11 @@ fn escape_json(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => escaped.extend(['\\', c]),
-            c if c.is_control() => {
-                // Writing to a string can't fail.
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            c if is_hidden(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string can't fail.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
             }
             c => escaped.push(c),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tunnel_protocol::{BindSpec, Code, Policy, Refusal};
+use tunnel_protocol::{BindSpec, Code, Policy, Refusal, text::printable};
 
 use super::{HostRewrite, Policies, RateLimit};
 
@@ -114,7 +114,7 @@ fn once<T>(flag: &str, place: &mut Option<T>, value: T) -> Result<(), Refusal> {
 fn read_network(flag: &str, text: &str) -> Result<ipnet::IpNet, Refusal> {
     let one = text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
     one.or_else(|_| text.parse()).map_err(|_| {
-        let text: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
+        let text = printable(text, 80);
         invalid(format!("`{flag} {text}` is no network; write one such as `192.0.2.0/24`"))
     })
 }

@@ -24,7 +24,7 @@ async fn a_session_that_is_ended_is_told_why_and_its_names_wait_for_it() {
     let _tunnel = client.http().subdomain("app").forward(upstream.target()).await.unwrap();
     let session = server.handle.snapshot().sessions[0].id;
     assert!(server.handle.end_session(SessionId(session.0 ^ 1), "").is_err());
-    server.handle.end_session(session, "too\u{1b}[31m loud").unwrap();
+    server.handle.end_session(session, "too\u{1b}[31m\u{202e} loud").unwrap();
     let moving = async {
         loop {
             if let Some(Event::Moving { refusal }) = events.next().await {
