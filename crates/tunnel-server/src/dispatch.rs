@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tunnel_io::Pace;
 use tunnel_protocol::{Code, RequestId, StreamHeader, StreamKind};
 
@@ -19,7 +19,7 @@ use crate::{
     endpoint::{Absent, Endpoint, Serving, Target},
     policy::{Denied, Policies},
     session::OpenStreamError,
-    stream::{Spent, StreamRefused, VisitorStream},
+    stream::{Spent, StreamLate, StreamRefused, VisitorStream},
 };
 
 /// How long a client may take from a stream's header to `Ready` or `Refused`: longer than a client's own limit for
@@ -28,6 +28,9 @@ const READY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a visitor may wait for room on a lane: enough for a client to bring another lane up.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a visitor waits for a client that is on trial, while others could serve it.
+const TRIAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who visits, and through which of our addresses.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,9 @@ pub(crate) enum DispatchError {
     /// The client answered that it can't or won't.
     #[error("the client refused: {0}")]
     Refused(Code),
+    /// The client said nothing of its upstream; it may yet get there.
+    #[error(transparent)]
+    Late(StreamLate),
     /// The upstream reset the stream or broke off.
     #[error("the upstream broke off: {0}")]
     Broken(#[source] io::Error),
@@ -82,8 +88,22 @@ impl DispatchError {
             Self::Full => Code::TooManyVisitors,
             Self::Spent(_) => Code::QuotaUsed,
             Self::Refused(code) => *code,
+            Self::Late(_) => Code::UpstreamTimeout,
             Self::Broken(_) => Code::UpstreamBroken,
         }
+    }
+
+    /// Whether nothing that was sent has gone on to the upstream, and another client's may be there.
+    pub(crate) fn may_go_elsewhere(&self) -> bool {
+        let Self::Refused(code) = self else { return false };
+        matches!(
+            code,
+            Code::UpstreamRefused
+                | Code::UpstreamUnreachable
+                | Code::UpstreamTimeout
+                | Code::UpstreamTls
+                | Code::ClientBusy
+        )
     }
 }
 
@@ -91,7 +111,8 @@ impl DispatchError {
 ///
 /// `checked` are the policies the visitor was let in by: what [`Endpoint::known_policies`] gave before. While a visitor
 /// waits, a client with others may have come to serve the endpoint; it is never given a visitor that it didn't let
-/// in. With `None` nobody was asked: for tunnels and tests that have no policies to ask.
+/// in. With `None` nobody was asked: for tunnels and tests that have no policies to ask. `avoid` has just refused the
+/// visitor.
 ///
 /// # Errors
 /// [`DispatchError`]; nothing was sent to the upstream then. After [`DispatchError::PoliciesChanged`] the caller asks
@@ -104,12 +125,13 @@ pub(crate) async fn open(
     kind: StreamKind,
     visit: Visit,
     checked: Option<&Arc<Policies>>,
+    avoid: Option<&Arc<Target>>,
 ) -> Result<VisitorStream, DispatchError> {
-    let mut search = Search::new(endpoint, visit.visitor.ip(), checked, None);
+    let mut search = Search::new(endpoint, visit.visitor.ip(), checked, avoid.cloned());
     loop {
         let serving = search.next().await?;
         let pace = search.pace(&serving).filter(|_| kind != StreamKind::Udp);
-        match open_on(serving.target(), kind, visit, pace).await {
+        match open_on(&serving, kind, visit, pace).await {
             Ok(stream) => return Ok(stream.held_by(serving)),
             Err(missed) => search.missed(&serving, missed)?,
         }
@@ -142,6 +164,8 @@ pub(crate) enum Missed {
     Ended,
     /// The lane died; the session may have others.
     LaneLost,
+    /// It was on trial, and its upstream isn't back.
+    Failing,
 }
 
 impl<'a> Search<'a> {
@@ -204,7 +228,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Opens a stream to this target and no other, which keeps to `pace`.
+/// Opens a stream to this target and no other, which keeps to `pace`. If it is on trial, the upstream is there then.
 ///
 /// # Errors
 /// [`Missed`]; nothing was sent to the upstream then.
@@ -212,12 +236,31 @@ impl<'a> Search<'a> {
 /// # Cancel safety
 /// Cancel safe: a stream that was opened is reset.
 pub(crate) async fn open_on(
+    serving: &Serving,
+    kind: StreamKind,
+    visit: Visit,
+    pace: Option<Arc<Pace>>,
+) -> Result<VisitorStream, Missed> {
+    if !serving.is_trial() {
+        return begin(serving.target(), kind, visit, pace).await;
+    }
+    // Boxed, since it is rare: others' futures keep no room for it.
+    let trial = Box::pin(async {
+        let mut stream = begin(serving.target(), kind, visit, pace).await?;
+        stream.ready().await.map_err(|_failed| Missed::Failing)?;
+        Ok(stream)
+    });
+    // Whatever was in its way, others aren't known to have trouble.
+    timeout(TRIAL_PATIENCE, trial).await.unwrap_or(Err(Missed::Failing)).map_err(|_: Missed| Missed::Failing)
+}
+
+async fn begin(
     target: &Arc<Target>,
     kind: StreamKind,
     visit: Visit,
     pace: Option<Arc<Pace>>,
 ) -> Result<VisitorStream, Missed> {
-    let opened = tokio::time::timeout(OPEN_PATIENCE, target.session.open_stream()).await;
+    let opened = timeout(OPEN_PATIENCE, target.session.open_stream()).await;
     let mut stream = match opened {
         Ok(Ok(stream)) => stream,
         Ok(Err(OpenStreamError::Full)) | Err(_) => return Err(Missed::Full),
@@ -237,6 +280,8 @@ impl From<&io::Error> for DispatchError {
     fn from(error: &io::Error) -> Self {
         if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<StreamRefused>()) {
             Self::Refused(refused.0)
+        } else if error.get_ref().is_some_and(|inner| inner.is::<StreamLate>()) {
+            Self::Late(StreamLate)
         } else if error.get_ref().is_some_and(|inner| inner.is::<Spent>()) {
             Self::Spent(Spent)
         } else if tunnel_mux::is_lane_lost(error) {

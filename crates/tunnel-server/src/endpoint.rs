@@ -3,7 +3,8 @@
 //! An endpoint outlives sessions. While its client is away it stays in the routes and visitors wait at it; a
 //! returning client is attached to the same endpoint, and they go on. Only the registry attaches and detaches.
 //!
-//! Several clients may serve one endpoint. Each visitor is given to the one that has the fewest just then.
+//! Several clients may serve one endpoint. Each visitor is given to the one that has the fewest just then, but those
+//! that last failed to reach their upstream come last: nobody has fewer visitors than who fails at once.
 
 use std::{
     net::IpAddr,
@@ -23,6 +24,10 @@ use tunnel_router::PathPrefix;
 
 pub(crate) use crate::target::{Serving, Target};
 use crate::{addresses::Counted, auth::Identity, policy::Policies, tally::Tally, waiting::WaitingRoom};
+
+/// How often a visitor that was refused is given to another client: if several upstreams fail at once, nobody knows
+/// yet of which.
+const REFUSALS: u32 = 3;
 
 /// One public name or port, for as long as one owner holds it.
 #[derive(Debug)]
@@ -242,6 +247,21 @@ impl Endpoint {
         let _ = tokio::time::timeout(Duration::from_secs(1), changed).await;
     }
 
+    /// Whether several clients serve this endpoint.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Live(targets) if targets.len() > 1)
+    }
+
+    /// Whether a visitor whom `target` has refused, and who was refused `before` that, should be given to another: one
+    /// whose upstream is there, for all that is known, or the first time anyone.
+    pub(crate) fn has_other(&self, target: &Arc<Target>, before: u32) -> bool {
+        let is_worth_it = |other: &Arc<Target>| {
+            !Arc::ptr_eq(other, target) && other.can_serve() && (before == 0 || !other.reach.is_failing())
+        };
+        before < REFUSALS
+            && matches!(&*self.state.borrow(), State::Live(targets) if targets.iter().any(is_worth_it))
+    }
+
     /// Passes a report on to the client that served the visitor, or to any if none did, if it wants them; the first
     /// one with a hint in any case. Never waits: a report that finds no room is counted and dropped.
     pub(crate) fn report(
@@ -270,9 +290,17 @@ impl Endpoint {
         // Of those with equally few the first is taken, and each time another one comes first.
         let turn = self.turns.fetch_add(1, Ordering::Relaxed) % targets.len();
         let (later, sooner) = targets.split_at(turn);
-        let best = sooner.iter().chain(later).min_by_key(|target| {
+        let all = sooner.iter().chain(later);
+        // A visitor that was failed once finds nothing out for others.
+        if avoid.is_none()
+            && let Some(due) = all.clone().find(|target| target.can_serve() && target.reach.wants_trial())
+        {
+            return Serving::on_trial(due);
+        }
+        let best = all.min_by_key(|target| {
             let is_avoided = avoid.is_some_and(|avoid| Arc::ptr_eq(avoid, target));
-            (is_avoided, !target.can_serve(), target.visitors.load(Ordering::Relaxed))
+            let visitors = target.visitors.load(Ordering::Relaxed);
+            (is_avoided, !target.can_serve(), target.reach.is_failing(), visitors)
         });
         Serving::new(best.expect("invariant: a live endpoint has a target"))
     }

@@ -5,6 +5,7 @@
 //! first byte of the upstream: a refusal turns up as the error of the first read.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
@@ -50,6 +51,12 @@ struct Awaiting {
 #[derive(Debug, thiserror::Error)]
 #[error("the client refused the visitor: {0}")]
 pub(crate) struct StreamRefused(pub(crate) Code);
+
+/// The client said neither that its upstream is there nor that it isn't, in all the time it has: the io error's inner
+/// error.
+#[derive(Debug, thiserror::Error)]
+#[error("the client did not say in time whether the upstream is there")]
+pub(crate) struct StreamLate;
 
 /// The owner of the tunnel may move no more bytes this month: the io error's inner error.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +108,22 @@ impl VisitorStream {
         Ok(())
     }
 
+    /// Who serves the visitor.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Waits for the upstream.
+    ///
+    /// # Errors
+    /// What the first read would fail with.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing of the upstream's is taken.
+    pub(crate) async fn ready(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(awaiting) = &mut self.reply {
             match StreamReply::decode(&awaiting.bytes[..awaiting.filled]) {
@@ -129,7 +152,7 @@ impl VisitorStream {
                     else {
                         ready!(awaiting.deadline.as_mut().poll(cx));
                         self.target.reach.failed(Code::UpstreamTimeout);
-                        return Poll::Ready(Err(io::Error::other(StreamRefused(Code::UpstreamTimeout))));
+                        return Poll::Ready(Err(io::Error::other(StreamLate)));
                     };
                     read?;
                     let Some(&byte) = buf.filled().first() else {

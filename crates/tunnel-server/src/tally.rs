@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
 use tunnel_protocol::Code;
 
 use crate::{account::Account, metrics::Metrics};
@@ -75,10 +76,15 @@ pub(crate) struct Tally {
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// An [`UpstreamState`] that is written as often as streams are opened: the code in the upper 16 bits, below it since
-/// when, in milliseconds of Unix time. 0 is unknown.
-#[derive(Debug, Default)]
-pub(crate) struct UpstreamGauge(AtomicU64);
+/// An [`UpstreamState`] that is written as often as streams are opened.
+#[derive(Debug)]
+pub(crate) struct UpstreamGauge {
+    /// The code in the upper 16 bits, below it since when, in milliseconds of Unix time. 0 is unknown.
+    state: AtomicU64,
+    /// When the next trial is due, in milliseconds from `born`: no clock that somebody sets.
+    trial_at: AtomicU64,
+    born: Instant,
+}
 
 impl Tally {
     pub(crate) fn new(account: Arc<Account>) -> Arc<Self> {
@@ -166,11 +172,33 @@ impl UpstreamGauge {
             Code::UpstreamRefused | Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::UpstreamTls
         ) {
             self.set(code.number());
+            self.trial_at.store(self.now() + TRIAL_AFTER, Ordering::Relaxed);
         }
     }
 
+    /// Whether the client last failed to reach it.
+    pub(crate) fn is_failing(&self) -> bool {
+        number(self.state.load(Ordering::Relaxed)) > OK
+    }
+
+    /// Whether it failed, and that is long enough ago to try again. Says so to one visitor at a time.
+    pub(crate) fn wants_trial(&self) -> bool {
+        if !self.is_failing() {
+            return false;
+        }
+        let (now, due) = (self.now(), self.trial_at.load(Ordering::Relaxed));
+        let next = now + TRIAL_AFTER;
+        now >= due && self.trial_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// A trial is due now.
+    #[cfg(test)]
+    pub(crate) fn hasten(&self) {
+        self.trial_at.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn state(&self) -> UpstreamState {
-        let packed = self.0.load(Ordering::Relaxed);
+        let packed = self.state.load(Ordering::Relaxed);
         let since = time(packed & MS_MASK);
         match number(packed) {
             0 => UpstreamState::Unknown,
@@ -181,9 +209,19 @@ impl UpstreamGauge {
 
     fn set(&self, state: u16) {
         // Nearly always nothing has changed, and then nothing is written.
-        if number(self.0.load(Ordering::Relaxed)) != state {
-            self.0.store(u64::from(state) << MS_BITS | now_ms() & MS_MASK, Ordering::Relaxed);
+        if number(self.state.load(Ordering::Relaxed)) != state {
+            self.state.store(u64::from(state) << MS_BITS | now_ms() & MS_MASK, Ordering::Relaxed);
         }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    }
+}
+
+impl Default for UpstreamGauge {
+    fn default() -> Self {
+        Self { state: AtomicU64::new(0), trial_at: AtomicU64::new(0), born: Instant::now() }
     }
 }
 
@@ -200,7 +238,9 @@ fn time(ms: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
 }
 
-/// No code has this number.
+/// How long an upstream that failed is left alone while others serve in its stead, in milliseconds.
+const TRIAL_AFTER: u64 = 5000;
+/// No code has this number, and all that tell of an upstream have higher ones.
 const OK: u16 = 1;
 /// Milliseconds of Unix time fit into as many until the year 10889.
 const MS_BITS: u32 = 48;
@@ -246,5 +286,21 @@ mod tests {
         assert_eq!(gauge.state(), UpstreamState::Failing { code: "upstream-refused", since });
         gauge.reached();
         assert!(matches!(gauge.state(), UpstreamState::Ok { since: now } if now >= since));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_failed_is_tried_again_by_one_visitor_after_a_while() {
+        let gauge = UpstreamGauge::default();
+        assert!(!gauge.is_failing() && !gauge.wants_trial(), "not known to fail");
+        gauge.failed(Code::UpstreamRefused);
+        assert!(gauge.is_failing() && !gauge.wants_trial(), "just now");
+        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+        assert!(gauge.wants_trial());
+        assert!(!gauge.wants_trial(), "somebody is on the way");
+        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+        assert!(gauge.wants_trial(), "it was never heard of again");
+        gauge.reached();
+        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+        assert!(!gauge.is_failing() && !gauge.wants_trial());
     }
 }

@@ -47,7 +47,10 @@ pub(crate) struct Target {
 
 /// A visitor's place at a target, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Serving(Arc<Target>);
+pub(crate) struct Serving {
+    target: Arc<Target>,
+    is_trial: bool,
+}
 
 impl Target {
     /// Whether a stream to it has a chance: its session lives, and so does one of its lanes.
@@ -58,13 +61,27 @@ impl Target {
 
 impl Serving {
     pub(crate) fn new(target: &Arc<Target>) -> Self {
+        Self::at(target, false)
+    }
+
+    /// The place of a visitor that others would serve as well, and who finds out whether this one can again.
+    pub(crate) fn on_trial(target: &Arc<Target>) -> Self {
+        Self::at(target, true)
+    }
+
+    fn at(target: &Arc<Target>, is_trial: bool) -> Self {
         target.visitors.fetch_add(1, Ordering::Relaxed);
-        Self(target.clone())
+        Self { target: target.clone(), is_trial }
+    }
+
+    /// Whether nothing of the visitor's may be lost at it.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.is_trial
     }
 
     /// Who serves, apart from the place.
     pub(crate) fn target(&self) -> &Arc<Target> {
-        &self.0
+        &self.target
     }
 }
 
@@ -72,12 +89,12 @@ impl Deref for Serving {
     type Target = Target;
 
     fn deref(&self) -> &Target {
-        &self.0
+        &self.target
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.visitors.fetch_sub(1, Ordering::Relaxed);
+        self.target.visitors.fetch_sub(1, Ordering::Relaxed);
     }
 }

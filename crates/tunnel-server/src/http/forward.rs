@@ -1,7 +1,8 @@
 //! One request to the upstream, and its answer back.
 //!
 //! A request that failed is sent again only if that can't do anything twice: when it was never sent or never
-//! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it.
+//! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it. Where several
+//! clients serve, one that doesn't reach its upstream costs no request, so the begin of a body is kept until it does.
 
 use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -39,6 +40,9 @@ use crate::{
 /// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
 /// theirs after 5 s, and one that closes just now would take the request with it.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// How much of a body is kept until the first client's upstream is known to be there, in bytes.
+const KEPT: usize = 64 * 1024;
 
 /// How often a request is checked anew because other policies came while it waited.
 const CHANGES: u32 = 3;
@@ -148,7 +152,7 @@ pub(super) async fn forward(
     trace.iter().for_each(|trace| trace.put(&mut outgoing.headers));
     let mut body = facts.has_body().then_some(body);
     let mut how = Attempt { id, visitor, may_reuse: true, avoid: None };
-    let (mut may_repeat, mut changes) = (true, 0);
+    let (mut may_repeat, mut changes, mut refusals) = (true, 0, 0);
     let (mut response, exchange) = loop {
         let failed = match attempt(desk, endpoint, &outgoing, &mut body, &how, passage).await {
             Ok(answered) => break answered,
@@ -166,7 +170,10 @@ pub(super) async fn forward(
             matches!(fault, Fault::Dispatch(DispatchError::Refused(Code::Draining | Code::NoSuchTunnel)));
         // A stream that fails at once after it was idle had been closed already.
         let was_stale = is_reused && matches!(fault, Fault::Dispatch(DispatchError::Broken(_)));
-        let never_arrived = is_unsent || is_late;
+        let may_go_elsewhere = matches!(&fault, Fault::Dispatch(error) if error.may_go_elsewhere());
+        let is_elsewhere =
+            may_go_elsewhere && target.as_ref().is_some_and(|target| endpoint.has_other(target, refusals));
+        let never_arrived = is_unsent || is_late || is_elsewhere;
         let is_lost = matches!(fault, Fault::Dispatch(DispatchError::LaneLost));
         if facts.has_body() && body.is_none() && never_arrived {
             body = receipt.unsent().await;
@@ -178,10 +185,14 @@ pub(super) async fn forward(
             how.may_reuse = false;
             continue;
         }
-        if !is_harmless || !may_repeat {
+        if !is_harmless || !(may_repeat || is_elsewhere) {
             return Err(Failure::from(fault).through(passage.upstream()));
         }
-        may_repeat = false;
+        if is_elsewhere {
+            refusals += 1;
+        } else {
+            may_repeat = false;
+        }
         how = Attempt { id, visitor, may_reuse: false, avoid: target };
         Metrics::count(&desk.shared.metrics.retries);
         if let Some(target) = how.avoid.as_ref().filter(|_| is_late) {
@@ -299,7 +310,8 @@ async fn attempt(
         let receipt = Receipt::default();
         return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, target: Some(target) });
     }
-    let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue, passage.draft.clone());
+    let kept = if !is_reused && endpoint.is_shared() { KEPT } else { 0 };
+    let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue, kept, passage.draft.clone());
     let early = outgoing.early(&receipt);
     let mut headers = Cow::Borrowed(&outgoing.headers);
     passage.prepare(&mut headers);

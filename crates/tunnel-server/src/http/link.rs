@@ -76,12 +76,13 @@ impl Link {
     ) -> Result<Self, DispatchError> {
         loop {
             let serving = search.next().await?;
-            let reuse = reuse.filter(|_| !serving.policies.separate_streams);
+            // Only a new stream tells whether the upstream is back.
+            let reuse = reuse.filter(|_| !serving.policies.separate_streams && !serving.is_trial());
             if let Some(Idle { sender, cut }) = reuse.and_then(|most| serving.pool.take(most)) {
                 return Ok(Self { sender, serving, is_reused: true, cut });
             }
             let pace = search.pace(&serving);
-            match dispatch::open_on(serving.target(), StreamKind::Http, visit, pace).await {
+            match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
                 Ok(stream) => return Self::begin(shared, search.endpoint(), stream, serving).await,
                 Err(missed) => search.missed(&serving, missed)?,
             }

@@ -124,6 +124,7 @@ impl From<DispatchError> for Failure {
                 | Code::UpstreamMalformed
                 | Code::ClientBusy),
             ) => *code,
+            DispatchError::Late(_) => Code::UpstreamTimeout,
             DispatchError::Refused(_) | DispatchError::Broken(_) => Code::UpstreamBroken,
             // Some of it may have happened: nothing that invites to send it again.
             DispatchError::LaneLost => Code::UpstreamBroken,

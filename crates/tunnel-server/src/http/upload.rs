@@ -2,7 +2,8 @@
 //!
 //! It is asked for once the request's head is written. What has to be known outside: whether it went through
 //! whole (else the stream can't be used again), whether the visitor broke it off (else the upstream is blamed), and
-//! whether nothing of it was taken yet (then the request may still go elsewhere).
+//! whether all of it can still be had (then the request may still go elsewhere): nothing was taken yet, or what was
+//! taken was kept.
 
 use std::{
     io,
@@ -36,11 +37,19 @@ struct Sending {
     body: Option<Inbound>,
     /// While this is pending the body isn't asked for: asking makes hyper tell the visitor to send it.
     hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Nothing of the body was taken yet.
-    is_untouched: bool,
+    /// What was taken of the body; `None` once that can't be had again.
+    taken: Option<Taken>,
     progress: Arc<Progress>,
     draft: Drafted,
     give_back: Option<oneshot::Sender<Inbound>>,
+}
+
+/// The begin of a body, in its order.
+#[derive(Debug, Default)]
+struct Taken {
+    frames: Vec<Frame<Bytes>>,
+    /// How much more may be kept, in bytes.
+    room: usize,
 }
 
 /// What is known of an [`Upload`] from outside.
@@ -61,15 +70,21 @@ struct Progress {
 }
 
 impl Upload {
-    /// A body to send, `None` for a request that has none. With `on_request` it waits to be asked for.
-    pub(super) fn new(body: Option<Inbound>, on_request: bool, draft: Drafted) -> (Self, Receipt) {
+    /// A body to send, `None` for a request that has none. With `on_request` it waits to be asked for. So many bytes of
+    /// its begin are `kept`, or it can't be had again once it was begun.
+    pub(super) fn new(
+        body: Option<Inbound>,
+        on_request: bool,
+        kept: usize,
+        draft: Drafted,
+    ) -> (Self, Receipt) {
         let Some(body) = body else { return (Self::default(), Receipt::default()) };
         let progress = Arc::<Progress>::default();
         let (give_back, unsent) = oneshot::channel();
         let sending = Sending {
             body: Some(body),
             hold: on_request.then(|| Box::pin(until_wanted(progress.clone())) as Pin<Box<_>>),
-            is_untouched: true,
+            taken: Some(Taken { frames: Vec::new(), room: kept }),
             progress: progress.clone(),
             draft,
             give_back: Some(give_back),
@@ -102,7 +117,7 @@ impl Receipt {
         }
     }
 
-    /// The body, if nothing of it was taken. Waits for the [`Upload`] to be dropped.
+    /// The body, if all of it can be had. Waits for the [`Upload`] to be dropped.
     pub(super) async fn unsent(self) -> Option<Inbound> {
         self.unsent?.await.ok()
     }
@@ -116,6 +131,18 @@ async fn until_wanted(progress: Arc<Progress>) {
     }
 }
 
+impl Taken {
+    /// With what was taken next, if that can be kept. Of trailers there is no need: an answer isn't far then.
+    fn with(mut self, frame: &Option<Result<Frame<Bytes>, BodyError>>) -> Option<Self> {
+        let Some(frame) = frame else { return Some(self) };
+        let data = frame.as_ref().ok()?.data_ref()?;
+        self.room = self.room.checked_sub(data.len())?;
+        // A view, no copy.
+        self.frames.push(Frame::data(data.clone()));
+        Some(self)
+    }
+}
+
 impl Sending {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(hold) = &mut self.hold {
@@ -124,7 +151,9 @@ impl Sending {
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        self.is_untouched = false;
+        if let Some(taken) = self.taken.take() {
+            self.taken = taken.with(&frame);
+        }
         if let (Some(draft), Some(Ok(frame))) = (&self.draft, &frame) {
             draft.add_in(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -186,9 +215,10 @@ impl Upload {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        if let (true, Some(body), Some(give_back)) =
-            (self.is_untouched, self.body.take(), self.give_back.take())
+        if let (Some(taken), Some(body), Some(give_back)) =
+            (self.taken.take(), self.body.take(), self.give_back.take())
         {
+            let body = if taken.frames.is_empty() { body } else { Inbound::begun(taken.frames, body) };
             let _ = give_back.send(body);
         }
     }
@@ -196,8 +226,8 @@ impl Drop for Sending {
 
 impl std::fmt::Debug for Sending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { is_untouched, progress, .. } = self;
+        let Self { taken, progress, .. } = self;
         let mut debug = f.debug_struct("Sending");
-        debug.field("is_untouched", is_untouched).field("progress", progress).finish_non_exhaustive()
+        debug.field("taken", taken).field("progress", progress).finish_non_exhaustive()
     }
 }

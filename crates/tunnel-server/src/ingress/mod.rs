@@ -2,6 +2,7 @@
 
 pub(crate) mod http;
 pub(crate) mod https;
+mod kept;
 pub(crate) mod port;
 mod proxy;
 pub(crate) mod tcp;

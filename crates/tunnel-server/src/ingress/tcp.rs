@@ -5,11 +5,12 @@ use std::{io, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use tokio::{io::Interest, net::TcpStream};
 use tracing::{Instrument, debug, info_span};
-use tunnel_io::{Prefixed, RelayOptions, Side};
+use tunnel_io::{Prefixed, RelayError, RelayOptions, Relayed, Side};
 use tunnel_protocol::{Code, StreamKind};
 use tunnel_transport::{Listener, reset, tune_visitor};
 
 use super::{
+    kept::Kept,
     port::PortGuard,
     proxy::{self, Ends},
 };
@@ -22,6 +23,7 @@ use crate::{
     records::Draft,
     rights::TunnelKind,
     shared::Shared,
+    stream::VisitorStream,
     succession::PortSocket,
 };
 
@@ -99,7 +101,8 @@ async fn accept(shared: Shared, listener: Arc<Listener>, endpoint: Arc<Endpoint>
 }
 
 /// Carries one visitor, and first what was read of it already. A visitor that can't be carried, or whose upstream
-/// breaks off, sees a reset: never an end that looks clean.
+/// breaks off, sees a reset: never an end that looks clean. Where several clients serve, one that doesn't reach its
+/// upstream hands the visitor on.
 pub(super) async fn serve(
     shared: &Shared,
     endpoint: &Arc<Endpoint>,
@@ -124,22 +127,38 @@ pub(super) async fn serve(
         debug!(%code, "visitor refused");
         return reset(socket.into_inner().0);
     }
-    let opened = tokio::select! {
-        opened = Box::pin(policy::open(endpoint, StreamKind::Tcp, visit, policies)) => opened,
-        // A visitor that was reset while it waited gives its place up. One that only ended its side still waits.
-        _ = socket.get_ref().ready(Interest::ERROR) => return debug!("visitor gone while it waited"),
-    };
-    let mut stream = match opened {
-        Ok(stream) => stream,
-        Err(error) => {
-            refused(error.code());
-            debug!(%error, "visitor refused");
-            return reset(socket.into_inner().0);
+    let (mut avoid, mut refusals) = (None, 0);
+    let (socket, stream, relayed) = loop {
+        let opening = policy::open(endpoint, StreamKind::Tcp, visit, policies.clone(), avoid.as_ref());
+        let opened = tokio::select! {
+            opened = Box::pin(opening) => opened,
+            // A visitor that was reset while it waited gives its place up. One that only ended its side still waits.
+            _ = socket.get_ref().ready(Interest::ERROR) => return debug!("visitor gone while it waited"),
+        };
+        let mut stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
+                refused(error.code());
+                debug!(%error, "visitor refused");
+                return reset(socket.into_inner().0);
+            }
+        };
+        draft.iter().for_each(Draft::set_queued);
+        let options = RelayOptions { meter: draft.as_ref().map(Draft::meter), ..RelayOptions::default() };
+        let mut kept = Kept::new(socket, endpoint.is_shared());
+        let relayed = tunnel_io::relay(&mut kept, &mut stream, options).await;
+        let target = stream.target().clone();
+        if !endpoint.has_other(&target, refusals) || !was_turned_away(&relayed, &mut stream).await {
+            break (kept.into_inner(), stream, relayed);
         }
+        avoid = Some(target);
+        refusals += 1;
+        socket = match kept.rewind() {
+            Ok(socket) => socket,
+            Err(socket) => break (socket, stream, relayed),
+        };
+        debug!("visitor goes to another client");
     };
-    draft.iter().for_each(Draft::set_queued);
-    let options = RelayOptions { meter: draft.as_ref().map(Draft::meter), ..RelayOptions::default() };
-    let relayed = tunnel_io::relay(&mut socket, &mut stream, options).await;
     endpoint.tally.touch();
     if let Some(draft) = &draft {
         stream.first_byte().into_iter().for_each(|at| draft.set_first_byte(at));
@@ -154,7 +173,19 @@ pub(super) async fn serve(
             endpoint.tally.count_cut();
             debug!(%error, bytes.up = relayed.a_to_b, bytes.down = relayed.b_to_a, "visitor cut off");
             stream.reset();
-            reset(socket.into_inner().0);
+            reset(socket);
         }
+    }
+}
+
+/// Whether the client didn't reach its upstream, and another may.
+async fn was_turned_away(relayed: &Relayed, stream: &mut VisitorStream) -> bool {
+    let Err(RelayError { side: Side::B, source, .. }) = &relayed.end else { return false };
+    match DispatchError::from(source) {
+        // What can't be written to any more says why when it is read.
+        DispatchError::Broken(_) => {
+            stream.ready().await.is_err_and(|error| DispatchError::from(&error).may_go_elsewhere())
+        }
+        error => error.may_go_elsewhere(),
     }
 }

@@ -7,7 +7,7 @@ use tunnel_protocol::{Code, StreamKind};
 use super::Policies;
 use crate::{
     dispatch::{self, DispatchError, Visit},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Target},
     stream::VisitorStream,
 };
 
@@ -48,7 +48,8 @@ impl Policies {
     }
 }
 
-/// Opens a stream for a visitor that was let in by these policies, and checks it again should others come meanwhile.
+/// Opens a stream for a visitor that was let in by these policies, and checks it again should others come meanwhile. `avoid`
+/// has just refused the visitor.
 ///
 /// # Errors
 /// [`DispatchError`]; nothing was sent to the upstream then.
@@ -60,9 +61,10 @@ pub(crate) async fn open(
     kind: StreamKind,
     visit: Visit,
     mut checked: Arc<Policies>,
+    avoid: Option<&Arc<Target>>,
 ) -> Result<VisitorStream, DispatchError> {
     for _ in 0..CHANGES {
-        match dispatch::open(endpoint, kind, visit, Some(&checked)).await {
+        match dispatch::open(endpoint, kind, visit, Some(&checked), avoid).await {
             Err(DispatchError::PoliciesChanged) => {}
             opened => return opened,
         }

@@ -12,11 +12,12 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
 };
 use tunnel_client::{BindError, Client, Code, Tunnel};
 use tunnel_protocol::{InstanceId, Token};
+use tunnel_server::UpstreamState;
 use tunnel_testkit::{Site, Upstream, Visitor};
 
 use crate::support::{PATIENCE, port, until};
@@ -166,6 +167,59 @@ async fn visitors_go_to_the_member_that_has_the_fewest() {
     assert_eq!(alive, 30);
     visitors.clear();
     until(&server.handle, |now| load(now) == [0, 0, 0]).await;
+}
+
+/// An address at which nothing listens, as long as nobody else takes the port.
+async fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_upstream_is_down_costs_no_request() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let upstream = Upstream::hello("here").await.unwrap();
+    let _down = {
+        let client = site.client(&token).instance(InstanceId([1; 16])).connect().await.unwrap();
+        let tunnel = client.http().subdomain("myapp").pool(true).forward(nobody().await).await.unwrap();
+        (client, tunnel)
+    };
+    let _up = member(&site, &token, 2, &upstream).await;
+    let mut crowd = Crowd::start(site.web_address());
+    crowd.answers(200).await;
+    crowd.stop().await;
+    let members = server.handle.snapshot().tunnels[0].members.clone();
+    assert!(members.iter().any(|one| matches!(one.upstream_state, UpstreamState::Failing { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_upstream_is_down_costs_no_connection() {
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    let upstream = Upstream::echo().await.unwrap();
+    let down = site.client(&token).instance(InstanceId([1; 16])).connect().await.unwrap();
+    let tunnel = down.tcp().pool(true).forward(nobody().await).await.unwrap();
+    let port = port(&tunnel);
+    let up = site.client(&token).instance(InstanceId([2; 16])).connect().await.unwrap();
+    let _tunnel = up.tcp().pool(true).remote_port(port).forward(upstream.target()).await.unwrap();
+    // All at once, so that nobody is warned by those before.
+    let mut visitors = JoinSet::new();
+    for number in 0..20_u8 {
+        visitors.spawn(async move {
+            let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let said = vec![number; usize::from(number) * 700];
+            visitor.write_all(&said).await.unwrap();
+            visitor.shutdown().await.unwrap();
+            let mut heard = Vec::new();
+            visitor.read_to_end(&mut heard).await.unwrap();
+            assert!(heard == said, "visitor {number} heard {} bytes", heard.len());
+        });
+    }
+    while let Some(ended) = visitors.join_next().await {
+        ended.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,10 @@ impl Asking {
         let unsent = |this: &Self, error| {
             let error = this.blame(error);
             // Who was faster than we were to say no says it again when asked again.
-            let is_no = matches!(error, AskError::NotHttp2 | AskError::Dispatch(DispatchError::Refused(_)));
+            let is_no = matches!(
+                error,
+                AskError::NotHttp2 | AskError::Dispatch(DispatchError::Refused(_) | DispatchError::Late(_))
+            );
             Unanswered { error, is_unsent: !is_no }
         };
         poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(|error| unsent(self, error))?;

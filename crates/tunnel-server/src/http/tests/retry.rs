@@ -1,7 +1,7 @@
 //! Requests that are sent again, and those that never are.
 
 use tokio::{io::AsyncWriteExt, time::Instant};
-use tunnel_protocol::Code;
+use tunnel_protocol::{Code, StreamReply};
 
 use super::world::{World, field};
 use crate::endpoint::State;
@@ -211,4 +211,95 @@ async fn idle_streams_to_one_client_of_a_pool_stay_when_another_goes() {
     kept.say(OK).await;
     assert_eq!(visitor.answer().await.1, "ok");
     assert!(second.is_left_alone().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_client_of_a_pool_can_not_reach_another_is_asked_for_with_the_body() {
+    use Code::{ClientBusy, UpstreamRefused, UpstreamTimeout, UpstreamTls, UpstreamUnreachable};
+    for code in [UpstreamRefused, UpstreamUnreachable, UpstreamTimeout, UpstreamTls, ClientBusy] {
+        for (method, body) in [("GET", ""), ("POST", "body")] {
+            let mut world = World::new();
+            let mut first = world.tunnel("a.test");
+            let mut second = world.successor(&first);
+            second.attach_with(&first);
+            let mut visitor = world.visit().await;
+            visitor.say(&request(method, body)).await;
+            first.refuse(code).await;
+            let mut upstream = second.accept().await;
+            assert!(upstream.head().await.starts_with(&method.to_lowercase()));
+            assert_eq!(upstream.bytes(body.len()).await, body);
+            upstream.say(OK).await;
+            assert_eq!(visitor.answer().await.1, "ok", "{code}");
+            assert_eq!(first.target.reach.is_failing(), code != ClientBusy);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_alone_is_asked_once() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    for _ in 0..2 {
+        let mut visitor = world.visit().await;
+        visitor.say(&request("GET", "")).await;
+        client.refuse(Code::UpstreamRefused).await;
+        assert!(visitor.answer().await.0.starts_with("http/1.1 502 "));
+        assert!(client.is_left_alone().await);
+        client.target.reach.hasten();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_reaches_nothing_says_so_after_each_was_asked() {
+    let mut world = World::new();
+    let mut first = world.tunnel("a.test");
+    let mut second = world.successor(&first);
+    second.attach_with(&first);
+    let mut visitor = world.visit().await;
+    visitor.say(&request("GET", "")).await;
+    first.refuse(Code::UpstreamRefused).await;
+    second.refuse(Code::UpstreamRefused).await;
+    let (head, _) = visitor.answer().await;
+    assert_eq!(field(&head, "tunnel-error"), Some("upstream-refused"), "{head}");
+    assert!(first.is_left_alone().await && second.is_left_alone().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_a_pool_that_fails_comes_last_until_its_upstream_is_back() {
+    let mut world = World::new();
+    let mut first = world.tunnel("a.test");
+    let mut second = world.successor(&first);
+    second.attach_with(&first);
+    first.target.reach.failed(Code::UpstreamRefused);
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let visitor = world.get("a.test", "/").await;
+        busy.push((visitor, second.accept().await));
+    }
+    assert!(first.is_left_alone().await, "though it has nobody");
+    first.target.reach.hasten();
+    // One visitor finds out, and loses nothing by it.
+    let mut visitor = world.visit().await;
+    visitor.say(&request("POST", "body")).await;
+    let (_, mut trial) = first.accept_raw().await;
+    trial.io.write_all(&StreamReply::Accepted.encode()).await.unwrap();
+    trial.io.write_all(&StreamReply::Refused(Code::UpstreamRefused).encode()).await.unwrap();
+    assert_eq!(trial.rest().await.0, "", "nothing was sent");
+    let mut upstream = second.accept().await;
+    upstream.head().await;
+    assert_eq!(upstream.bytes(4).await, "body");
+    upstream.say(OK).await;
+    assert_eq!(visitor.answer().await.1, "ok");
+    first.target.reach.hasten();
+    for _ in 0..2 {
+        let visitor = world.get("a.test", "/").await;
+        let mut upstream = first.accept().await;
+        upstream.head().await;
+        busy.push((visitor, upstream));
+        assert!(!first.target.reach.is_failing(), "the least busy is the least busy again");
+    }
+    for (visitor, upstream) in &mut busy {
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
 }

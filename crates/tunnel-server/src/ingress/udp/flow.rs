@@ -136,7 +136,7 @@ pub(super) async fn serve(door: &Door, flow: &Flow, visit: Visit, policies: Arc<
 }
 
 async fn carry(door: &Door, flow: &Flow, visit: Visit, policies: Arc<Policies>) -> Result<(), DispatchError> {
-    let opening = Box::pin(policy::open(&door.endpoint, StreamKind::Udp, visit, policies));
+    let opening = Box::pin(policy::open(&door.endpoint, StreamKind::Udp, visit, policies, None));
     let stream = timeout(OPEN_PATIENCE, opening).await.unwrap_or(Err(DispatchError::Full))?;
     flow.line.draft.iter().for_each(Draft::set_queued);
     let (read, write) = tokio::io::split(stream);
