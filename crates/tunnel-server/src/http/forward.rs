@@ -388,7 +388,9 @@ impl Fault {
             AskError::Http1(error @ http1::AskError::Request) => broken(io::Error::other(error)),
             AskError::Http2(error) if error.is_library() => Self::Malformed(error.to_string()),
             AskError::Http2(error) => broken(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
-            AskError::NotHttp2 => Self::Malformed(error.to_string()),
+            error @ (AskError::NotHttp2 | AskError::Interim | AskError::Flood(_)) => {
+                Self::Malformed(error.to_string())
+            }
             AskError::Dispatch(error) => Self::Dispatch(error),
         }
     }

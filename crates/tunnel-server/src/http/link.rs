@@ -27,6 +27,10 @@ use crate::{
     stream::VisitorStream,
 };
 
+/// How many interim answers (1xx) an upstream may give before its answer. None needs more than a few, and each costs
+/// it next to nothing and us a head.
+pub(super) const MOST_INTERIM: usize = 100;
+
 /// A stream to an upstream, for one exchange at a time, and the visitor's place at the client meanwhile.
 ///
 /// Dropping it lets the stream end in good order once nothing is under way; [`Link::cut`] resets it.

@@ -9,7 +9,7 @@ use ::http::{
 use bytes::{Bytes, BytesMut};
 use hyper::ext::ReasonPhrase;
 
-use super::super::headers;
+use super::super::{headers, link::MOST_INTERIM};
 
 /// The most fields that an answer may have.
 pub(super) const MAX_FIELDS: usize = 100;
@@ -25,6 +25,8 @@ pub(in crate::http) enum HeadError {
     Value,
     #[error("the answer's framing is ambiguous")]
     Framing,
+    #[error("it gave over {MOST_INTERIM} interim answers (1xx), and no other")]
+    Interim,
 }
 
 /// Reads the head at the front of `bytes`, and how long it is; `None` if it isn't all there.

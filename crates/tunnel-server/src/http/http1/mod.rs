@@ -34,7 +34,7 @@ pub(in crate::http) use self::{received::Received, wire::Wire};
 use super::{
     BUFFER,
     body::Inbound,
-    link::{Question, UpstreamIo},
+    link::{MOST_INTERIM, Question, UpstreamIo},
 };
 
 /// A stream to an upstream, between its exchanges.
@@ -82,7 +82,7 @@ impl Asking {
         let is_head = request.method == Method::HEAD;
         let mut sending = Some(Sending::new(request));
         wire.begin();
-        let mut came = Came::default();
+        let (mut came, mut interim) = (Came::default(), 0);
         let (response, rest) = poll_fn(|cx| {
             if let Some(unsent) = &mut sending
                 && let Poll::Ready(sent) = unsent.poll(cx, wire)
@@ -96,6 +96,10 @@ impl Asking {
                 let status = response.status();
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok::<_, AskError>((response, rest)));
+                }
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Poll::Ready(Err(HeadError::Interim.into()));
                 }
                 came = Came::with(rest);
                 early.iter().for_each(|early| early(status, response.headers()));

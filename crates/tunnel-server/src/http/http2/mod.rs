@@ -8,6 +8,7 @@
 //! ```
 
 mod frames;
+mod purse;
 mod wire;
 
 mod early;

@@ -23,8 +23,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    super::{body::Inbound, http1, link::UpstreamIo, pool, upload::Upload},
+    super::{
+        body::Inbound,
+        http1,
+        link::{MOST_INTERIM, UpstreamIo},
+        pool,
+        upload::Upload,
+    },
     body::Streamed,
+    purse::{Flood, UpstreamTalk},
     send::{SendError, pump, strip},
 };
 use crate::{dispatch::DispatchError, shared::Shared, target::Target};
@@ -68,6 +75,10 @@ pub(in crate::http) enum AskError {
     /// The first thing it said isn't HTTP/2.
     #[error("its first words are not HTTP/2, which `--upstream-protocol` says it speaks")]
     NotHttp2,
+    #[error("it gave over {MOST_INTERIM} interim answers (1xx), and no other")]
+    Interim,
+    #[error("it sends {0}")]
+    Flood(Flood),
     #[error(transparent)]
     Dispatch(DispatchError),
 }
@@ -88,7 +99,7 @@ impl Asking {
         target: Arc<Target>,
     ) -> Result<Self, ::h2::Error> {
         let broken = Broken::default();
-        let probe = Probe { io, broken: broken.clone(), seen: 0 };
+        let probe = Probe { io, broken: broken.clone(), seen: 0, talk: UpstreamTalk::new() };
         let (sender, connection) = client::Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW)
@@ -143,13 +154,21 @@ impl Asking {
                 }
             });
         }
+        let mut interim = 0;
         let answered = poll_fn(|cx| {
             while let Poll::Ready(Some(Ok(said))) = answer.poll_informational(cx) {
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Poll::Ready(None);
+                }
                 early(said.status(), said.headers());
             }
-            Pin::new(&mut answer).poll(cx)
+            Pin::new(&mut answer).poll(cx).map(Some)
         });
-        match answered.await {
+        let Some(answered) = answered.await else {
+            return Err(Unanswered { error: AskError::Interim, is_unsent: false });
+        };
+        match answered {
             Ok(response) => Ok(response.map(|stream| Inbound::Http2(Streamed::new(stream, None)))),
             Err(error) => {
                 // Of a stream above the last it names, a GOAWAY says that nobody looked at it (RFC 9113 §6.8).
@@ -213,28 +232,36 @@ fn absolute(origin: &Uri, headers: &mut HeaderMap) -> Uri {
 type Broken = Arc<Mutex<Option<AskError>>>;
 
 /// The stream as `h2` sees it, which keeps of an error no more than its text. So the first one is kept here; and an
-/// upstream that answers in another protocol is told from one that breaks its own.
+/// upstream that answers in another protocol is told from one that breaks its own, or floods us in it.
 #[derive(Debug)]
 struct Probe {
     io: UpstreamIo,
     broken: Broken,
     /// How many of the first bytes have been looked at.
     seen: usize,
+    talk: UpstreamTalk,
 }
 
 impl Probe {
     fn judge(&mut self, new: &[u8]) -> io::Result<()> {
         if self.seen > 3 {
-            return Ok(());
+            return self.hear(new);
         }
         let kind = new.get(3 - self.seen);
         self.seen += new.len();
         let speaks = if new.is_empty() { false } else { kind.is_none_or(|kind| *kind == SETTINGS) };
         if speaks {
-            return Ok(());
+            return self.hear(new);
         }
         self.keep(AskError::NotHttp2);
         Err(io::ErrorKind::InvalidData.into())
+    }
+
+    fn hear(&mut self, new: &[u8]) -> io::Result<()> {
+        self.talk.hear(new).map_err(|flood| {
+            self.keep(AskError::Flood(flood));
+            io::Error::other(flood)
+        })
     }
 
     fn keep(&self, error: AskError) {
@@ -259,7 +286,9 @@ impl AsyncRead for Probe {
 
 impl AsyncWrite for Probe {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.talk.say(&bytes[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

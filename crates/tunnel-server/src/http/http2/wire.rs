@@ -3,28 +3,21 @@
 //! `h2` bounds what a flood makes it hold: unaccepted resets, resets of its own making (MadeYouReset), CONTINUATIONs
 //! of one head, a head's size when decoded, small DATA, one PING and one SETTINGS to answer. It doesn't bound the
 //! work, and a reset it has already passed on costs a whole exchange (rapid reset). So frames that ask for nothing
-//! but attention are paid for here, from purses that fill with time, and with what the visitor is sent: programs
-//! that answer every DATA frame with two WINDOW_UPDATEs and a PING are no flood.
+//! but attention are paid for here, from a [`purse`](super::purse).
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{Follower, Frame, Kind};
+use super::{
+    frames::{Follower, Kind},
+    purse::{Budget, Purse, TALK, TALK_PER_ANSWER, is_free},
+};
 use crate::http::gate::{Deadline, Patience, Socket};
-
-/// Frames without purpose: how many at once, how many a second, and how many for each HEADERS or DATA frame that the
-/// visitor was sent.
-const TALK: Purse = Purse { most: 1000, rate: 100 };
-const TALK_PER_ANSWER: u32 = 4;
 
 /// Streams that the visitor resets: how many at once, and a second. One that was reset after its answer had begun
 /// costs nothing.
@@ -43,25 +36,6 @@ pub(super) struct Wire<T: Socket> {
     reading: Deadline,
     writing: Deadline,
 }
-
-/// What a kind of frame may be spent on.
-#[derive(Clone, Copy, Debug)]
-struct Purse {
-    most: u32,
-    rate: u32,
-}
-
-#[derive(Debug)]
-struct Budget {
-    purse: Purse,
-    left: u32,
-    filled: Instant,
-}
-
-/// The visitor floods us.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("too many frames that ask for nothing")]
-struct Flood;
 
 impl<T: Socket> Wire<T> {
     pub(super) fn new(io: T, patience: Patience) -> Self {
@@ -113,44 +87,6 @@ impl<T: Socket> Wire<T> {
         }
         self.writing.set_if_clear(self.patience.stall);
         if self.writing.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { wrote }
-    }
-}
-
-/// Whether a frame is part of a request, or the answer to a frame of ours.
-fn is_free(frame: Frame) -> bool {
-    match frame.kind {
-        Kind::Headers => true,
-        Kind::Data => frame.length > 0 || frame.has_first_flag(),
-        Kind::Settings | Kind::Ping => frame.has_first_flag(),
-        Kind::Reset | Kind::Continuation | Kind::Other => false,
-    }
-}
-
-impl Budget {
-    fn new(purse: Purse) -> Self {
-        Self { purse, left: purse.most, filled: Instant::now() }
-    }
-
-    fn pay(&mut self) -> Result<(), Flood> {
-        if self.left == 0 {
-            self.fill();
-        }
-        self.left = self.left.checked_sub(1).ok_or(Flood)?;
-        Ok(())
-    }
-
-    fn earn(&mut self, count: u32) {
-        self.left = (self.left + count).min(self.purse.most);
-    }
-
-    /// Looks at the clock only when there is nothing left.
-    fn fill(&mut self) {
-        let passed = self.filled.elapsed().min(Duration::from_secs(3600));
-        let earned = passed.as_millis() * u128::from(self.purse.rate) / 1000;
-        if let Ok(earned @ 1..) = u32::try_from(earned) {
-            self.filled = Instant::now();
-            self.earn(earned);
-        }
     }
 }
 

@@ -7,10 +7,11 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tunnel_mux::Stream;
 
 use super::{
-    http2::Visitor,
-    world::{HANG, World},
+    http2::{Visitor, h2_tunnel},
+    world::{HANG, World, field},
 };
 
 const DATA: u8 = 0;
@@ -185,4 +186,79 @@ async fn talk_that_comes_of_being_answered_is_no_flood() {
         to.write_all(&asked.concat()).await.unwrap();
         assert_ne!(timeout(HANG, from.read(&mut heard)).await.unwrap().unwrap(), 0, "ended after {index}");
     }
+}
+
+/// Waits for the head of a request.
+async fn asked(upstream: &mut Stream) {
+    upstream.read_exact(&mut [0; 24]).await.unwrap();
+    loop {
+        let mut header = [0; 9];
+        upstream.read_exact(&mut header).await.unwrap();
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        upstream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        if header[3] == HEADERS {
+            return;
+        }
+    }
+}
+
+/// `:status: 103`, and `:status: 200`, in HPACK.
+const EARLY_HINTS: &[u8] = b"\x08\x03103";
+const OK: &[u8] = b"\x88";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_floods_is_given_up() {
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    let floods: [(&str, usize, Vec<u8>); 4] = [
+        ("interim", 101, frame(HEADERS, END_HEADERS, 1, EARLY_HINTS)),
+        ("ask for nothing", 2000, settings.clone()),
+        ("ask for nothing", 2000, frame(PING, 0, 0, b"12345678")),
+        ("ask for nothing", 2000, frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
+    ];
+    for (why, count, flood) in floods {
+        let mut world = World::new();
+        let mut client = h2_tunnel(&mut world, "a.test");
+        let mut visitor = world.get("a.test", "/").await;
+        let mut upstream = client.accept().await;
+        upstream.io.write_all(&settings).await.unwrap();
+        asked(&mut upstream.io).await;
+        let (from, mut to) = tokio::io::split(upstream.io);
+        // Whoever answers a flood is read, or it would end by that.
+        let hearing = async { tokio::io::copy(&mut { from }, &mut tokio::io::sink()).await };
+        let flooding = async {
+            for _ in 0..count {
+                if to.write_all(&flood).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let answered = async { timeout(HANG, visitor.answer()).await.unwrap() };
+        let (head, page) = tokio::select! {
+            answer = answered => answer,
+            _ = async { tokio::join!(hearing, flooding) } => unreachable!("flooding goes on until there is an answer"),
+        };
+        assert_eq!(field(&head, "tunnel-error"), Some("upstream-malformed"), "{why}: {head}");
+        assert!(page.contains(why), "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_answers_and_talk_of_an_upstream_in_use_are_no_flood() {
+    let mut world = World::new();
+    let mut client = h2_tunnel(&mut world, "a.test");
+    let mut visitor = world.get("a.test", "/").await;
+    let mut upstream = client.accept().await;
+    upstream.io.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    asked(&mut upstream.io).await;
+    for _ in 0..100 {
+        let said = [
+            frame(HEADERS, END_HEADERS, 1, EARLY_HINTS),
+            frame(PING, 0, 0, b"12345678"),
+            frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
+        ];
+        upstream.io.write_all(&said.concat()).await.unwrap();
+    }
+    upstream.io.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, OK)).await.unwrap();
+    assert!(visitor.head().await.starts_with("http/1.1 200 "));
 }

@@ -110,6 +110,27 @@ async fn chunks_that_are_none_cut_the_answer_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_answers_without_end_are_none() {
+    for (count, is_answer) in [(100, true), (101, false)] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.get("a.test", "/").await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(&"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(count)).await;
+        if is_answer {
+            upstream.say(OK).await;
+            assert_eq!(visitor.answer().await.1, "ok");
+        } else {
+            let (head, page) = visitor.answer().await;
+            assert_eq!(field(&head, "tunnel-error"), Some(Code::UpstreamMalformed.name()), "{head}");
+            assert!(page.contains("interim"), "{page}");
+            assert!(upstream.rest().await.1.is_err(), "reset");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codings_of_an_older_version_are_no_framing() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
