@@ -81,6 +81,11 @@ impl Exchange {
         &self.receipt
     }
 
+    /// The upstream gave its answer.
+    pub(super) fn set_answered(&mut self) {
+        self.receipt.set_answered();
+    }
+
     /// The upstream's answer is valid, and the stream may serve another exchange after it.
     pub(super) fn allow_reuse(&mut self) {
         self.can_reuse = true;

@@ -320,7 +320,7 @@ async fn attempt(
     let link = exchange.link().expect("invariant: the exchange has just begun");
     match link.ask(request, early).await {
         Ok(response) => {
-            exchange.receipt().set_answered();
+            exchange.set_answered();
             passage.draft.iter().for_each(|draft| draft.set_first_byte(Instant::now()));
             Ok((response, exchange))
         }

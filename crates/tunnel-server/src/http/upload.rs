@@ -110,8 +110,9 @@ impl Receipt {
         move || progress.iter().for_each(|progress| progress.wanted.cancel())
     }
 
-    /// The upstream gave its answer: a body that waits to be asked for is not asked for any more.
-    pub(super) fn set_answered(&self) {
+    /// The upstream gave its answer: a body that waits to be asked for is not asked for any more, and none is kept.
+    pub(super) fn set_answered(&mut self) {
+        self.unsent = None;
         if let Some(progress) = &self.progress {
             progress.answered.store(true, Ordering::Release);
         }
@@ -151,9 +152,8 @@ impl Sending {
         }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        if let Some(taken) = self.taken.take() {
-            self.taken = taken.with(&frame);
-        }
+        let is_over = self.progress.answered.load(Ordering::Acquire);
+        self.taken = self.taken.take().filter(|_| !is_over).and_then(|taken| taken.with(&frame));
         if let (Some(draft), Some(Ok(frame))) = (&self.draft, &frame) {
             draft.add_in(frame.data_ref().map_or(0, Bytes::len));
         }
