@@ -40,7 +40,8 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Visitor streams at once, over all tunnels. Default 16,384; at about 8 KiB for an idle one, 128 MiB. One more
-    /// is refused with `client-busy`.
+    /// is refused with `client-busy`. Each is an open file, and lanes and logins need some, too: a program whose
+    /// limit of open files is low sets it lower.
     pub max_visitors: usize,
     /// Visitors that wait for [`Listener::accept`](crate::Listener::accept), for each listener. Default 128, as for
     /// a TCP listener; one more is refused with `client-busy`.

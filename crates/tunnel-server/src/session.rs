@@ -66,6 +66,8 @@ pub(crate) struct Session {
     epoch: Instant,
     /// Cancelled when the client said that it is about to leave.
     leaving: CancellationToken,
+    /// Told whenever the client refuses a visitor because it is full: whatever is idle on it gives way.
+    pub(crate) crowded: Arc<Notify>,
 }
 
 /// Why no stream could be opened.
@@ -131,6 +133,7 @@ impl Session {
             heard_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             leaving: CancellationToken::new(),
+            crowded: Arc::default(),
         };
         (Arc::new(session), outbox)
     }

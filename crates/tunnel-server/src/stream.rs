@@ -141,6 +141,9 @@ impl VisitorStream {
                 }
                 Ok(Some((StreamReply::Refused(code), _))) => {
                     self.target.reach.failed(code);
+                    if code == Code::ClientBusy {
+                        self.target.session.crowded.notify_waiters();
+                    }
                     return Poll::Ready(Err(io::Error::other(StreamRefused(code))));
                 }
                 Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),

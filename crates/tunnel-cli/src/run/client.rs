@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tunnel_client::{BindError, Client, Code, Event, Events, PublicAddress, Tunnel, TunnelEnd};
+use tunnel_client::{BindError, Client, Code, Event, Events, Limits, PublicAddress, Tunnel, TunnelEnd};
 
-use super::{Failure, signals::Signals};
+use super::{Failure, descriptors::visitor_places, signals::Signals};
 use crate::{
     args::WebName,
     output::{At, Console, Narrator, Subject},
@@ -50,7 +50,9 @@ pub(super) fn builder(
     state: Option<&std::path::Path>,
     console: Console,
 ) -> tunnel_client::Builder {
-    let mut builder = Client::builder(target.server.to_string()).machine(&places::machine());
+    let limits = Limits::default();
+    let limits = Limits { max_visitors: visitor_places(limits.max_visitors), ..limits };
+    let mut builder = Client::builder(target.server.to_string()).machine(&places::machine()).limits(limits);
     if let Some(token) = &target.token {
         builder = builder.token(token.clone());
     }

@@ -1,4 +1,5 @@
-//! How many visitors fit: each is an open file, and clients, logs and state need some too.
+//! How many visitors fit, in a server or a client: each is an open file, and what they come by needs some too: clients,
+//! lanes and logins, logs and state.
 
 /// Open files kept back for what isn't a visitor, at least.
 const RESERVE: u64 = 64;
@@ -7,7 +8,8 @@ const RESERVED_SHARE: u64 = 8;
 
 /// The places for visitors: as configured, or fewer if the system allows fewer open files.
 ///
-/// Visitors that take the last descriptor would lock the clients out that could serve them.
+/// Visitors that take the last descriptor would lock the clients out that could serve them, or keep a client from
+/// coming back to its server.
 pub(super) fn visitor_places(configured: usize) -> usize {
     #[cfg(unix)]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

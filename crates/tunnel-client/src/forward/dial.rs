@@ -27,6 +27,10 @@ const MAX_ADDRESSES: usize = 8;
 #[cfg(unix)]
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// What the system says if this process, or all of them, may open no more files or sockets: EMFILE and ENFILE, or
+/// WSAEMFILE.
+const OUT_OF_FILES: &[i32] = if cfg!(windows) { &[10024] } else { &[24, 23] };
+
 /// Why there is no connection to an upstream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -36,6 +40,10 @@ pub(crate) enum Failure {
     Timeout(Upstream, Duration),
     #[error("{0} can't be reached ({1}); check the host's name and the network")]
     Unreachable(Upstream, io::Error),
+    #[error(
+        "this machine or process can open no more files for a connection to {0} ({1}); raise its limit (`ulimit -n`, `LimitNOFILE=`)"
+    )]
+    OutOfFiles(Upstream, io::Error),
     #[error("{0} {1}")]
     Tls(Upstream, UpstreamTlsError),
     #[error("{0} took the connection but did not finish the TLS handshake within {after} s; check that it speaks TLS", after = .1.as_secs_f32())]
@@ -43,12 +51,20 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What an error of the system's means that isn't a refusal.
+    pub(super) fn of(upstream: &Upstream, error: io::Error) -> Self {
+        let failure = if is_out_of_files(&error) { Self::OutOfFiles } else { Self::Unreachable };
+        failure(upstream.clone(), error)
+    }
+
     /// What the visitor's side is told.
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Refused(_) => Code::UpstreamRefused,
             Self::Timeout(..) => Code::UpstreamTimeout,
             Self::Unreachable(..) => Code::UpstreamUnreachable,
+            // It says nothing of the upstream, and passes when other visitors leave.
+            Self::OutOfFiles(..) => Code::ClientBusy,
             Self::Tls(..) | Self::TlsTimeout(..) => Code::UpstreamTls,
         }
     }
@@ -124,6 +140,8 @@ impl Attempt<'_> {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     worst = Some(Failure::Refused(self.upstream.clone()));
                 }
+                // No other address can be asked either.
+                Ok(Err(error)) if is_out_of_files(&error) => return Err(self.unreachable(error)),
                 // What another address said tells more than that there is no route to this one.
                 Ok(Err(error)) => worst = worst.or(Some(self.unreachable(error))),
                 Err(_) => worst = Some(self.late()),
@@ -156,8 +174,12 @@ impl Attempt<'_> {
     }
 
     fn unreachable(&self, error: io::Error) -> Failure {
-        Failure::Unreachable(self.upstream.clone(), error)
+        Failure::of(self.upstream, error)
     }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code))
 }
 
 /// `localhost` means both families, whatever the resolver says: half of all development servers listen on one only.
@@ -170,4 +192,21 @@ pub(super) async fn resolve(Address { host, port }: &Address) -> io::Result<Vec<
         return Ok(vec![SocketAddr::new(ip, *port)]);
     }
     Ok(lookup_host((host.as_str(), *port)).await?.take(MAX_ADDRESSES).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn who_can_open_no_more_files_is_busy_and_does_not_blame_the_upstream() {
+        let upstream: Upstream = "localhost:3000".parse().unwrap();
+        for (code, expected) in
+            [(24, Code::ClientBusy), (23, Code::ClientBusy), (101, Code::UpstreamUnreachable)]
+        {
+            let failure = Failure::of(&upstream, io::Error::from_raw_os_error(code));
+            assert_eq!(failure.code(), expected, "{failure}");
+        }
+    }
 }

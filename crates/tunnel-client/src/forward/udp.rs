@@ -75,7 +75,7 @@ impl Peer {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn find(upstream: &Upstream, limit: Duration) -> Result<Self, Failure> {
-        let unreachable = |error| Failure::Unreachable(upstream.clone(), error);
+        let unreachable = |error| Failure::of(upstream, error);
         let Place::Tcp(address) = &upstream.0 else {
             return Err(unreachable(io::ErrorKind::Unsupported.into()));
         };

@@ -52,13 +52,13 @@ enum Started {
 /// `None` if nothing is left to do: refused, or handed to a listener.
 async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Option<Started> {
     let header = timeout(shared.settings.timeouts.header, read_header(&mut stream)).await.ok()??;
-    let in_flight = gauge.enter(&shared.visitors);
+    let mut in_flight = gauge.enter();
     // At once, whatever follows: the multiplexer allows only so many streams that were not answered.
     reply(&mut stream, StreamReply::Accepted).await?;
-    let Some(in_flight) = in_flight else {
+    if !in_flight.find_place(&shared.visitors).await {
         debug!(tunnel = %header.tunnel, visitor = %header.request, "a visitor was refused: the client is full");
         return refuse(stream, Code::ClientBusy).await;
-    };
+    }
     let Some(entry) = shared.table.get(header.tunnel) else {
         debug!(tunnel = %header.tunnel, visitor = %header.request, "the server opened a stream for a tunnel this client doesn't have");
         return refuse(stream, Code::NoSuchTunnel).await;

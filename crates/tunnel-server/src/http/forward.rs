@@ -39,7 +39,7 @@ use crate::{
 
 /// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
 /// theirs after 5 s, and one that closes just now would take the request with it.
-const FRESH: Duration = Duration::from_secs(2);
+pub(super) const FRESH: Duration = Duration::from_secs(2);
 
 /// How much of a body is kept until the first client's upstream is known to be there, in bytes.
 const KEPT: usize = 64 * 1024;

@@ -82,8 +82,12 @@ impl Link {
             let serving = search.next().await?;
             // Only a new stream tells whether the upstream is back.
             let reuse = reuse.filter(|_| !serving.policies.separate_streams && !serving.is_trial());
-            if let Some(Idle { sender, cut }) = reuse.and_then(|most| serving.pool.take(most)) {
-                return Ok(Self { sender, serving, is_reused: true, cut });
+            if let Some(most) = reuse {
+                if let Some(Idle { sender, cut }) = serving.pool.take(most) {
+                    return Ok(Self { sender, serving, is_reused: true, cut });
+                }
+                // Those that are there are too old for this request, and will be for the next one like it.
+                serving.pool.give_way();
             }
             let pace = search.pace(&serving);
             match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {

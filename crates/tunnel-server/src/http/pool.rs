@@ -2,6 +2,9 @@
 //!
 //! A pool belongs to one client's tunnel: what an upstream says never reaches a visitor of another tunnel, and when the
 //! client goes its streams go with it, while other clients of the name keep theirs.
+//!
+//! An idle stream is a visitor less that its client can take, and so gives way: to a new stream where it can't be used
+//! itself, and to whatever else comes to a client that is full.
 
 use std::{
     future::poll_fn,
@@ -10,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::link::Idle;
 use crate::{endpoint::Target, shared::Shared};
@@ -62,6 +68,20 @@ impl Pool {
         None
     }
 
+    /// Ends the stream that was idle for longest, if there is one: for one that is opened beside it.
+    pub(super) fn give_way(&self) {
+        let mut inner = self.lock();
+        let oldest = (!inner.idle.is_empty()).then(|| inner.idle.remove(0));
+        drop(inner);
+        drop(oldest);
+    }
+
+    /// Ends all idle streams.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut self.lock().idle);
+        drop(idle);
+    }
+
     /// Keeps a stream whose exchange is over.
     pub(super) fn put(&self, link: Idle) {
         let mut inner = self.lock();
@@ -104,12 +124,14 @@ impl Drop for Pool {
 /// Sees to it that the idle streams of a target are looked after, by one task for all of them.
 pub(super) fn look_after(target: &Arc<Target>, shared: &Shared) {
     if !std::mem::replace(&mut target.pool.lock().is_looked_after, true) {
-        shared.visitors.spawn(keep(Arc::downgrade(target), shared.clone()));
+        let crowded = target.session.crowded.clone();
+        shared.visitors.spawn(keep(Arc::downgrade(target), crowded, shared.clone()));
     }
 }
 
-/// Ends streams that their upstream ended, or that were idle for too long, until the pool is closed or gone.
-async fn keep(target: Weak<Target>, shared: Shared) {
+/// Ends streams that their upstream ended, that were idle for too long, or whose client is full, until the pool is
+/// closed or gone.
+async fn keep(target: Weak<Target>, crowded: Arc<Notify>, shared: Shared) {
     let over = || poll_fn(|cx| target.upgrade().map_or(Poll::Ready(()), |target| target.pool.poll_keep(cx)));
     loop {
         tokio::select! {
@@ -117,6 +139,7 @@ async fn keep(target: Weak<Target>, shared: Shared) {
             () = shared.stopping.cancelled() => break,
             () = shared.draining.cancelled() => break,
             () = over() => return,
+            () = crowded.notified() => target.upgrade().iter().for_each(|target| target.pool.clear()),
             () = sleep(IDLE) => target.upgrade().iter().for_each(|target| target.pool.sweep()),
         }
     }

@@ -3,7 +3,10 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Barrier,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -12,8 +15,10 @@ use tokio_rustls::{
         pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     },
 };
-use tunnel_client::{BindError, Client, Event, UpstreamError, UpstreamTrust};
+use tunnel_client::{BindError, Client, Event, Limits, UpstreamError, UpstreamTrust};
 use tunnel_testkit::{Answer, Site, TestServer, Upstream, Visitor, header};
+
+use crate::support::PATIENCE;
 
 /// A server and a client of it.
 async fn pair() -> (Site, TestServer, Client) {
@@ -201,4 +206,43 @@ async fn a_directory_that_cant_be_shown_is_refused_before_it_is_published() {
     let refused = client.tcp().forward(there).await.unwrap_err();
     assert!(matches!(refused, BindError::Upstream(UpstreamError::NotForTcp)), "{refused}");
     assert!(server.handle.snapshot().tunnels.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_one_upstream_keep_nobody_from_another() {
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let limits = Limits { max_visitors: 2, ..Limits::default() };
+    let client = site.client(&site.token("one")).limits(limits).connect().await.unwrap();
+    // It answers two at a time, so that there are two connections, and keeps them.
+    let both = Arc::new(Barrier::new(2));
+    let busy = Upstream::start(move |mut stream| {
+        let both = both.clone();
+        async move {
+            let mut asked = [0; 1024];
+            while stream.read(&mut asked).await.is_ok_and(|n| n > 0) {
+                both.wait().await;
+                if stream.write_all(OK).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let (busy, other) = (busy.await.unwrap(), Upstream::hello("other").await.unwrap());
+    let _busy = client.http().subdomain("busy").forward(busy.target()).await.unwrap();
+    let _other = client.http().subdomain("other").forward(other.target()).await.unwrap();
+    let ask = |host| Visitor::get(site.web_address(), host, "/");
+    let (one, two) = tokio::join!(ask("busy.test"), ask("busy.test"));
+    assert_eq!((one.unwrap().status, two.unwrap().status), (200, 200));
+    let served = async {
+        loop {
+            let answer = ask("other.test").await.unwrap();
+            if answer.status == 200 {
+                return;
+            }
+            assert_eq!(header(&answer.head, "tunnel-error"), Some("client-busy"), "{}", answer.head);
+        }
+    };
+    tokio::time::timeout(PATIENCE, served).await.expect("what nobody uses gives way");
 }

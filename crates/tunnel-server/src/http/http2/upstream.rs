@@ -207,6 +207,7 @@ async fn drive(
                 is_drained = true;
                 target.pool.close();
             }
+            () = target.session.crowded.notified() => target.pool.clear(),
             () = sleep(pool::IDLE) => target.pool.sweep(),
         }
     }

@@ -4,7 +4,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use tunnel_protocol::{Code, StreamReply};
 
 use super::world::{World, field};
-use crate::endpoint::State;
+use crate::{endpoint::State, http::forward::FRESH};
 
 fn request(method: &str, body: &str) -> String {
     format!("{method} / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -302,4 +302,24 @@ async fn a_client_of_a_pool_that_fails_comes_last_until_its_upstream_is_back() {
         upstream.say(OK).await;
         assert_eq!(visitor.answer().await.1, "ok");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_stream_gives_way_to_a_new_one_that_is_opened_in_its_stead() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let mut visitor = world.visit().await;
+    visitor.say(&request("GET", "")).await;
+    let mut idle = client.accept().await;
+    idle.head().await;
+    idle.say(OK).await;
+    visitor.answer().await;
+    // sleep: a POST takes no stream that was idle for so long, by the clock
+    tokio::time::sleep(FRESH).await;
+    visitor.say(&request("POST", "body")).await;
+    assert_eq!(idle.rest().await.0, "", "ended");
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    upstream.say(OK).await;
+    assert_eq!(visitor.answer().await.1, "ok");
 }
