@@ -116,6 +116,11 @@ impl Accounts {
         self.lock().entry(token).or_default().clone()
     }
 
+    /// How many visitors there are now, those that wait for a client included: exchanges, connections and flows.
+    pub(crate) fn visitors(&self) -> usize {
+        self.lock().values().map(|account| account.visitors().load(Ordering::Relaxed)).sum()
+    }
+
     /// Every account.
     pub(crate) fn all(&self) -> Vec<(TokenId, Arc<Account>)> {
         self.lock().iter().map(|(token, account)| (*token, account.clone())).collect()

@@ -370,7 +370,9 @@ impl ServerHandle {
 async fn drain(control: &Control) {
     let shared = &control.shared;
     let grace = shared.config().timeouts.grace;
-    info!(grace_s = grace.as_secs(), visitors = shared.visitors.len(), "draining");
+    // Idle streams to upstreams have tasks, too, but nobody waits for them.
+    let (visitors, tasks) = (shared.accounts.visitors(), shared.visitors.len());
+    info!(grace_s = grace.as_secs(), visitors, tasks, "draining");
     let has_successor = shared.has_successor();
     if !has_successor {
         shared.events.emit(Event::Draining);
@@ -389,7 +391,8 @@ async fn drain(control: &Control) {
     let visitors = tokio::time::timeout(grace, shared.visitors.wait());
     let (_, visitors) = tokio::join!(farewells, visitors);
     if visitors.is_err() {
-        warn!(visitors = shared.visitors.len(), "the grace is over");
+        let (visitors, tasks) = (shared.accounts.visitors(), shared.visitors.len());
+        warn!(visitors, tasks, "the grace is over");
     }
 }
 

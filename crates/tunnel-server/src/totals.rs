@@ -79,10 +79,9 @@ impl Totals {
         let shared = &control.shared;
         let metrics = &shared.metrics;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (mut visitors, mut bytes_in, mut bytes_out, mut cut) = (0, 0, 0, 0);
+        let (mut bytes_in, mut bytes_out, mut cut) = (0, 0, 0);
         for (_, account) in shared.accounts.all() {
             let usage = account.usage();
-            visitors += account.visitors().load(Ordering::Relaxed);
             bytes_in += usage.bytes_in;
             bytes_out += usage.bytes_out;
             cut += account.cut();
@@ -91,7 +90,7 @@ impl Totals {
             is_draining: shared.draining.is_cancelled(),
             sessions: control.sessions.len(),
             tunnels: control.registry.len(),
-            visitors,
+            visitors: shared.accounts.visitors(),
             parked: control.shared.waiting.count(),
             connections: shared.connections.taken(),
             connections_limit: shared.config().limits.connections,

@@ -151,6 +151,7 @@ async fn web_requests_are_counted_to_the_byte_and_outlive_a_reconnect() {
     assert!(server.take_usage().is_empty(), "it was taken");
     let totals = server.totals();
     assert_eq!((totals.requests, totals.answers, totals.visitors), (4, [0, 3, 0, 1, 0], 0));
+    assert!(totals.visitor_tasks > 0, "what looks after idle streams is no visitor");
     assert_eq!((totals.bytes_in, totals.bytes_out), seen.both());
     assert_eq!((totals.sessions, totals.tunnels, totals.is_draining), (1, 1, false));
 }

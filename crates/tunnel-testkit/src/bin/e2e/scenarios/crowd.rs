@@ -152,7 +152,7 @@ async fn tasks_at_the_end(mut server: Process) -> Outcome<u64> {
     server.signal(rustix::process::Signal::TERM)?;
     let find = |line: &crate::harness::Line| {
         let value: serde_json::Value = serde_json::from_str(&line.text).ok()?;
-        if value["message"] == "draining" { value["visitors"].as_u64() } else { None }
+        if value["message"] == "draining" { value["tasks"].as_u64() } else { None }
     };
-    server.line(mark, "how many visitors it has", find).await
+    server.line(mark, "how many tasks it has", find).await
 }
