@@ -261,8 +261,8 @@ async fn begin(
     pace: Option<Arc<Pace>>,
 ) -> Result<VisitorStream, Missed> {
     let opened = timeout(OPEN_PATIENCE, target.session.open_stream()).await;
-    let mut stream = match opened {
-        Ok(Ok(stream)) => stream,
+    let (mut stream, lane) = match opened {
+        Ok(Ok(opened)) => opened,
         Ok(Err(OpenStreamError::Full)) | Err(_) => return Err(Missed::Full),
         Ok(Err(OpenStreamError::Ended)) => return Err(Missed::Ended),
     };
@@ -272,7 +272,7 @@ async fn begin(
     stream.write_all(&header.encode()).await.map_err(|_dead| Missed::LaneLost)?;
     // The bytes of a flow are in its datagrams, and counted there.
     let is_counted = kind != StreamKind::Udp;
-    Ok(VisitorStream::new(stream, target.clone(), is_counted, pace, READY_PATIENCE))
+    Ok(VisitorStream::new(stream, lane, target.clone(), is_counted, pace, READY_PATIENCE))
 }
 
 impl From<&io::Error> for DispatchError {

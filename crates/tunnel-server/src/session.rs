@@ -185,12 +185,12 @@ impl Session {
         self.lanes.bytes()
     }
 
-    /// Opens a stream on the lane with the least outstanding, waiting while all are full and the client may add one. The
+    /// Opens a stream on the lane with the least outstanding, whose number comes with it, waiting while all are full and the client may add one. The
     /// caller bounds the wait.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(crate) async fn open_stream(&self) -> Result<tunnel_mux::Stream, OpenStreamError> {
+    pub(crate) async fn open_stream(&self) -> Result<(tunnel_mux::Stream, u32), OpenStreamError> {
         loop {
             let changed = self.lanes_changed.notified();
             let mut changed = std::pin::pin!(changed);
@@ -199,8 +199,8 @@ impl Session {
                 return Err(OpenStreamError::Ended);
             }
             match self.reserve() {
-                Some(place) => match place.open().await {
-                    Ok(stream) => return Ok(stream),
+                Some((place, lane)) => match place.open().await {
+                    Ok(stream) => return Ok((stream, lane)),
                     // Others were faster, or the lane died just now: look again, it is out of the list soon.
                     Err(OpenError::Full) => tokio::task::yield_now().await,
                     Err(_closed) => changed.await,
@@ -224,6 +224,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether a stream at rest on this lane had better wait there, and another be used: there is bulk on the lane, and
+    /// there are lanes without.
+    pub(crate) fn is_crowded(&self, lane: u32) -> bool {
+        self.lanes.is_crowded_alone(lane)
     }
 
     /// Queues a message that must not be lost. A client that reads none of a whole queue of them is broken.
@@ -319,7 +325,7 @@ impl Session {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn reserve(&self) -> Option<Reservation> {
+    fn reserve(&self) -> Option<(Reservation, u32)> {
         let (live, capacity) = self.lanes.load();
         let count = u32::try_from(self.lanes.usable()).unwrap_or(u32::MAX);
         // Another lane takes the client a few round trips: ask while there is still room, and don't wait for the

@@ -27,6 +27,7 @@ use crate::target::{Serving, Target};
 pub(crate) struct VisitorStream {
     /// At the pace of its tunnel, within that of its tunnel's owner.
     inner: Paced<Paced<tunnel_mux::Stream>>,
+    lane: u32,
     /// `None` once the upstream is ready.
     reply: Option<Box<Awaiting>>,
     /// Whose it is, and whose bytes it counts, if it does.
@@ -68,6 +69,7 @@ impl VisitorStream {
     /// become ready. What passes is counted for `target`'s tunnel if `is_counted`.
     pub(crate) fn new(
         inner: tunnel_mux::Stream,
+        lane: u32,
         target: Arc<Target>,
         is_counted: bool,
         pace: Option<Arc<Pace>>,
@@ -77,6 +79,7 @@ impl VisitorStream {
         let of_owner = is_counted.then(|| target.tally.account().allowance().pace().clone());
         Self {
             inner: Paced::new(Paced::new(inner, of_owner), pace),
+            lane,
             reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
             target,
             is_counted,
@@ -93,6 +96,11 @@ impl VisitorStream {
     /// Tells the client that this exchange was cut off.
     pub(crate) fn reset(self) {
         self.inner.into_inner().into_inner().reset();
+    }
+
+    /// The number of the lane it is on, which it can't leave.
+    pub(crate) fn lane(&self) -> u32 {
+        self.lane
     }
 
     /// When the upstream began to answer, if it has.

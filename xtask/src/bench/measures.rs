@@ -103,6 +103,8 @@ pub(super) const MEASURES: &[Measure] = &[
     line("wan.lossy.page", "… 60 objects, round trips"),
     line("wan.lossy.down.1", "… one download, MB/s"),
     line("wan.lossy.down.4", "… four downloads at once, MB/s"),
+    line("wan.lossy.kept.p50", "… a kept-alive web request beside a web download, p50, round trips"),
+    line("wan.lossy.kept.p99", "… p99, round trips"),
     line("wan.lossy.beside.p50", "… a small request beside a download, p50, round trips"),
     line("wan.lossy.beside.p99", "… p99, round trips"),
 ];

@@ -7,7 +7,7 @@
 //! | `d` | milliseconds, 4 bytes, big endian | bytes for so long, and the end |
 //! | `u` | bytes, and the end | how many came, 8 bytes, big endian, and the end |
 //! | `e` | bytes | the same bytes |
-//! | `G` | the rest of an HTTP request without a body | 1 KiB of text, or 16 for `/object`; keep-alive unless the request says `close` |
+//! | `G` | the rest of an HTTP request without a body | 1 KiB of text, or 16 for `/object`; keep-alive unless the request says `close`. For `/download/MS` bytes for so many milliseconds, and the end |
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -149,7 +149,11 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
 fn send(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut millis = [0; 4];
     stream.read_exact(&mut millis)?;
-    let end = Instant::now() + Duration::from_millis(u32::from_be_bytes(millis).into());
+    send_for(stream, u32::from_be_bytes(millis))
+}
+
+fn send_for(stream: &mut TcpStream, millis: u32) -> std::io::Result<()> {
+    let end = Instant::now() + Duration::from_millis(millis.into());
     let chunk = vec![0x5a; CHUNK];
     while Instant::now() < end {
         stream.write_all(&chunk)?;
@@ -194,6 +198,10 @@ fn answer_http(stream: &mut TcpStream, first: u8) -> std::io::Result<()> {
                 n => filled += n,
             }
         }
+        if let Some(millis) = download_of(&head[..filled]) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            return send_for(stream, millis);
+        }
         let answer = if head.starts_with(b"GET /object ") { &object } else { &small };
         stream.write_all(answer.as_bytes())?;
         if says_close(&head[..filled]) {
@@ -201,6 +209,12 @@ fn answer_http(stream: &mut TcpStream, first: u8) -> std::io::Result<()> {
         }
         filled = 0;
     }
+}
+
+/// For how many milliseconds a download is wanted, if one is.
+fn download_of(head: &[u8]) -> Option<u32> {
+    let target = head.strip_prefix(b"GET /download/")?.split(|byte| *byte == b' ').next()?;
+    str::from_utf8(target).ok()?.parse().ok()
 }
 
 /// Whether a head has `Connection: close`, as the clients at hand write it.
@@ -213,6 +227,12 @@ fn says_close(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_download_says_how_long() {
+        assert_eq!(download_of(b"GET /download/1500 HTTP/1.1\r\nHost: a\r\n\r\n"), Some(1500));
+        assert_eq!(download_of(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), None);
+    }
 
     #[test]
     fn close_is_found_in_any_case() {

@@ -37,6 +37,7 @@ pub(super) const MOST_INTERIM: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Link {
     sender: Sender,
+    lane: u32,
     pub(super) serving: Serving,
     /// Whether it has served an exchange before.
     pub(super) is_reused: bool,
@@ -64,6 +65,7 @@ pub(super) enum Sender {
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) sender: Sender,
+    pub(super) lane: u32,
     cut: CancellationToken,
 }
 
@@ -83,10 +85,11 @@ impl Link {
             // Only a new stream tells whether the upstream is back.
             let reuse = reuse.filter(|_| !serving.policies.separate_streams && !serving.is_trial());
             if let Some(most) = reuse {
-                if let Some(Idle { sender, cut }) = serving.pool.take(most) {
-                    return Ok(Self { sender, serving, is_reused: true, cut });
+                if let Some(Idle { sender, lane, cut }) = serving.pool.take(most, &serving.session) {
+                    return Ok(Self { sender, lane, serving, is_reused: true, cut });
                 }
-                // Those that are there are too old for this request, and will be for the next one like it.
+                // Those that are there are too old for this request, or on a lane that is worse, and will be so for
+                // the next one like it.
                 serving.pool.give_way();
             }
             let pace = search.pace(&serving);
@@ -104,6 +107,7 @@ impl Link {
         serving: Serving,
     ) -> Result<Self, DispatchError> {
         let cut = endpoint.over.child_token();
+        let lane = stream.lane();
         let io = UpstreamIo { stream, cut: cut.clone(), is_read: false };
         let target = serving.target();
         let sender = if target.protocol == UpstreamProtocol::Http2 {
@@ -113,7 +117,7 @@ impl Link {
             pool::look_after(target, shared);
             Sender::Http1(http1::Asking::new(io, cut.clone(), shared.visitors.clone()))
         };
-        Ok(Self { sender, serving, is_reused: false, cut })
+        Ok(Self { sender, lane, serving, is_reused: false, cut })
     }
 
     /// Sends a request and waits for the head of its answer. `early` hears what comes before that, if anybody is to.
@@ -151,10 +155,10 @@ impl Link {
 
     /// Keeps the stream for another exchange.
     pub(super) fn put_back(self) {
-        let Self { sender, serving, cut, .. } = self;
+        let Self { sender, lane, serving, cut, .. } = self;
         // What the client said of the visitor at the stream's begin is true of that visitor only.
         if !serving.policies.separate_streams {
-            serving.pool.put(Idle { sender, cut });
+            serving.pool.put(Idle { sender, lane, cut });
         }
     }
 }

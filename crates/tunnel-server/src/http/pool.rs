@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::link::Idle;
-use crate::{endpoint::Target, shared::Shared};
+use crate::{endpoint::Target, session::Session, shared::Shared};
 
 /// How long a stream is kept idle; up to twice that, as the sweep comes round no more often.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -53,13 +53,19 @@ impl Pool {
         keeper.into_iter().for_each(Waker::wake);
     }
 
-    /// A stream that was idle for less than `most`, if there is one.
-    pub(super) fn take(&self, most: Duration) -> Option<Idle> {
+    /// A stream of this session that was idle for less than `most`, if there is one. None that shares its lane with a
+    /// download, as long as there are lanes without: a new stream would be on one of those.
+    pub(super) fn take(&self, most: Duration, session: &Session) -> Option<Idle> {
         let mut inner = self.lock();
-        while let Some((_, since)) = inner.idle.last()
-            && since.elapsed() < most
-            && let Some((link, _)) = inner.idle.pop()
+        let mut place = inner.idle.len();
+        while let Some(next) = place.checked_sub(1)
+            && inner.idle[next].1.elapsed() < most
         {
+            place = next;
+            if session.is_crowded(inner.idle[place].0.lane) {
+                continue;
+            }
+            let (link, _) = inner.idle.remove(place);
             // Whoever takes it will be woken in the keeper's stead.
             if !link.sender.poll_gone(&mut Context::from_waker(Waker::noop())) {
                 return Some(link);

@@ -8,6 +8,7 @@ mod cut;
 mod exchange;
 mod floods;
 mod http2;
+mod lanes;
 mod retry;
 mod switch;
 mod upstream;

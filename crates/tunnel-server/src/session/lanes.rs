@@ -156,8 +156,8 @@ impl Lanes {
         self.read().iter().map(|lane| lane.activity.last_read()).max()
     }
 
-    /// A place on the lane with the least outstanding; `None` if no lane has one.
-    pub(super) fn reserve(&self) -> Option<Reservation> {
+    /// A place on the lane with the least outstanding, and the lane's number; `None` if no lane has one.
+    pub(super) fn reserve(&self) -> Option<(Reservation, u32)> {
         let lanes = self.read();
         // A place that others took just now is seen in the next turn; each turn somebody gets one.
         for _ in 0..=lanes.len() {
@@ -165,10 +165,18 @@ impl Lanes {
             let best = open.min_by_key(|lane| lane.cost())?;
             if let Ok(place) = best.opener.try_reserve() {
                 best.opened.fetch_add(1, Ordering::SeqCst);
-                return Some(place);
+                return Some((place, best.number));
             }
         }
         None
+    }
+
+    /// Whether there is bulk on this lane, but not on each that has room.
+    pub(super) fn is_crowded_alone(&self, number: u32) -> bool {
+        let lanes = self.read();
+        lanes.len() > 1
+            && lanes.iter().any(|lane| lane.number == number && lane.is_crowded())
+            && lanes.iter().any(|lane| lane.is_usable() && lane.has_room() && !lane.is_crowded())
     }
 
     /// Whether a stream could be opened now.

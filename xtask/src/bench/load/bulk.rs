@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::{at_once, connect};
 
 /// Bytes of one read or write.
-const CHUNK: usize = 256 << 10;
+pub(super) const CHUNK: usize = 256 << 10;
 
 /// What was moved, all streams together.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::bulk::CHUNK;
 use super::{at_once, connect};
 use crate::bench::upstream::{BODY, MAX_HEAD, OBJECT};
 
@@ -67,6 +68,24 @@ pub(in crate::bench) fn keep_alive(
         }
         Ok(latencies)
     })
+}
+
+/// A download to its end, which takes about `span`.
+pub(in crate::bench) fn web_download(target: SocketAddr, host: &str, span: Duration) -> Result<()> {
+    let mut stream = connect(target)?;
+    let request =
+        format!("GET /download/{} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n", span.as_millis());
+    stream.write_all(request.as_bytes())?;
+    let mut chunk = vec![0; CHUNK];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut chunk).context("downloading")? {
+            0 => break,
+            n => total += n,
+        }
+    }
+    ensure!(total > CHUNK, "a download of {total} bytes");
+    Ok(())
 }
 
 /// `visitors` at once that each connect, ask once and wait for the end, again and again for `span`.

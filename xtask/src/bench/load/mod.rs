@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 pub(super) use bulk::{Moved, download, upload};
 pub(super) use datagrams::{Returned, datagrams};
 pub(super) use first_byte::{echoes, first_bytes, first_bytes_for, idle_visitors, idle_visitors_of};
-pub(super) use http::{Served, exchange, keep_alive, new_connections, page};
+pub(super) use http::{Served, exchange, keep_alive, new_connections, page, web_download};
 
 /// A socket that is silent for so long has failed: a frozen system is a result, not the end of the bench.
 const SILENCE: Duration = Duration::from_secs(15);

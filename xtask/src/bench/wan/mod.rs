@@ -100,6 +100,15 @@ impl World<'_> {
         std::thread::sleep(Duration::from_secs(2));
         let page = load::page(target, host, PAGE.0, PAGE.1)?;
         figures.push((if self.lossy { "wan.lossy.page" } else { "wan.page" }, round_trips(page)));
+        if self.lossy {
+            let served = self.beside(
+                || load::web_download(target, host, UNDER_WAY + self.span),
+                // These are kept from the page.
+                || load::keep_alive(target, host, BESIDE, self.span),
+            )?;
+            figures.push(("wan.lossy.kept.p50", round_trips(percentile(&served.latencies, 50))));
+            figures.push(("wan.lossy.kept.p99", round_trips(percentile(&served.latencies, 99))));
+        }
         Ok(())
     }
 
@@ -118,20 +127,32 @@ impl World<'_> {
             figures.push((key, moved.bytes / moved.seconds / 1e6));
         }
         if self.lossy {
-            let mut waits = std::thread::scope(|scope| {
-                let bulk = scope.spawn(|| load::download(target, 1, UNDER_WAY + self.span));
-                std::thread::sleep(UNDER_WAY);
-                let waits = load::first_bytes_for(target, BESIDE, self.span)?;
-                match bulk.join() {
-                    Ok(moved) => moved.map(|_| waits),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            })?;
+            let mut waits = self.beside(
+                || load::download(target, 1, UNDER_WAY + self.span).map(|_| ()),
+                || load::first_bytes_for(target, BESIDE, self.span),
+            )?;
             waits.sort_unstable();
             figures.push(("wan.lossy.beside.p50", round_trips(percentile(&waits, 50))));
             figures.push(("wan.lossy.beside.p99", round_trips(percentile(&waits, 99))));
         }
         Ok(())
+    }
+
+    /// What comes of `small` beside `bulk`, once that is under way.
+    fn beside<T>(
+        &self,
+        bulk: impl FnOnce() -> Result<()> + Send,
+        small: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        std::thread::scope(|scope| {
+            let bulk = scope.spawn(bulk);
+            std::thread::sleep(UNDER_WAY);
+            let measured = small()?;
+            match bulk.join() {
+                Ok(moved) => moved.map(|()| measured),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 }
 

@@ -1,6 +1,11 @@
 //! A server's web half, with tunnels whose clients and upstreams are played by the test.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use tokio::{
@@ -46,9 +51,15 @@ pub(super) struct Client {
     pub(super) target: Arc<Target>,
     /// What the server has for the client.
     pub(super) messages: mpsc::Receiver<ServerMessage>,
-    incoming: Incoming,
-    _lane: LaneGuard,
+    /// Its first lane.
+    lane: Lane,
     dies: CancellationToken,
+}
+
+/// What comes in at a client's end of a lane.
+pub(super) struct Lane {
+    incoming: Incoming,
+    _guard: LaneGuard,
 }
 
 /// One end of a conversation, with what was read ahead.
@@ -125,11 +136,25 @@ impl World {
         let ended = CancellationToken::new();
         let id = SessionId(self.sessions);
         let (session, messages) = Session::new(id, Secret::new([0; 32]), who, 16, ended);
+        let dies = CancellationToken::new();
+        let lane = self.lane(&session, dies.clone());
+        let target = Arc::new(Target { protocol, ..target(session) });
+        let make = {
+            let target = target.clone();
+            move |endpoint| Client { endpoint, target, messages, lane, dies }
+        };
+        (target, make)
+    }
+
+    /// A further lane of the client's session.
+    pub(super) fn lane_of(&mut self, client: &Client) -> Lane {
+        self.lane(&client.target.session, client.dies.clone())
+    }
+
+    fn lane(&mut self, session: &Arc<Session>, death: CancellationToken) -> Lane {
         let (near, far) = duplex(1 << 16);
         let ours = tunnel_mux::server(near.compat(), &tunnel_mux::Config::default());
         let theirs = tunnel_mux::client(far.compat(), &tunnel_mux::Config::default());
-        let dies = CancellationToken::new();
-        let death = dies.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 _ = ours.driver => {}
@@ -137,14 +162,8 @@ impl World {
                 () = death.cancelled() => {}
             }
         });
-        let lane = session.add_lane(ours.opener, ours.activity).unwrap();
-        let target = Arc::new(Target { protocol, ..target(session) });
-        let incoming = theirs.incoming;
-        let make = {
-            let target = target.clone();
-            move |endpoint| Client { endpoint, target, messages, incoming, _lane: lane, dies }
-        };
-        (target, make)
+        let guard = session.add_lane(ours.opener, ours.activity).unwrap();
+        Lane { incoming: theirs.incoming, _guard: guard }
     }
 
     pub(super) async fn visit(&self) -> Visitor {
@@ -186,7 +205,21 @@ pub(super) fn get(host: &str, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
-impl Client {
+impl Deref for Client {
+    type Target = Lane;
+
+    fn deref(&self) -> &Lane {
+        &self.lane
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+}
+
+impl Lane {
     /// The next stream, and its header.
     pub(super) async fn accept_raw(&mut self) -> (StreamHeader, Upstream) {
         let mut stream = timeout(HANG, self.incoming.accept()).await.unwrap().expect("the lane lives");
@@ -220,7 +253,9 @@ impl Client {
         let _ = upstream.io.shutdown().await;
         asked
     }
+}
 
+impl Client {
     /// Lets the lane break, and the session with it.
     pub(super) fn die(self) -> Arc<Endpoint> {
         self.dies.cancel();
