@@ -1,16 +1,17 @@
 //! What each token has used, over all its tunnels and sessions: for quotas, bills and dashboards.
 //!
-//! An account lives as long as the server. There is one for each token that ever held a name, and tokens are made by
+//! An account lives as long as the server. There is one for each token that ever logged in, and tokens are made by
 //! the operator, so their number is bounded.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
+use tunnel_mux::Budget;
 use tunnel_protocol::TokenId;
 
 use crate::{allowance::Allowance, usage::Usage};
@@ -31,6 +32,8 @@ pub(crate) struct Account {
     charged: Mutex<Usage>,
     /// How much it may be.
     allowance: Allowance,
+    /// What its clients sent and no visitor has read yet, apart from that of others.
+    unread: OnceLock<Budget>,
 }
 
 /// All accounts.
@@ -66,6 +69,11 @@ impl Account {
             charge(unsettled);
         }
         self.allowance.set_used(used().unwrap_or(now.bytes()), now.bytes());
+    }
+
+    /// What counts against the server's budget of unread bytes for its lanes.
+    pub(crate) fn unread(&self, of_all: &Budget) -> Budget {
+        self.unread.get_or_init(|| of_all.apart()).clone()
     }
 
     /// What its visitors may use.

@@ -208,3 +208,33 @@ async fn a_hundred_floods_that_come_and_go_leave_nothing_on_the_books() {
     .await;
     assert!(pair.drivers.try_join_next().is_none(), "the lane died");
 }
+
+#[tokio::test]
+async fn an_owner_nobody_reads_from_harms_no_other() {
+    let budget = Budget::new(1024 * KIB);
+    let mut hostile = pair(&budget.apart());
+    // A window that doesn't grow fits into what is left.
+    let config = Config { window_headroom: 0, ..within(&budget.apart()) };
+    let mut other = Pair::ends(64 * KIB, &Config::default(), &config);
+    in_time(async {
+        // More than all of it, in streams that each hold no more than they always may.
+        let mut stalled = Vec::new();
+        for _ in 0..40 {
+            let (mut near, far) = hostile.stream().await;
+            // The longest unread are shed while others come.
+            let _ = near.write_all(&vec![7; FAIR_SHARE]).await;
+            stalled.push((near, far));
+        }
+        let (mut near, mut far) = other.stream().await;
+        let sent = pattern(5, 8 << 20);
+        let send = async {
+            near.write_all(&sent).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let (_, read) = tokio::join!(send, far.read_to_end(&mut got));
+        read.unwrap();
+        assert!(got == sent);
+    })
+    .await;
+}

@@ -14,7 +14,7 @@ use crate::session::{LaneGuard, Session};
 
 /// Drives a lane until it or its session ends.
 pub(super) async fn run(control: &Control, io: BoxedIo, session: &Arc<Session>) {
-    let config = mux_config(control);
+    let config = mux_config(control, session);
     let Lane { opener, incoming, driver, activity } = tunnel_mux::server(io.compat(), &config);
     let Some(guard) = session.add_lane(opener, activity.clone()) else {
         control.shared.metrics.refused(Code::ServerBusy);
@@ -87,10 +87,12 @@ async fn silence(activity: &tunnel_mux::Activity, limit: Duration) -> Duration {
     }
 }
 
-/// The multiplexer's settings for every lane of this server.
-pub(super) fn mux_config(control: &Control) -> tunnel_mux::Config {
+/// The multiplexer's settings for every lane of a session.
+pub(super) fn mux_config(control: &Control, session: &Session) -> tunnel_mux::Config {
+    let shared = &control.shared;
+    let account = shared.accounts.of(session.identity.token);
     let mut config = tunnel_mux::Config::default();
-    config.max_streams = control.shared.config().limits.streams_per_lane;
-    config.receive_budget = Some(control.shared.unread.clone());
+    config.max_streams = shared.config().limits.streams_per_lane;
+    config.receive_budget = Some(account.unread(&shared.unread));
     config
 }

@@ -64,7 +64,7 @@ async fn drive(
     outbox: tokio::sync::mpsc::Receiver<ServerMessage>,
 ) -> String {
     let Lane { opener, mut incoming, driver, activity } =
-        tunnel_mux::server(io.compat(), &lane::mux_config(control));
+        tunnel_mux::server(io.compat(), &lane::mux_config(control, session));
     // A task of its own, so that a panic in the multiplexer ends this session and nothing else. Aborting it
     // closes the socket.
     let driver = AbortOnDropHandle::new(control.tasks.spawn(driver));

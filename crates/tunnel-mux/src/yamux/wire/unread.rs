@@ -27,7 +27,7 @@ impl Unread {
     /// Whether the budget lets so many bytes come.
     pub(super) fn admits(&self, bytes: usize) -> bool {
         let Some(budget) = &self.budget else { return true };
-        self.bytes() + bytes <= FAIR_SHARE || budget.has_room_for(bytes)
+        self.bytes() + bytes <= budget.fair_share() || budget.has_room_for(bytes)
     }
 
     pub(super) fn came(&self, bytes: usize) {
@@ -54,7 +54,12 @@ impl Unread {
     /// Whether its reader has let it lie, and it is worth throwing away.
     pub(super) fn is_stalled(&self) -> bool {
         let Some(budget) = &self.budget else { return false };
-        self.bytes() > FAIR_SHARE && budget.is_stale(self.waiting_since.load(Ordering::Relaxed))
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        match self.bytes() {
+            0 => false,
+            1..=FAIR_SHARE => budget.is_stale_though_small(since),
+            _ => budget.is_stale(since),
+        }
     }
 }
 
