@@ -37,7 +37,7 @@ pub struct Config {
     /// [`MAX_FRAME_SIZE`].
     ///
     /// Larger frames cost less CPU; but frames take turns, so one busy stream delays the others by
-    /// a frame each, and a blocked stream holds about twelve of them in memory.
+    /// a frame each. A blocked stream holds about twelve of them in memory, all of a lane 1 MiB.
     pub frame_size: usize,
     /// Streams opened by the peer that may wait for [`Incoming::accept`](crate::Incoming::accept);
     /// with a full queue the next one is reset. Default 512, 1 to [`MAX_ACCEPT_QUEUE`].

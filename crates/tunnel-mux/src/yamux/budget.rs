@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use super::backlog::Backlog;
 use super::requests::Requests;
 use crate::Budget;
 
@@ -17,6 +18,8 @@ pub(crate) struct Shared {
     /// Told of each place that may be free. One waiter a place: it takes one, or finds that
     /// somebody else did, who will give it back.
     pub(crate) vacated: Arc<Notify>,
+    /// Bytes on their way to the wire.
+    pub(super) backlog: Backlog,
     receive_budget: Option<Budget>,
     capacity: usize,
     held_limit: usize,
@@ -30,6 +33,7 @@ impl Shared {
         Self {
             requests: Requests::default(),
             vacated: Arc::default(),
+            backlog: Backlog::default(),
             receive_budget,
             capacity,
             held_limit,

@@ -6,6 +6,7 @@
 
 mod wire;
 
+mod backlog;
 mod budget;
 mod requests;
 mod stream;

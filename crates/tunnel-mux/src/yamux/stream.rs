@@ -11,6 +11,7 @@ use futures::io::{AsyncRead as _, AsyncWrite as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
+use super::backlog::SMALL;
 use super::wire::Mark;
 use super::{Permit, Shared};
 use crate::error::{lane_lost, reset_by_peer, shed};
@@ -156,15 +157,28 @@ impl Stream {
         if self.is_reset() || self.lane().is_lost() {
             return Poll::Ready(Err(self.cut()));
         }
+        if body.len() > SMALL && self.lane().backlog.poll_room(&self.mark, cx).is_pending() {
+            return self.poll_cut();
+        }
         match self.mark.with(|inner, _| inner.poll_write(cx, body)) {
-            Some(Poll::Ready(Ok(written))) => Poll::Ready(Ok(written)),
+            Some(Poll::Ready(Ok(written))) => {
+                self.lane().backlog.add(written);
+                Poll::Ready(Ok(written))
+            }
             Some(Poll::Ready(Err(_))) | None => Poll::Ready(Err(self.cut())),
             Some(Poll::Pending) => {
                 self.mark.writer.register(cx.waker());
-                // The reset may have come, and woken nobody, before our waker was kept.
-                if self.is_reset() { Poll::Ready(Err(self.cut())) } else { Poll::Pending }
+                self.poll_cut()
             }
         }
+    }
+
+    /// For a writer whose waker is kept: the end may have come, and woken nobody, before that.
+    fn poll_cut(&self) -> Poll<io::Result<usize>> {
+        if self.is_reset() || self.lane().is_lost() {
+            return Poll::Ready(Err(self.cut()));
+        }
+        Poll::Pending
     }
 }
 

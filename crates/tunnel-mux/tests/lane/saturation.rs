@@ -1,6 +1,7 @@
 //! Full pipes: nothing freezes, and one stream's slowness stays its own.
 
-use crate::support::{Pair, Splitting, in_time, pattern};
+use crate::support::{Pair, Splitting, in_time, pattern, run};
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -74,4 +75,51 @@ async fn a_stalled_reader_slows_no_other_stream() {
     let mut bytes = Vec::new();
     in_time(stalled_far.read_to_end(&mut bytes)).await.unwrap();
     assert!(bytes == pattern(9, 2 << 20));
+}
+
+#[tokio::test]
+async fn behind_a_peer_that_reads_nothing_little_waits_and_nothing_is_lost() {
+    const STREAMS: usize = 100;
+    const WINDOW: usize = 256 << 10;
+    let (a, b) = tokio::io::duplex(4096);
+    let mut drivers = JoinSet::new();
+    let near = run(tunnel_mux::client(a.compat(), &Config::default()), &mut drivers);
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        streams.push((near.opener.open().await.unwrap(), 0));
+    }
+    let body = vec![7; WINDOW];
+    let (mut taken, mut quiet) = (0, 0);
+    // A stream's share of tokio's time may end early, too.
+    while quiet < 10 {
+        quiet += 1;
+        for (stream, written) in &mut streams {
+            let write = std::pin::pin!(stream.write(&body[*written..]));
+            if let Some(more) = write.now_or_never() {
+                let more = more.unwrap();
+                (taken, *written, quiet) = (taken + more, *written + more, 0);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!((1 << 20..3 << 19).contains(&taken), "{taken} bytes are held of {}", STREAMS * WINDOW);
+    for (stream, written) in &mut streams {
+        *written += stream.write(&body[..100]).now_or_never().expect("what is small doesn't wait").unwrap();
+    }
+
+    // The peer begins to read.
+    let mut far = run(tunnel_mux::server(b.compat(), &Config::default()), &mut drivers);
+    let mut tasks = JoinSet::new();
+    for (mut stream, written) in streams {
+        let rest = body[written..].to_vec();
+        tasks.spawn(async move {
+            stream.write_all(&rest).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        let mut reader = far.incoming.accept().await.unwrap();
+        tasks.spawn(async move { assert_eq!(reader.read_to_end(&mut Vec::new()).await.unwrap(), WINDOW) });
+    }
+    while let Some(done) = in_time(tasks.join_next()).await {
+        done.unwrap();
+    }
 }

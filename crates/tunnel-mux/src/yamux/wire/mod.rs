@@ -264,7 +264,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(self.poll_room(cx, 1))?;
-        Poll::Ready(Ok(self.outbound.body(bytes, &mut self.to_send)))
+        let taken = self.outbound.body(bytes, &mut self.to_send);
+        self.shared.backlog.take(taken);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
