@@ -8,6 +8,7 @@
 
 mod accept;
 mod asker;
+mod asking_pace;
 mod bind;
 mod enforce;
 mod heartbeat;

@@ -17,6 +17,7 @@ use tunnel_protocol::{ClientMessage, ServerMessage};
 
 use super::{
     Control,
+    asking_pace::AskingPace,
     bind::{Binds, Wish},
     heartbeat::Heartbeat,
     lane,
@@ -107,6 +108,7 @@ async fn listen(
     mut standing: watch::Receiver<Option<Standing>>,
 ) -> String {
     let mut binds = Binds::new(control, session);
+    let mut pace = AskingPace::new();
     loop {
         let expiry = binds.next_expiry();
         let message = tokio::select! {
@@ -126,9 +128,13 @@ async fn listen(
                 session.set_heard();
                 match message {
                     ClientMessage::Bind { tunnel, spec, policies, upstream, report_requests, replaces } => {
+                        pace.turn().await;
                         binds.bind(tunnel, Wish { spec, policies, upstream, report_requests, replaces });
                     }
-                    ClientMessage::Unbind { tunnel } => binds.unbind(tunnel),
+                    ClientMessage::Unbind { tunnel } => {
+                        pace.turn().await;
+                        binds.unbind(tunnel);
+                    }
                     ClientMessage::Ping { seq } => session.send(ServerMessage::Pong { seq }),
                     ClientMessage::Pong { seq } => session.pong(seq),
                     // It is with the successor by now. The names stay, and there is no answer: this process has
