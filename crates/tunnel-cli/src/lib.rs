@@ -38,5 +38,6 @@ mod site;
 mod state;
 
 pub use args::{CommandLine, Invocation, Logging, Usage};
+pub use output::{StandardError, StandardErrorGuard, remark};
 pub use program::Program;
 pub use run::{Failure, run};

@@ -4,7 +4,7 @@ mod limits;
 mod logging;
 mod memory;
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use tunnel_cli::{CommandLine, Failure, Program};
 
@@ -26,9 +26,10 @@ fn main() -> ExitCode {
             return usage.status().into();
         }
     };
-    if let Err(message) = logging::start(&invocation.logging()) {
-        return fail(&message, 2);
-    }
+    let log = match logging::start(&invocation.logging()) {
+        Ok(log) => log,
+        Err(message) => return fail(&message, 2),
+    };
     limits::raise_open_files();
     memory::keep_pages();
     let workers =
@@ -40,10 +41,12 @@ fn main() -> ExitCode {
     };
     let end = runtime.block_on(tunnel_cli::run(invocation, line, program));
     runtime.shutdown_timeout(LAST_WORDS);
-    match end {
+    let status = match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
-    }
+    };
+    drop(log);
+    status
 }
 
 fn report(failure: &Failure) -> ExitCode {
@@ -51,7 +54,6 @@ fn report(failure: &Failure) -> ExitCode {
 }
 
 fn fail(line: &str, status: u8) -> ExitCode {
-    // Nobody may be reading.
-    let _ = writeln!(std::io::stderr().lock(), "error: {line}");
+    tunnel_cli::remark(&format!("error: {line}"));
     status.into()
 }

@@ -16,7 +16,7 @@ impl Console {
 
     /// A remark.
     pub(crate) fn remark(self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        super::remark(text);
     }
 
     /// Something the person should change.

@@ -6,6 +6,7 @@ pub(crate) mod admin;
 mod console;
 mod fleet;
 mod json;
+mod standard_error;
 mod text;
 pub(crate) mod tokens;
 mod words;
@@ -21,6 +22,8 @@ pub(crate) use self::{
     fleet::{Fleet, Reloaded, tunnel_of},
     words::{chain, printable},
 };
+
+pub use self::standard_error::{StandardError, StandardErrorGuard, remark};
 
 /// Tells a client's story, one line after the other.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Real tunnels: a server's and a client's process, a visitor and an upstream.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
 };
 
@@ -105,4 +105,24 @@ fn a_name_that_another_token_holds_ends_the_client_with_the_reason() {
     let error = text(&output.stderr);
     assert!(error.contains("name-taken") && error.contains("`default`"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_visitor_and_not_the_end() {
+    let user = User::new();
+    let words = "server --bind 127.0.0.1 --control-port 0 --public-port 0 --data-dir data --log-format json --log debug";
+    let (mut server, _unread) = Running::with_unread_log(&mut user.command(words));
+    let web = address(&server.event("listening"), "web");
+    // Far more lines than a pipe holds (64 KiB) and the queue takes.
+    let mut stream = TcpStream::connect(web).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for number in 0..6000 {
+        stream.write_all(b"HEAD / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 404"), "{number}: {line}");
+        while answers.read_line(&mut line).unwrap() > 2 {}
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.status(), Some(0));
 }
