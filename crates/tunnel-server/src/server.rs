@@ -321,14 +321,23 @@ impl ServerHandle {
         }
     }
 
-    /// Makes room for a successor, for good: takes no more clients and no more tunnels, and gives what the successor
+    /// Makes room for a successor: takes no more clients and no more tunnels, and gives what the successor
     /// [inherits](Server::inherit). Visitors are served as before. [`ServerHandle::clients_moved`] comes next, when the
-    /// successor takes clients, and then the end of [`Server::run`]'s `shutdown`.
+    /// successor takes clients, and then the end of [`Server::run`]'s `shutdown`; or [`ServerHandle::take_back`].
     pub fn hand_over(&self) -> Estate {
         let shared = &self.control.shared;
-        shared.succession.succeeded.cancel();
+        shared.succession.succeeded.send_replace(true);
         shared.events.emit(Event::Draining);
         Estate { leases: self.control.registry.export(), ports: self.control.registry.share_ports() }
+    }
+
+    /// Goes on as if there had been no [`hand_over`](ServerHandle::hand_over), since the successor has died: names and
+    /// ports are still here, and visitors are served over the sessions that were left until their clients are back.
+    /// The caller makes sure that the successor serves nobody.
+    pub fn take_back(&self) {
+        let shared = &self.control.shared;
+        shared.succession.succeeded.send_replace(false);
+        shared.events.emit(Event::LeasesChanged);
     }
 
     /// Sends all clients to the successor, and waits until they are there, for `patience` at most; how many went and
@@ -337,11 +346,10 @@ impl ServerHandle {
     /// # Cancel safety
     /// Cancel safe; the clients were told.
     pub async fn clients_moved(&self, patience: Duration) -> (usize, usize) {
-        let sessions = self.control.sessions.all();
-        for session in &sessions {
-            let refusal = Refusal::passing(Code::Draining, "another server process is taking over", 0);
-            session.send(ServerMessage::GoAway { refusal });
-        }
+        let mut sessions = self.control.sessions.all();
+        // Those went to an earlier successor, and are being left still.
+        sessions.retain(|session| !session.is_leaving());
+        sessions.iter().for_each(|session| session.send_on());
         let mut moving: JoinSet<()> = JoinSet::new();
         for session in sessions {
             moving.spawn(async move { session.left().await });

@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tunnel_mux::{Activity, OpenError, Opener, Reservation};
-use tunnel_protocol::{InstanceId, Secret, ServerMessage, SessionId};
+use tunnel_protocol::{Code, InstanceId, Refusal, Secret, ServerMessage, SessionId};
 
 pub(crate) use self::keeper::keep as keep_lanes;
 use self::{keeper::Path, lanes::Lanes};
@@ -68,6 +68,8 @@ pub(crate) struct Session {
     leaving: CancellationToken,
     /// Told whenever the client refuses a visitor because it is full: whatever is idle on it gives way.
     pub(crate) crowded: Arc<Notify>,
+    /// Whether the client was sent to a successor.
+    sent_on: AtomicBool,
 }
 
 /// Why no stream could be opened.
@@ -134,6 +136,7 @@ impl Session {
             epoch: Instant::now(),
             leaving: CancellationToken::new(),
             crowded: Arc::default(),
+            sent_on: AtomicBool::new(false),
         };
         (Arc::new(session), outbox)
     }
@@ -250,6 +253,18 @@ impl Session {
             report.dropped = self.dropped_reports.swap(0, Ordering::Relaxed);
         }
         let _ = self.messages.try_send(message);
+    }
+
+    /// Sends the client to a successor.
+    pub(crate) fn send_on(&self) {
+        self.sent_on.store(true, Ordering::Relaxed);
+        let refusal = Refusal::passing(Code::Draining, "another server process is taking over", 0);
+        self.send(ServerMessage::GoAway { refusal });
+    }
+
+    /// Whether it was sent to a successor, which may have died since.
+    pub(crate) fn was_sent_on(&self) -> bool {
+        self.sent_on.load(Ordering::Relaxed)
     }
 
     /// Remembers that the client said it is about to leave.

@@ -8,7 +8,8 @@
 //! ```
 //! Both listen on the same sockets, so whoever accepts a connection serves it and nobody is refused. Clients go first:
 //! each makes a session with the successor before it leaves, and leaves without being let go, so that the old process
-//! goes on with its own visitors over the old sessions. Only then do visitors find the new one.
+//! goes on with its own visitors over the old sessions. Only then do visitors find the new one. Until then the old one
+//! has let go of nothing, and takes everything back if the new one dies.
 
 use std::{
     collections::HashMap,
@@ -18,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tunnel_transport::share_datagrams;
 
@@ -58,8 +62,8 @@ pub(crate) struct Passed(Mutex<HashMap<(Kind, u16), PortSocket>>);
 pub(crate) struct Succession {
     /// Cancelled when visitors are let in.
     pub(crate) open: CancellationToken,
-    /// Cancelled when a successor has come: clients and names are its business.
-    pub(crate) succeeded: CancellationToken,
+    /// Whether a successor has come: clients and names are its business.
+    pub(crate) succeeded: watch::Sender<bool>,
     /// Ports passed on by a predecessor.
     pub(crate) passed: Passed,
 }
@@ -142,7 +146,13 @@ impl Passed {
 impl Shared {
     /// Whether a successor has come.
     pub(crate) fn has_successor(&self) -> bool {
-        self.succession.succeeded.is_cancelled()
+        *self.succession.succeeded.borrow()
+    }
+
+    /// Waits until a successor has come, or is gone again.
+    pub(crate) async fn successor(&self, is_there: bool) {
+        // The sender is in this very struct.
+        let _ = self.succession.succeeded.subscribe().wait_for(|succeeded| *succeeded == is_there).await;
     }
 
     /// Waits until visitors are let in; whether they ever will be.

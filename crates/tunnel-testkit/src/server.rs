@@ -17,7 +17,7 @@ use tunnel_client::{Builder, Client, Trust};
 use tunnel_protocol::{Token, TokenId};
 use tunnel_server::{
     Authenticator, CertStore, Config, ControlTls, Hostname, Identity, Listener, Login, Reservations,
-    ReservedName, Rights, SavedLease, Server, ServerBuilder, ServerHandle, StoredToken, Usage,
+    ReservedName, Rights, SavedLease, Server, ServerBuilder, ServerHandle, StoredToken, TunnelState, Usage,
     WebCertificate, WebTls, check, token_id,
 };
 use tunnel_transport::{ControlIdentity, Pin, acceptor, generate_self_signed};
@@ -119,6 +119,28 @@ impl Site {
         new.handle.open();
         old.begin_drain();
         Ok((new, old))
+    }
+
+    /// Starts another server in the place of `old`, which takes its first client and dies before it takes visitors;
+    /// `old` goes on.
+    ///
+    /// # Errors
+    /// As for [`Site::start`].
+    pub async fn fail_to_succeed(&self, old: &TestServer) -> io::Result<()> {
+        let server = self.builder()?.closed().build().map_err(io::Error::other)?;
+        server.inherit(old.handle.hand_over());
+        let new = TestServer::run(server);
+        old.handle.clients_moved(Duration::ZERO).await;
+        let is_live =
+            |new: &TestServer| new.handle.tunnel_counts().keys().any(|(_, state)| *state == TunnelState::Up);
+        // The worst moment: the client is about to leave the old session for one that dies.
+        while !is_live(&new) {
+            tokio::task::yield_now().await;
+        }
+        // As with a process that was killed, nothing of it is left.
+        new.abort().await;
+        old.handle.take_back();
+        Ok(())
     }
 
     fn builder(&self) -> io::Result<ServerBuilder> {
@@ -230,6 +252,12 @@ impl TestServer {
         if let Some(shutdown) = self.shutdown.take() {
             let _ = shutdown.send(());
         }
+        let _ = (&mut self.running).await;
+    }
+
+    /// Ends the server at once, and waits until it has ended.
+    pub async fn abort(mut self) {
+        self.running.abort();
         let _ = (&mut self.running).await;
     }
 

@@ -1,7 +1,14 @@
 //! What shows and steers a running server: its admin socket, and its admin port.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
+use tokio::{sync::watch, task::JoinSet};
 use tunnel_admin::{About, AdminServer, AdminToken, Password, SecretError, Secrets, Tokens, WebDoor};
 use tunnel_server::{Listener, ServerHandle, WebTls};
 
@@ -31,24 +38,79 @@ pub(super) fn door(
     Ok(Some(WebDoor::new(listener, tls, hosts, secrets)?))
 }
 
-/// The admin server with all its doors; one that takes over from another takes its socket's name as well. A server without its socket serves visitors all the same.
-pub(super) fn open(
-    plan: &ServerPlan,
+/// Shows and steers this process's server.
+pub(super) struct Admin {
+    about: About,
     engine: ServerHandle,
     tokens: Arc<dyn Tokens>,
-    door: Option<WebDoor>,
-    (takes_over, console): (bool, Console),
-) -> AdminServer {
-    let about = About {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        domain: plan.config.domain.as_str().to_owned(),
-        started: SystemTime::now(),
-    };
-    let mut admin = AdminServer::new(about, engine, tokens);
-    if let Some(door) = door {
-        admin = admin.web(door);
+    data: PathBuf,
+    console: Console,
+}
+
+impl Admin {
+    pub(super) fn new(
+        plan: &ServerPlan,
+        engine: ServerHandle,
+        tokens: Arc<dyn Tokens>,
+        console: Console,
+    ) -> Self {
+        let about = About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            domain: plan.config.domain.as_str().to_owned(),
+            started: SystemTime::now(),
+        };
+        Self { about, engine, tokens, data: plan.data.clone(), console }
     }
-    with_socket(admin, plan, takes_over, console)
+
+    /// Answers at all doors until dropped; one that takes over from another takes its socket's name as well, and takes
+    /// it back from a successor that died. A server without its socket serves visitors all the same.
+    ///
+    /// The doors are open when this returns.
+    pub(super) fn run(
+        self,
+        door: Option<WebDoor>,
+        takes_over: bool,
+        mut taken_back: watch::Receiver<()>,
+    ) -> impl Future<Output = ()> {
+        let mut server = self.with_socket(takes_over);
+        if let Some(door) = door {
+            server = server.web(door);
+        }
+        async move {
+            let mut first = JoinSet::new();
+            first.spawn(server.run());
+            let mut anew = JoinSet::new();
+            while taken_back.changed().await.is_ok() {
+                anew.abort_all();
+                anew.spawn(self.with_socket(true).run());
+            }
+            while first.join_next().await.is_some() {}
+        }
+    }
+
+    fn server(&self) -> AdminServer {
+        AdminServer::new(self.about.clone(), self.engine.clone(), self.tokens.clone())
+    }
+
+    #[cfg(unix)]
+    fn with_socket(&self, takes_over: bool) -> AdminServer {
+        use tunnel_admin::{AdminSocket, Takeover};
+        let takeover = if takes_over { Takeover::Yes } else { Takeover::No };
+        match AdminSocket::bind(&self.data.join(super::ask::SOCKET), takeover) {
+            Ok(socket) => self.server().socket(socket),
+            Err(error) => {
+                let why = crate::output::chain(&error);
+                self.console
+                    .warning(&format!("no admin socket, so `tunnel status` can't reach this server: {why}"));
+                self.server()
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn with_socket(&self, _takes_over: bool) -> AdminServer {
+        self.server()
+    }
 }
 
 fn is_local(address: SocketAddr) -> bool {
@@ -67,23 +129,4 @@ fn secret<T>(
     let text =
         fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     Ok(Some(make(text.trim_end_matches(['\n', '\r']))?))
-}
-
-#[cfg(unix)]
-fn with_socket(admin: AdminServer, plan: &ServerPlan, takes_over: bool, console: Console) -> AdminServer {
-    use tunnel_admin::{AdminSocket, Takeover};
-    let takeover = if takes_over { Takeover::Yes } else { Takeover::No };
-    match AdminSocket::bind(&plan.data.join(super::ask::SOCKET), takeover) {
-        Ok(socket) => admin.socket(socket),
-        Err(error) => {
-            let why = crate::output::chain(&error);
-            console.warning(&format!("no admin socket, so `tunnel status` can't reach this server: {why}"));
-            admin
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn with_socket(admin: AdminServer, _plan: &ServerPlan, _takes_over: bool, _console: Console) -> AdminServer {
-    admin
 }

@@ -37,7 +37,8 @@ pub(super) struct Parts {
     pub(super) program: Program,
     pub(super) handle: ServerHandle,
     pub(super) sockets: Vec<(Role, TcpListener)>,
-    pub(super) leases_kept: watch::Receiver<()>,
+    pub(super) leases_kept: watch::Receiver<bool>,
+    pub(super) taken_back: watch::Sender<()>,
     pub(super) notifier: Arc<Notifier>,
     pub(super) console: Console,
 }

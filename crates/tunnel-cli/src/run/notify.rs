@@ -14,13 +14,18 @@ use tunnel_server::ServerHandle;
 const STATUS: Duration = Duration::from_secs(10);
 
 /// Speaks to the service manager for as long as this process is the service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notifier {
-    /// Whether another process is the service by now.
-    is_retired: AtomicBool,
+    /// Whether this process is the service: others aren't listened to.
+    is_service: AtomicBool,
 }
 
 impl Notifier {
+    /// A server's that is the service from its start, or will be when its predecessor has handed over.
+    pub(super) fn new(is_service: bool) -> Self {
+        Self { is_service: AtomicBool::new(is_service) }
+    }
+
     /// The server serves.
     pub(super) fn ready(&self) {
         self.say(&[State::Ready]);
@@ -39,7 +44,13 @@ impl Notifier {
     /// Another process is the service from now on.
     pub(super) fn hand_over_to(&self, pid: u32) {
         self.say(&[State::MainPid(pid)]);
-        self.is_retired.store(true, Ordering::Relaxed);
+        self.is_service.store(false, Ordering::Relaxed);
+    }
+
+    /// This process is the service from now on, or again.
+    pub(super) fn take_over(&self) {
+        self.is_service.store(true, Ordering::Relaxed);
+        self.say(&[State::MainPid(std::process::id()), State::Ready]);
     }
 
     /// Says how the server is from time to time, and that it lives as often as the manager wants to hear it
@@ -61,7 +72,7 @@ impl Notifier {
     }
 
     fn say(&self, states: &[State]) {
-        if !self.is_retired.load(Ordering::Relaxed) {
+        if self.is_service.load(Ordering::Relaxed) {
             tell(states);
         }
     }

@@ -1,21 +1,22 @@
 //! `tunnel server`.
 
-use std::{fmt, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 use tracing::warn;
 use tunnel_admin::{NoTokens, Tokens};
-use tunnel_server::{AllowAll, Config, ControlTls, Rights, Server, WebTls};
+use tunnel_server::{AllowAll, Config, ControlTls, Event, Rights, Server, ServerHandle, WebTls};
 use tunnel_store::{Actor, NewToken};
 use tunnel_transport::{ControlIdentity, acceptor};
 
 use super::{
-    Failure, admin,
+    Failure,
+    admin::{self, Admin},
     descriptors::visitor_places,
     keeper::Keeper,
     notify::Notifier,
@@ -127,14 +128,12 @@ async fn serve(
         Auth::Token => Arc::new(Keeper::new(store.clone(), pin)),
         Auth::None => Arc::new(NoTokens),
     };
-    admin.spawn(admin::open(&plan, handle.clone(), tokens, door, (takes_over, console)).run());
+    let taken_back = watch::Sender::new(());
+    let shown = Admin::new(&plan, handle.clone(), tokens, console);
+    admin.spawn(shown.run(door, takes_over, taken_back.subscribe()));
     let mut keeping = JoinSet::new();
-    let (data, lessor) = (plan.data.clone(), handle.clone());
-    let (kept, leases_kept) = watch::channel(());
-    keeping.spawn(async move {
-        leases::keep(&data, events, || lessor.leases()).await;
-        drop(kept);
-    });
+    let (kept, mut leases_kept) = watch::channel(false);
+    keeping.spawn(keep_leases(plan.data.clone(), handle.clone(), (events, kept), taken_back.subscribe()));
     let mut noting = JoinSet::new();
     noting.spawn(store::keep(store.clone(), handle.subscribe()));
     let mut renewing = JoinSet::new();
@@ -145,7 +144,7 @@ async fn serve(
         let handle = handle.clone();
         move || handle.config().timeouts.grace.as_secs()
     };
-    let notifier = Arc::new(Notifier::default());
+    let notifier = Arc::new(Notifier::new(!takes_over));
     let upgrades = upgrade::listen(
         &plan.data,
         predecessor.take(),
@@ -153,7 +152,8 @@ async fn serve(
             program,
             handle: handle.clone(),
             sockets: shared,
-            leases_kept,
+            leases_kept: leases_kept.clone(),
+            taken_back,
             notifier: notifier.clone(),
             console,
         },
@@ -214,7 +214,7 @@ async fn serve(
     access_log.end().await;
     traces.end().await;
     // The last leases, and what was used last, are written before the process ends, on a disk that works.
-    let _ = timeout(LAST_WRITE, keeping.join_next()).await;
+    let _ = timeout(LAST_WRITE, leases_kept.wait_for(|kept| *kept)).await;
     let _ = timeout(LAST_WRITE, store.flush()).await;
     end
 }
@@ -247,6 +247,24 @@ fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlT
     match plan.tls {
         Tls::Plaintext => Ok(ControlTls::Plaintext),
         Tls::Own | Tls::Files { .. } => Ok(ControlTls::Tls(acceptor(identity)?)),
+    }
+}
+
+/// Keeps the leases' file until the server drains or hands over, and again when it takes back.
+async fn keep_leases(
+    data: PathBuf,
+    handle: ServerHandle,
+    (mut events, kept): (broadcast::Receiver<Event>, watch::Sender<bool>),
+    mut taken_back: watch::Receiver<()>,
+) {
+    loop {
+        leases::keep(&data, events, || handle.leases()).await;
+        kept.send_replace(true);
+        if taken_back.changed().await.is_err() {
+            return;
+        }
+        events = handle.subscribe();
+        kept.send_replace(false);
     }
 }
 

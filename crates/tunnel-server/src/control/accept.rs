@@ -15,13 +15,19 @@ use super::{
 };
 use crate::{events::Event, metrics::Metrics, throttle::StrangerPermit};
 
-/// Takes control connections until the server drains.
+/// Takes control connections until the server drains, but for while a successor takes them.
 pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<ControlTls>) {
     loop {
         let (socket, address) = tokio::select! {
             accepted = listener.accept() => accepted,
             () = control.shared.draining.cancelled() => return,
-            () = control.shared.succession.succeeded.cancelled() => return,
+            () = control.shared.successor(true) => {
+                tokio::select! {
+                    // It has died, and clients come here again.
+                    () = control.shared.successor(false) => continue,
+                    () = control.shared.draining.cancelled() => return,
+                }
+            }
         };
         Metrics::count(&control.shared.metrics.control_connections);
         let Some(permit) = control.throttle.admit(address.ip()) else {

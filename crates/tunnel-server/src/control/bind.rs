@@ -130,6 +130,11 @@ impl<'a> Binds<'a> {
         }
     }
 
+    /// Whether a name is still this session's, and no other one's.
+    pub(super) fn serves(&self) -> bool {
+        self.leases.values().any(Lease::is_current)
+    }
+
     /// Takes all tunnels down in good order.
     pub(super) fn release_all(&mut self) {
         for (_, lease) in self.leases.drain() {

@@ -137,9 +137,14 @@ async fn listen(
                     }
                     ClientMessage::Ping { seq } => session.send(ServerMessage::Pong { seq }),
                     ClientMessage::Pong { seq } => session.pong(seq),
-                    // It is with the successor by now. The names stay, and there is no answer: this process has
-                    // visitors who still need the session, and ends it when they are gone.
-                    ClientMessage::Drain if control.shared.has_successor() => session.set_leaving(),
+                    // It is with the successor by now, or was until that died and will be back. The names stay, and
+                    // there is no answer: this process has visitors who still need the session, and ends it when they
+                    // are gone.
+                    ClientMessage::Drain
+                        if control.shared.has_successor() || (session.was_sent_on() && binds.serves()) =>
+                    {
+                        session.set_leaving();
+                    }
                     ClientMessage::Drain => {
                         // Names first, so that no stream is opened after the client has read the answer.
                         binds.release_all();

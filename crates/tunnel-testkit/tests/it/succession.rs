@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tunnel_server::Snapshot;
 use tunnel_testkit::{Site, Upstream, Visitor, header};
 
 use crate::support::{PATIENCE, port, until};
@@ -110,6 +111,32 @@ async fn no_request_fails_while_servers_succeed_each_other() {
     assert!(connections >= 4 * 8, "everyone was told to connect anew each time: {connections}");
     assert_eq!(tunnel.url(), url);
     until(&server.handle, |now| now.sessions.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_when_successors_die_with_the_clients() {
+    let mut site = Site::new().unwrap();
+    site.config.timeouts.hold = Duration::ZERO;
+    let server = site.start(Vec::new()).unwrap();
+    let upstream = Upstream::hello("site").await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let tunnel = client.http().subdomain("myapp").forward(upstream.target()).await.unwrap();
+    let url = tunnel.url();
+    let crowd = Crowd::start(site.web_address());
+    let back = |now: &Snapshot| now.sessions.iter().any(|session| !session.is_leaving);
+    for _ in 0..3 {
+        crowd.answers(200).await;
+        site.fail_to_succeed(&server).await.unwrap();
+        crowd.answers(200).await;
+        until(&server.handle, back).await;
+    }
+    crowd.answers(200).await;
+    let (new, old) = site.succeed(server).await.unwrap();
+    timeout(PATIENCE, old.drain()).await.expect("its visitors have moved");
+    crowd.answers(200).await;
+    crowd.stop().await;
+    assert_eq!(tunnel.url(), url);
+    until(&new.handle, |now| now.sessions.len() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ pub(in crate::run) async fn run(args: UpgradeArgs, console: Console) -> Result<(
     let directory = places::known_server_data(args.data_dir)?;
     door::ask(&directory, |outcome| match outcome {
         Outcome::Ready { pid, version } => {
-            console.line(&format!("process {pid} (tunnel {version}) has taken over; clients are moving"));
+            console.line(&format!("process {pid} (tunnel {version}) takes over; clients are moving"));
             Ok(false)
         }
         Outcome::Moved { clients, late: 0 } => {

@@ -46,6 +46,10 @@ pub(in crate::run) fn open(directory: &Path, predecessors: Option<OwnedFd>) -> O
         Some(socket) => adopt(socket.into()),
         None => bind(&path),
     };
+    listening(opened, path)
+}
+
+fn listening(opened: io::Result<UnixListener>, path: PathBuf) -> Option<Door> {
     match opened {
         Ok(listener) => Some(Door { listener, path, is_left: false }),
         Err(error) => {
@@ -92,6 +96,11 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// The same, after a successor has died: it may have taken the name along.
+    pub(super) fn kept(self) -> Option<Self> {
+        if self.path.exists() { Some(self) } else { listening(bind(&self.path), self.path.clone()) }
     }
 
     /// Leaves the name to a successor.

@@ -10,6 +10,7 @@
 //!   Open, when they are there ─────────────►  takes visitors
 //!   drains, and ends                          writes the leases from now on
 //! ```
+//! Until it says Open the old one has let go of nothing, and takes back what it handed over if the new one dies.
 //! What happens to clients and visitors meanwhile is `tunnel-server`'s part.
 
 mod channel;
@@ -54,7 +55,9 @@ pub(super) fn listen(
     let upgrades = Upgrades { signal, door, parts };
     Ok(async move {
         if let Some(predecessor) = predecessor {
-            predecessor.open(&upgrades.parts.handle).await;
+            predecessor.opened().await;
+            upgrades.parts.notifier.take_over();
+            upgrades.parts.handle.open();
         }
         upgrades.run().await;
     })
@@ -74,8 +77,10 @@ pub(super) struct Parts {
     pub(super) program: Program,
     pub(super) handle: ServerHandle,
     pub(super) sockets: Vec<(Role, TcpListener)>,
-    /// Closed when the last leases have been written.
-    pub(super) leases_kept: watch::Receiver<()>,
+    /// Whether the last leases have been written, and no more will be.
+    pub(super) leases_kept: watch::Receiver<bool>,
+    /// Told when what was handed over is this process's again.
+    pub(super) taken_back: watch::Sender<()>,
     pub(super) notifier: Arc<Notifier>,
     pub(super) console: Console,
 }
@@ -85,30 +90,34 @@ impl Upgrades {
     async fn run(mut self) {
         loop {
             let mut asker = next(&mut self.signal, self.door.as_ref()).await;
-            match self.start().await {
-                Ok(successor) => {
+            match self.attempt(&mut asker).await {
+                Ok((clients, late)) => {
                     // Whoever asks from now on asks the new one.
                     if let Some(door) = self.door.take() {
                         door.leave();
                     }
-                    return hand_over(&self.parts, successor, asker).await;
+                    return asker.tell(&Outcome::Moved { clients, late }).await;
                 }
                 Err(unready) => {
                     let reason = crate::output::chain(&unready);
                     self.parts.console.warning(&format!("no upgrade, this process goes on: {reason}"));
+                    self.door = self.door.take().and_then(Door::kept);
                     asker.tell(&Outcome::Failed { reason }).await;
                 }
             }
         }
     }
 
-    /// Starts a successor; whoever asks for another one meanwhile is told that there is one.
-    async fn start(&mut self) -> Result<Successor, Unready> {
+    /// Has a successor take over; whoever asks for another one meanwhile is told that there is one.
+    async fn attempt(&mut self, asker: &mut Asker) -> Result<(usize, usize), Unready> {
         let Self { signal, door, parts } = self;
-        let mut starting = pin!(Successor::start(&parts.program, &parts.sockets, door.as_ref()));
+        let mut attempt = pin!(async {
+            let successor = Successor::start(&parts.program, &parts.sockets, door.as_ref()).await?;
+            hand_over(parts, successor, asker).await
+        });
         loop {
             tokio::select! {
-                started = &mut starting => return started,
+                over = &mut attempt => return over,
                 mut other = next(signal, door.as_ref()) => {
                     let reason = "an upgrade is under way already; wait for its end".to_owned();
                     warn!(%reason, "no second upgrade");
@@ -132,25 +141,61 @@ async fn next(signal: &mut tokio::signal::unix::Signal, door: Option<&Door>) -> 
     }
 }
 
-/// From here on there is no way back.
-async fn hand_over(parts: &Parts, mut successor: Successor, mut asker: Asker) {
+/// Hands over to a successor that is ready; how many clients went there, and how many are late. If it dies before it
+/// takes visitors, all is taken back.
+async fn hand_over(
+    parts: &Parts,
+    mut successor: Successor,
+    asker: &mut Asker,
+) -> Result<(usize, usize), Unready> {
+    let handle = &parts.handle;
+    info!(pid = successor.pid, "the new process is ready");
+    // Those who wait for a client would wait in vain here once it has come back to the successor.
+    let waiting = timeout(handle.config().timeouts.hold, handle.nobody_waits());
+    tokio::select! {
+        biased;
+        unready = successor.lost() => return Err(unready),
+        _ = waiting => {}
+    }
+    let moved = move_to(parts, &mut successor, asker).await;
+    if moved.is_err() {
+        take_back(parts).await;
+    }
+    moved
+}
+
+async fn move_to(
+    parts: &Parts,
+    successor: &mut Successor,
+    asker: &mut Asker,
+) -> Result<(usize, usize), Unready> {
     let Parts { handle, console, .. } = parts;
     let (pid, version) = (successor.pid, successor.version.clone());
-    // Those who wait for a client would wait in vain here once it has come back to the successor.
-    let _ = timeout(handle.config().timeouts.hold, handle.nobody_waits()).await;
-    parts.notifier.hand_over_to(pid);
     let estate = handle.hand_over();
     // The file is the successor's from now on.
-    let _ = parts.leases_kept.clone().changed().await;
-    if let Err(error) = successor.take(estate).await {
-        console.warning(&format!("process {pid} failed as it took over ({error}); start the server again"));
-        let reason = format!("process {pid} failed as it took over: {error}");
-        return asker.tell(&Outcome::Failed { reason }).await;
-    }
-    console.remark(&format!("upgrade: process {pid} (tunnel {version}) has taken over"));
+    let _ = parts.leases_kept.clone().wait_for(|kept| *kept).await;
+    successor.take(estate).await?;
+    console.remark(&format!("upgrade: process {pid} (tunnel {version}) takes over"));
     asker.tell(&Outcome::Ready { pid, version }).await;
-    let (clients, late) = handle.clients_moved(MOVING).await;
+    let (clients, late) = tokio::select! {
+        biased;
+        unready = successor.lost() => return Err(unready),
+        moved = handle.clients_moved(MOVING) => moved,
+    };
     info!(clients, late, "clients have moved");
-    successor.open().await;
-    asker.tell(&Outcome::Moved { clients, late }).await;
+    // Not before: a service manager ends the service with its main process.
+    parts.notifier.hand_over_to(pid);
+    if let Err(unready) = successor.open().await {
+        parts.notifier.take_over();
+        return Err(unready);
+    }
+    Ok((clients, late))
+}
+
+/// Goes on as if there had been no successor, which has died. Visitors were served here all the time.
+async fn take_back(parts: &Parts) {
+    parts.taken_back.send_replace(());
+    // From then on no change of the leases is missed.
+    let _ = parts.leases_kept.clone().wait_for(|kept| !kept).await;
+    parts.handle.take_back();
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tunnel_server::{Estate, PortSocket, ServerHandle};
+use tunnel_server::{Estate, PortSocket};
 
 use super::{
     channel::Channel,
@@ -103,11 +103,10 @@ impl Predecessor {
         let _ = self.channel.send(&ToPredecessor::Failed { reason: reason.to_owned() }, None).await;
     }
 
-    /// Lets visitors in when the predecessor says so, or is gone.
-    pub(in crate::run) async fn open(mut self, handle: &ServerHandle) {
+    /// Waits until the predecessor says that visitors are to be let in, or is gone.
+    pub(in crate::run) async fn opened(mut self) {
         let said = self.next().await;
         info!(?said, "taking visitors");
-        handle.open();
     }
 
     async fn next(&mut self) -> io::Result<(ToSuccessor, Option<OwnedFd>)> {

@@ -42,8 +42,8 @@ pub(super) struct Successor {
     channel: Channel,
     pub(super) pid: u32,
     pub(super) version: String,
-    /// Not to be waited for: it outlives this process.
-    _child: Child,
+    /// Not to be waited for once it has taken over: it outlives this process.
+    child: Child,
 }
 
 /// Why there is none.
@@ -59,6 +59,10 @@ pub(super) enum Unready {
     Failed(String),
     #[error("the new process wasn't ready within {} s", READY.as_secs())]
     Slow,
+    #[error("the new process ended as it took over ({0}); what it said is in the server's log")]
+    Died(ExitStatus),
+    #[error("the new process failed as it took over, and was killed")]
+    Stuck(#[source] io::Error),
     #[error("cannot talk to the new process")]
     Channel(#[from] io::Error),
 }
@@ -85,9 +89,7 @@ impl Successor {
         let pid = child.id().unwrap_or_default();
         info!(pid, path = %path.display(), "a new process is starting");
         match timeout(READY, prepare(&mut channel, sockets, door)).await {
-            Ok(Ok(Some(ToPredecessor::Ready { version }))) => {
-                Ok(Self { channel, pid, version, _child: child })
-            }
+            Ok(Ok(Some(ToPredecessor::Ready { version }))) => Ok(Self { channel, pid, version, child }),
             Ok(Ok(Some(ToPredecessor::Failed { reason }))) => {
                 end(&mut child).await;
                 Err(Unready::Failed(reason))
@@ -105,7 +107,10 @@ impl Successor {
     }
 
     /// Hands over who holds which names, and the open ports.
-    pub(super) async fn take(&mut self, estate: Estate) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// It can't take them. It has ended then.
+    pub(super) async fn take(&mut self, estate: Estate) -> Result<(), Unready> {
         let handing = async {
             for lease in estate.leases {
                 self.channel.send(&ToSuccessor::Lease { lease }, None).await?;
@@ -119,13 +124,47 @@ impl Successor {
             }
             self.channel.send(&ToSuccessor::Run, None).await
         };
-        timeout(TAKING, handing).await?
+        let handed = timeout(TAKING, handing).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        match handed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.died(error).await),
+        }
+    }
+
+    /// Waits for its end, or until it says that it can't go on; it has ended then.
+    ///
+    /// # Cancel safety
+    /// Cancel safe as long as it is well: then it says nothing.
+    pub(super) async fn lost(&mut self) -> Unready {
+        match self.channel.receive().await {
+            Ok(Some((ToPredecessor::Failed { reason }, _))) => {
+                end(&mut self.child).await;
+                Unready::Failed(reason)
+            }
+            Ok(Some((ToPredecessor::Ready { .. }, _))) => {
+                self.died(io::Error::other("it said that it is ready a second time")).await
+            }
+            Ok(None) => self.died(io::Error::from(io::ErrorKind::UnexpectedEof)).await,
+            Err(error) => self.died(error).await,
+        }
     }
 
     /// Has it take visitors.
-    pub(super) async fn open(self) {
-        // If it is gone, whoever restarts the server opens its doors.
-        let _ = self.channel.send(&ToSuccessor::Open, None).await;
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) async fn open(&mut self) -> Result<(), Unready> {
+        match self.channel.send(&ToSuccessor::Open, None).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.died(error).await),
+        }
+    }
+
+    async fn died(&mut self, error: io::Error) -> Unready {
+        match end(&mut self.child).await {
+            Some(status) => Unready::Died(status),
+            None => Unready::Stuck(error),
+        }
     }
 }
 

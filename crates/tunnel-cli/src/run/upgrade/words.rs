@@ -55,7 +55,8 @@ pub(super) enum ToPredecessor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// The new process has taken over, and clients are moving.
+    /// The new process takes clients, and those of the old one are moving.
+    /// [`Outcome::Failed`] may still follow, if it dies.
     Ready { pid: u32, version: String },
     /// Clients have moved; so many are late.
     Moved { clients: usize, late: usize },

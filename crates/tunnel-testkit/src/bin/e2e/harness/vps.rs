@@ -80,7 +80,13 @@ impl Vps {
 
     /// Has the running server replaced; gives what `tunnel upgrade` said.
     pub(crate) async fn upgrade(&self) -> Outcome<Ended> {
-        self.world.run(self.world.tunnel("vps", ["upgrade", "--data-dir", &self.data_dir()])).await
+        self.command(&["upgrade"]).await
+    }
+
+    /// Runs a command that asks the running server.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Outcome<Ended> {
+        let data = self.data_dir();
+        self.world.run(self.world.tunnel("vps", [arguments, &["--data-dir", &data]].concat())).await
     }
 
     /// Starts the server, and waits until it listens.

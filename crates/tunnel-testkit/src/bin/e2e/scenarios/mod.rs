@@ -9,6 +9,7 @@ mod links;
 mod reload;
 mod restarts;
 mod upgrade;
+mod upgrade_dies;
 
 mod domains_pools;
 mod names;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         restarts::SCENARIOS,
         reload::SCENARIOS,
         upgrade::SCENARIOS,
+        upgrade_dies::SCENARIOS,
         names::SCENARIOS,
         domains_pools::SCENARIOS,
         policies::SCENARIOS,

@@ -34,7 +34,7 @@ super::scenarios! {
 }
 
 /// Requests a second: half of them POST, half of them over HTTP/2, a quarter on fresh connections.
-const RATE: u32 = 200;
+pub(super) const RATE: u32 = 200;
 const RATE_LONG: u32 = 500;
 
 async fn under_load(world: Arc<World>) -> Outcome<String> {
@@ -223,7 +223,7 @@ fn replace(installed: &Path, world: &World, script: &str) -> Outcome {
     Ok(fs::rename(new, installed)?)
 }
 
-fn one_line(ended: &Ended, part: &str) -> bool {
+pub(super) fn one_line(ended: &Ended, part: &str) -> bool {
     ended.stderr.lines().count() == 1 && ended.stderr.starts_with("error: ") && ended.stderr.contains(part)
 }
 
