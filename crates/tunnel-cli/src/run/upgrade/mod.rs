@@ -20,7 +20,7 @@ mod predecessor;
 mod successor;
 mod words;
 
-use std::{future::Future, net::TcpListener, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::TcpListener, os::fd::AsFd, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -89,7 +89,7 @@ impl Upgrades {
     /// Lets a new process take over when asked to, and returns when one has.
     async fn run(mut self) {
         loop {
-            let mut asker = next(&mut self.signal, self.door.as_ref()).await;
+            let mut asker = next(&mut self.signal, self.door.as_mut()).await;
             match self.attempt(&mut asker).await {
                 Ok((clients, late)) => {
                     // Whoever asks from now on asks the new one.
@@ -111,14 +111,16 @@ impl Upgrades {
     /// Has a successor take over; whoever asks for another one meanwhile is told that there is one.
     async fn attempt(&mut self, asker: &mut Asker) -> Result<(usize, usize), Unready> {
         let Self { signal, door, parts } = self;
+        let shared = door.as_ref().map(Door::share).transpose()?;
         let mut attempt = pin!(async {
-            let successor = Successor::start(&parts.program, &parts.sockets, door.as_ref()).await?;
+            let successor =
+                Successor::start(&parts.program, &parts.sockets, shared.as_ref().map(AsFd::as_fd)).await?;
             hand_over(parts, successor, asker).await
         });
         loop {
             tokio::select! {
                 over = &mut attempt => return over,
-                mut other = next(signal, door.as_ref()) => {
+                mut other = next(signal, door.as_mut()) => {
                     let reason = "an upgrade is under way already; wait for its end".to_owned();
                     warn!(%reason, "no second upgrade");
                     other.tell(&Outcome::Failed { reason }).await;
@@ -128,7 +130,7 @@ impl Upgrades {
     }
 }
 
-async fn next(signal: &mut tokio::signal::unix::Signal, door: Option<&Door>) -> Asker {
+async fn next(signal: &mut tokio::signal::unix::Signal, door: Option<&mut Door>) -> Asker {
     let knocked = async {
         match door {
             Some(door) => door.next().await,

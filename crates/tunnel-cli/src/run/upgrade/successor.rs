@@ -3,7 +3,7 @@
 use std::{
     io,
     net::TcpListener,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -18,7 +18,6 @@ use tunnel_server::{Estate, PortSocket};
 
 use super::{
     channel::Channel,
-    door::Door,
     words::{Kind, ToPredecessor, ToSuccessor, WORDS},
 };
 use crate::{
@@ -75,7 +74,7 @@ impl Successor {
     pub(super) async fn start(
         program: &Program,
         sockets: &[(Role, TcpListener)],
-        door: Option<&Door>,
+        door: Option<BorrowedFd<'_>>,
     ) -> Result<Self, Unready> {
         let path = program.path.clone().ok_or(Unready::NoProgram)?;
         let (mut channel, theirs) = Channel::pair()?;
@@ -171,14 +170,14 @@ impl Successor {
 async fn prepare(
     channel: &mut Channel,
     sockets: &[(Role, TcpListener)],
-    door: Option<&Door>,
+    door: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<ToPredecessor>> {
     channel.send(&ToSuccessor::Begin { words: WORDS }, None).await?;
     for (role, socket) in sockets {
         channel.send(&ToSuccessor::Socket { role: *role }, Some(socket.as_fd())).await?;
     }
     if let Some(door) = door {
-        channel.send(&ToSuccessor::Door, Some(door.as_fd())).await?;
+        channel.send(&ToSuccessor::Door, Some(door)).await?;
     }
     channel.send(&ToSuccessor::Prepare, None).await?;
     Ok(channel.receive().await?.map(|(message, _)| message))

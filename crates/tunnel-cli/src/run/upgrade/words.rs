@@ -51,6 +51,14 @@ pub(super) enum ToPredecessor {
     Failed { reason: String },
 }
 
+/// From whoever asks for an upgrade, in a line. Connecting alone asks for nothing: a second server looks in so whether
+/// another one is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub(super) enum Request {
+    Upgrade,
+}
+
 /// To whoever asked for an upgrade, a line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
