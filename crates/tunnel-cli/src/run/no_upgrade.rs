@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tunnel_server::{Estate, ServerHandle};
 
 use super::{Failure, notify::Notifier, sockets::Role};
-use crate::{args::UpgradeArgs, output::Console, program::Program};
+use crate::{args::UpgradeArgs, output::Console, program::Program, state::ownership::Ownership};
 
 /// Nobody has a predecessor here.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ impl Predecessor {
     }
 
     pub(super) fn sockets(&mut self) -> Vec<(Role, TcpListener)> {
+        match self.0 {}
+    }
+
+    pub(super) fn ownership(&mut self) -> Option<Ownership> {
         match self.0 {}
     }
 
@@ -37,6 +41,7 @@ pub(super) struct Parts {
     pub(super) program: Program,
     pub(super) handle: ServerHandle,
     pub(super) sockets: Vec<(Role, TcpListener)>,
+    pub(super) ownership: Option<Ownership>,
     pub(super) leases_kept: watch::Receiver<bool>,
     pub(super) taken_back: watch::Sender<()>,
     pub(super) notifier: Arc<Notifier>,

@@ -29,10 +29,10 @@ use crate::{
     access_log::AccessLog,
     args::{Auth, LogFormat},
     machine::Machine,
-    output::Console,
+    output::{Console, chain},
     program::Program,
     resolve::server::{ServerPlan, Tls},
-    state::{certificates::Certificates, facts::Facts, identity, leases, store},
+    state::{certificates::Certificates, facts::Facts, identity, leases, ownership::Ownership, store},
     traces::Traces,
 };
 
@@ -105,6 +105,7 @@ async fn serve(
         Auth::None => builder.authenticator(AllowAll),
     };
     let takes_over = predecessor.is_some();
+    let ownership = ownership(&plan, predecessor.as_mut(), console);
     let server = match predecessor {
         None => builder.leases(saved_leases(&plan)),
         Some(_) => builder.closed(),
@@ -133,7 +134,12 @@ async fn serve(
     admin.spawn(shown.run(door, takes_over, taken_back.subscribe()));
     let mut keeping = JoinSet::new();
     let (kept, mut leases_kept) = watch::channel(false);
-    keeping.spawn(keep_leases(plan.data.clone(), handle.clone(), (events, kept), taken_back.subscribe()));
+    keeping.spawn(keep_leases(
+        plan.data.clone(),
+        handle.clone(),
+        (events, kept),
+        (ownership.clone(), taken_back.subscribe()),
+    ));
     let mut noting = JoinSet::new();
     noting.spawn(store::keep(store.clone(), handle.subscribe()));
     let mut renewing = JoinSet::new();
@@ -152,6 +158,7 @@ async fn serve(
             program,
             handle: handle.clone(),
             sockets: shared,
+            ownership,
             leases_kept: leases_kept.clone(),
             taken_back,
             notifier: notifier.clone(),
@@ -250,13 +257,37 @@ fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlT
     }
 }
 
-/// Keeps the leases' file until the server drains or hands over, and again when it takes back.
+/// What makes the data directory this server's: its predecessor's, or what nobody else has. A server without it serves
+/// as well, but leaves the file of leases to the one that has it.
+fn ownership(
+    plan: &ServerPlan,
+    predecessor: Option<&mut Predecessor>,
+    console: Console,
+) -> Option<Ownership> {
+    if let Some(passed) = predecessor.and_then(Predecessor::ownership) {
+        return Some(passed);
+    }
+    let why = match Ownership::take(&plan.data) {
+        Ok(Some(taken)) => return Some(taken),
+        Ok(None) => "another server uses this data directory".to_owned(),
+        Err(error) => chain(&error),
+    };
+    console.warning(&format!("names of this server are not kept over a restart: {why}"));
+    None
+}
+
+/// Keeps the leases' file until the server drains or hands over, and again when it takes back. Without the directory
+/// there is nothing to keep.
 async fn keep_leases(
     data: PathBuf,
     handle: ServerHandle,
     (mut events, kept): (broadcast::Receiver<Event>, watch::Sender<bool>),
-    mut taken_back: watch::Receiver<()>,
+    (ownership, mut taken_back): (Option<Ownership>, watch::Receiver<()>),
 ) {
+    if ownership.is_none() {
+        kept.send_replace(true);
+        return;
+    }
     loop {
         leases::keep(&data, events, || handle.leases()).await;
         kept.send_replace(true);

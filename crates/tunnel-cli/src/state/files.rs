@@ -133,10 +133,20 @@ pub(crate) fn lock(directory: &Path) -> Result<File, FileError> {
 
 /// Takes a lock that lasts as long as the process; `None` if another has it.
 pub(crate) fn try_lock(path: &Path) -> Option<File> {
-    make_private(path.parent()?).ok()?;
-    let file = open_private(OpenOptions::new().create(true).truncate(false), path).ok()?;
-    file.try_lock().ok()?;
-    Some(file)
+    hold(path).ok().flatten()
+}
+
+/// The same, told apart from one that can't be had.
+pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    make_private(directory).map_err(io::Error::other)?;
+    let file = open_private(OpenOptions::new().create(true).truncate(false), path)?;
+    hand_over(&file, directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// The permissions by which others than the owner can read a file; `None` if they can't.

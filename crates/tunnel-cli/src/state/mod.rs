@@ -4,7 +4,7 @@
 //!   server's data directory            client's state directory
 //!     control.key  control.crt           instance        which installation this is
 //!     store.db     server.json           names.json      which random names it was given
-//!     leases.json                        logins.json     servers and tokens (secret)
+//!     leases.json  server.lock           logins.json     servers and tokens (secret)
 //! ```
 
 pub(crate) mod files;
@@ -15,6 +15,7 @@ pub(crate) mod certificates;
 pub(crate) mod facts;
 pub(crate) mod identity;
 pub(crate) mod leases;
+pub(crate) mod ownership;
 pub(crate) mod store;
 
 pub(crate) mod instance;

@@ -37,7 +37,7 @@ use self::{
     words::Outcome,
 };
 use super::{Failure, notify::Notifier, sockets::Role};
-use crate::{output::Console, program::Program};
+use crate::{output::Console, program::Program, state::ownership::Ownership};
 
 /// How long clients may take to move, at most: those who are late are cut off at the end of the grace.
 const MOVING: Duration = Duration::from_secs(15);
@@ -77,6 +77,8 @@ pub(super) struct Parts {
     pub(super) program: Program,
     pub(super) handle: ServerHandle,
     pub(super) sockets: Vec<(Role, TcpListener)>,
+    /// What makes the data directory this server's, and isn't this process's any more once a successor serves.
+    pub(super) ownership: Option<Ownership>,
     /// Whether the last leases have been written, and no more will be.
     pub(super) leases_kept: watch::Receiver<bool>,
     /// Told when what was handed over is this process's again.
@@ -113,8 +115,9 @@ impl Upgrades {
         let Self { signal, door, parts } = self;
         let shared = door.as_ref().map(Door::share).transpose()?;
         let mut attempt = pin!(async {
-            let successor =
-                Successor::start(&parts.program, &parts.sockets, shared.as_ref().map(AsFd::as_fd)).await?;
+            let door = shared.as_ref().map(AsFd::as_fd);
+            let ownership = parts.ownership.as_ref();
+            let successor = Successor::start(&parts.program, &parts.sockets, door, ownership).await?;
             hand_over(parts, successor, asker).await
         });
         loop {
@@ -197,7 +200,9 @@ async fn move_to(
 /// Goes on as if there had been no successor, which has died. Visitors were served here all the time.
 async fn take_back(parts: &Parts) {
     parts.taken_back.send_replace(());
-    // From then on no change of the leases is missed.
-    let _ = parts.leases_kept.clone().wait_for(|kept| !kept).await;
+    if parts.ownership.is_some() {
+        // From then on no change of the leases is missed.
+        let _ = parts.leases_kept.clone().wait_for(|kept| !kept).await;
+    }
     parts.handle.take_back();
 }

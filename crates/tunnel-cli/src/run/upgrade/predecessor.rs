@@ -18,6 +18,7 @@ use super::{
 use crate::{
     program::Program,
     run::{Failure, sockets::Role},
+    state::ownership::Ownership,
 };
 
 /// The process whose place this one takes.
@@ -28,6 +29,8 @@ pub(in crate::run) struct Predecessor {
     sockets: Vec<(Role, TcpListener)>,
     /// Where upgrades are asked for.
     door: Option<OwnedFd>,
+    /// What makes the data directory this server's.
+    ownership: Option<Ownership>,
 }
 
 impl Predecessor {
@@ -39,7 +42,8 @@ impl Predecessor {
         // From now on the signal can't kill this process, which is the service as soon as it has taken over.
         drop(signal(SignalKind::user_defined2()).map_err(Failure::Signals)?);
         let meeting = async {
-            let mut this = Self { channel: from_standard_input()?, sockets: Vec::new(), door: None };
+            let channel = from_standard_input()?;
+            let mut this = Self { channel, sockets: Vec::new(), door: None, ownership: None };
             this.take_sockets().await?;
             Ok(this)
         };
@@ -58,7 +62,10 @@ impl Predecessor {
                 }
                 (ToSuccessor::Socket { role }, Some(file)) => self.sockets.push((role, file.into())),
                 (ToSuccessor::Door, Some(file)) => self.door = Some(file),
-                (ToSuccessor::Prepare, _) => return Ok(()),
+                (ToSuccessor::Prepare, file) => {
+                    self.ownership = file.map(|file| File::from(file).into());
+                    return Ok(());
+                }
                 (other, _) => return Err(unexpected(&other)),
             }
         }
@@ -72,6 +79,11 @@ impl Predecessor {
     /// Where upgrades are asked for, once.
     pub(in crate::run) fn door(&mut self) -> Option<OwnedFd> {
         self.door.take()
+    }
+
+    /// The lock of the data directory, once, if the predecessor has passed it on.
+    pub(in crate::run) fn ownership(&mut self) -> Option<Ownership> {
+        self.ownership.take()
     }
 
     /// Says that this process can take over, and takes what the predecessor has.

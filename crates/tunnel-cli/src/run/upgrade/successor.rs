@@ -23,6 +23,7 @@ use super::{
 use crate::{
     program::{Program, SUCCESSOR},
     run::sockets::Role,
+    state::ownership::Ownership,
 };
 
 /// How long a new process may take until it can take over.
@@ -75,6 +76,7 @@ impl Successor {
         program: &Program,
         sockets: &[(Role, TcpListener)],
         door: Option<BorrowedFd<'_>>,
+        ownership: Option<&Ownership>,
     ) -> Result<Self, Unready> {
         let path = program.path.clone().ok_or(Unready::NoProgram)?;
         let (mut channel, theirs) = Channel::pair()?;
@@ -87,7 +89,8 @@ impl Successor {
         let mut child = child.map_err(|source| Unready::Start { path: path.clone(), source })?;
         let pid = child.id().unwrap_or_default();
         info!(pid, path = %path.display(), "a new process is starting");
-        match timeout(READY, prepare(&mut channel, sockets, door)).await {
+        let lock = ownership.map(|ownership| ownership.file().as_fd());
+        match timeout(READY, prepare(&mut channel, sockets, door, lock)).await {
             Ok(Ok(Some(ToPredecessor::Ready { version }))) => Ok(Self { channel, pid, version, child }),
             Ok(Ok(Some(ToPredecessor::Failed { reason }))) => {
                 end(&mut child).await;
@@ -171,6 +174,7 @@ async fn prepare(
     channel: &mut Channel,
     sockets: &[(Role, TcpListener)],
     door: Option<BorrowedFd<'_>>,
+    lock: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<ToPredecessor>> {
     channel.send(&ToSuccessor::Begin { words: WORDS }, None).await?;
     for (role, socket) in sockets {
@@ -179,7 +183,7 @@ async fn prepare(
     if let Some(door) = door {
         channel.send(&ToSuccessor::Door, Some(door)).await?;
     }
-    channel.send(&ToSuccessor::Prepare, None).await?;
+    channel.send(&ToSuccessor::Prepare, lock).await?;
     Ok(channel.receive().await?.map(|(message, _)| message))
 }
 

@@ -21,7 +21,8 @@ pub(super) enum ToSuccessor {
     Socket { role: Role },
     /// With the listening socket by which upgrades are asked for.
     Door,
-    /// All sockets that there are without tunnels have come.
+    /// All sockets that there are without tunnels have come. With the lock of the data directory, if the old process
+    /// has it and is new enough to pass it on.
     Prepare,
     /// Somebody's name.
     Lease { lease: SavedLease },

@@ -1,6 +1,6 @@
 //! A new process that is killed while it takes over: the old one goes on, and nobody notices.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -12,12 +12,13 @@ use super::{
     upgrade::{RATE, one_line},
 };
 use crate::harness::{
-    Fault, Laptop, Outcome, Process, Steady, Told, Vps, World, check, mirror, within, written,
+    Fault, Laptop, Online, Outcome, Process, Steady, Told, Vps, World, check, mirror, until, within, written,
 };
 
 super::scenarios! {
     "an upgrade whose new process dies while visitors are waited for changes nothing" => while_visitors_wait,
     "an upgrade whose new process dies while clients move costs no request" => while_clients_move,
+    "a second server on a directory neither causes an upgrade nor touches the first one's names" => second_server,
 }
 
 /// What is said of a new process that was killed when it could have taken over.
@@ -92,6 +93,52 @@ async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
     nothing_failed(&visits)?;
     check!(status(&vps).await?["tunnels"] == 3, "not all tunnels: {}", status(&vps).await?);
     Ok(format!("{rounds} new processes killed, {} answered, 0 failed", visits.answered))
+}
+
+async fn second_server(world: Arc<World>) -> Outcome<String> {
+    let mut vps = Vps::new(&world, &[])?;
+    let mut server = vps.start().await?;
+    let upstream = Upstream::hello("site").await?;
+    let laptop = Laptop::new(&world, "laptop", vps.control(), &server.token()?);
+    let (client, _) = laptop.http(upstream.address(), "myapp").await?;
+    written(&vps.leases_file(), "myapp").await?;
+    let leases = fs::read_to_string(vps.leases_file())?;
+    let untouched = || -> Outcome {
+        let now = fs::read_to_string(vps.leases_file())?;
+        check!(now == leases, "the file of leases is another one: {now}");
+        Ok(())
+    };
+    // The second one says which tokens it takes, since there are some already.
+    let mut other = Vps::new(&world, &["--auth", "token"])?;
+    let mut second = other.start().await?;
+    second.process.says(0, "names of this server are not kept over a restart: another server").await?;
+    let stranger = Laptop::new(&world, "stranger", other.control(), &other.token("stranger").await?);
+    let (guest, _) = stranger.http(upstream.address(), "theirs").await?;
+    guest.stop().await?;
+    second.process.stop().await?;
+    untouched()?;
+    let lines = server.process.lines();
+    check!(!lines.iter().any(|line| line.text.contains("new process")), "it began an upgrade: {lines:?}");
+    // The lock goes along: it is the new process's, also when the old one has ended.
+    let mark = server.process.mark();
+    let upgraded = vps.upgrade().await?;
+    check!(upgraded.status == Some(0), "no upgrade: {upgraded:?}");
+    server.process.succeeded(mark).await?;
+    let mut second = other.start().await?;
+    second.process.says(0, "names of this server are not kept over a restart: another server").await?;
+    client.stop().await?;
+    let (_client, _) = laptop.http(upstream.address(), "later").await?;
+    written(&vps.leases_file(), "later").await?;
+    // One that was killed leaves nothing behind that would have to be taken away.
+    server.process.signal(Signal::KILL)?;
+    // No file open, or no such process.
+    until("its end", || Ok(server.process.open_files().unwrap_or_default() == 0)).await?;
+    let third = vps.start().await?;
+    Online::wait(&mut laptop.start("http", upstream.address(), &["--subdomain", "third"])?, 0).await?;
+    written(&vps.leases_file(), "third").await?;
+    let warned = third.process.lines().iter().any(|line| line.text.contains("are not kept"));
+    check!(!warned, "the directory wasn't its own again");
+    Ok("two servers, one file of leases".into())
 }
 
 /// What `tunnel status` shows.
