@@ -1,13 +1,16 @@
 //! Who holds which names (`leases.json`), so that a restarted server keeps them for their owners.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError, error::TryRecvError},
     time::{Instant, sleep_until},
 };
-use tracing::warn;
+use tracing::{info, warn};
 use tunnel_server::{Event, SavedLease};
 
 use super::files::{self, FileError};
@@ -15,6 +18,8 @@ use crate::output::chain;
 
 /// How long changes are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(100);
+/// When a write that failed is tried again: a full disk may have room by then.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// The leases of the last run; none if there was none.
 pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
@@ -35,6 +40,7 @@ pub(crate) async fn keep(
 ) {
     // What was held when a burst of changes began, and when to write what is held by then.
     let mut burst: Option<(Instant, Vec<SavedLease>)> = None;
+    let mut file = LeasesFile::new(directory);
     loop {
         let due = burst.as_ref().map(|(due, _)| *due);
         tokio::select! {
@@ -55,13 +61,16 @@ pub(crate) async fn keep(
                 if follows == Follows::Draining {
                     break;
                 }
-                write(directory, held.clone()).await;
-                burst = (follows == Follows::Changes).then(|| (Instant::now() + COLLECT, held));
+                burst = match (file.write(held.clone()).await, follows) {
+                    (false, _) => Some((Instant::now() + RETRY, held)),
+                    (true, Follows::Nothing) => None,
+                    (true, _) => Some((Instant::now() + COLLECT, held)),
+                };
             }
         }
     }
     if let Some((_, held)) = burst {
-        write(directory, held).await;
+        file.write(held).await;
     }
 }
 
@@ -86,16 +95,36 @@ fn what_follows(events: &mut Receiver<Event>) -> Follows {
     }
 }
 
-/// Written beside the tasks that carry visitors: a disk may be slow.
-async fn write(directory: &Path, leases: Vec<SavedLease>) {
-    let path = directory.join(FILE);
-    let writing = move || files::write_json(&path, &Content { version: 1, leases });
-    match tokio::task::spawn_blocking(writing).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            warn!(error = chain(&error), "the leases can't be saved; names are not kept over a restart");
+/// The file, and how it was when it was last written.
+struct LeasesFile {
+    path: PathBuf,
+    is_failing: bool,
+}
+
+impl LeasesFile {
+    fn new(directory: &Path) -> Self {
+        Self { path: directory.join(FILE), is_failing: false }
+    }
+
+    /// Writes beside the tasks that carry visitors, since a disk may be slow; whether it is written. Said once, and
+    /// once more when it works again.
+    async fn write(&mut self, leases: Vec<SavedLease>) -> bool {
+        let path = self.path.clone();
+        let writing = move || files::write_json(&path, &Content { version: VERSION, leases });
+        let fault = match tokio::task::spawn_blocking(writing).await {
+            Ok(written) => written.err().map(|error| chain(&error)),
+            Err(error) => Some(error.to_string()),
+        };
+        let was_failing = std::mem::replace(&mut self.is_failing, fault.is_some());
+        match fault {
+            Some(error) if !was_failing => {
+                let every = RETRY.as_secs();
+                warn!(%error, "the leases can't be saved, so names are not kept over a restart; tried again every {every} s");
+            }
+            None if was_failing => info!("the leases are saved again"),
+            _ => {}
         }
-        Err(error) => warn!(%error, "the leases can't be saved; names are not kept over a restart"),
+        !self.is_failing
     }
 }
 
@@ -106,6 +135,9 @@ struct Content {
 }
 
 const FILE: &str = "leases.json";
+
+/// The version of the file's form.
+const VERSION: u32 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +173,7 @@ mod tests {
         let path = SavedLease { path: Some("/api".into()), pool: true, ..lease("a") };
         let tls = SavedLease { tls: true, ..lease("a") };
         let all = vec![lease("a"), web, path, tls];
-        write(home.path(), all.clone()).await;
+        assert!(LeasesFile::new(home.path()).write(all.clone()).await);
         assert_eq!(load(home.path()).unwrap(), all);
         let older = r#"{"version":1,"leases":[{"subdomain":"a","token":"0101010101010101","name":"ci",
             "instance":"02020202020202020202020202020202","machine":"laptop"}]}"#;
@@ -175,6 +207,37 @@ mod tests {
         };
         tokio::join!(keeping, driving);
         assert_eq!(load(home.path()).unwrap(), [lease("a"), lease("b"), lease("c")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_disk_had_no_room_for_is_written_when_it_has() {
+        let home = tempfile::tempdir().unwrap();
+        // A directory with something in it can't be replaced by a file.
+        let in_the_way = home.path().join(FILE);
+        std::fs::create_dir_all(in_the_way.join("inside")).unwrap();
+        let sender = broadcast::Sender::new(8);
+        let looked = tokio::sync::Notify::new();
+        let keeping = keep(home.path(), sender.subscribe(), || {
+            looked.notify_one();
+            vec![lease("a")]
+        });
+        let driving = async {
+            sender.send(Event::LeasesChanged).unwrap();
+            // When the burst began, at the first try, and at the second.
+            for _ in 0..3 {
+                looked.notified().await;
+            }
+            std::fs::remove_dir_all(in_the_way).unwrap();
+            while load(home.path()).ok().is_none_or(|leases| leases.is_empty()) {
+                // sleep: polling a file, by the paused clock
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        tokio::select! {
+            () = keeping => panic!("the server goes on"),
+            driven = tokio::time::timeout(RETRY * 10, driving) => driven.unwrap(),
+        }
+        assert_eq!(load(home.path()).unwrap(), [lease("a")]);
     }
 
     #[tokio::test(start_paused = true)]
