@@ -14,6 +14,14 @@ pub(crate) fn load_or_make(directory: &Path, names: &[String]) -> Result<Control
     let (certificate, key) = paths(directory);
     let _lock = files::lock(directory)?;
     if files::read(&key)?.is_none() {
+        // A first start that was cut short leaves a certificate too, but none that anybody has seen.
+        if files::read(&certificate)?.is_some() && is_in_use(directory) {
+            let reason = format!(
+                "is missing beside its certificate; restore it, or remove {} too, and make every token anew",
+                certificate.display()
+            );
+            return Err(FileError::content(&key, reason));
+        }
         let pair = generate_self_signed(names).map_err(|error| FileError::content(&key, chain(&error)))?;
         // The key last: it is what says that there is an identity.
         files::write(&certificate, pair.cert_pem.as_bytes())?;
@@ -26,6 +34,11 @@ pub(crate) fn load_or_make(directory: &Path, names: &[String]) -> Result<Control
         return Err(FileError::content(&certificate, reason));
     }
     load(&certificate, &key)
+}
+
+/// Whether there may be tokens that carry the key's pin.
+fn is_in_use(directory: &Path) -> bool {
+    ["store.db", "server.json"].iter().any(|name| directory.join(name).exists())
 }
 
 /// An identity from files of the operator's own.
@@ -75,9 +88,26 @@ mod tests {
         assert_eq!(fs::read(&key).unwrap(), before);
     }
 
+    #[test]
+    fn a_key_that_is_lost_is_an_error_once_there_may_be_tokens() {
+        let home = tempfile::tempdir().unwrap();
+        let first = load_or_make(home.path(), &[]).unwrap().pin();
+        let (certificate, key) = paths(home.path());
+        fs::remove_file(&key).unwrap();
+        let second = load_or_make(home.path(), &[]).unwrap().pin();
+        assert_ne!(first, second, "a start that was cut short is made up for");
+        fs::write(home.path().join("store.db"), "").unwrap();
+        fs::remove_file(&key).unwrap();
+        let error = load_or_make(home.path(), &[]).unwrap_err();
+        assert!(error.to_string().contains("is missing beside its certificate"), "{error}");
+        assert!(!key.exists());
+        fs::remove_file(certificate).unwrap();
+        load_or_make(home.path(), &[]).unwrap();
+    }
+
     #[cfg(unix)]
     #[test]
-    fn a_key_that_others_can_read_is_refused() {
+    fn a_key_that_others_others_can_read_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
         load_or_make(home.path(), &[]).unwrap();
