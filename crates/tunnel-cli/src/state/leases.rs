@@ -23,8 +23,18 @@ const RETRY: Duration = Duration::from_secs(3);
 
 /// The leases of the last run; none if there was none.
 pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
-    let content: Option<Content> = files::read_json(&directory.join(FILE))?;
-    Ok(content.map(|content| content.leases).unwrap_or_default())
+    let path = directory.join(FILE);
+    let Some(content) = files::read_json::<serde_json::Value>(&path)? else { return Ok(Vec::new()) };
+    // First of all: of another version nothing else is known.
+    let fault = |error: serde_json::Error| FileError::content(&path, error.to_string());
+    let Form { version } = Form::deserialize(&content).map_err(fault)?;
+    if version > VERSION {
+        let reason = format!(
+            "is of version {version}, and this program knows none after {VERSION}: a newer tunnel has written it"
+        );
+        return Err(FileError::content(&path, reason));
+    }
+    Ok(Content::deserialize(content).map_err(fault)?.leases)
 }
 
 /// Keeps the file up to date, until the server drains: what it held then is what its successor needs.
@@ -128,6 +138,11 @@ impl LeasesFile {
     }
 }
 
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Content {
     version: u32,
@@ -179,6 +194,14 @@ mod tests {
             "instance":"02020202020202020202020202020202","machine":"laptop"}]}"#;
         std::fs::write(home.path().join(FILE), older).unwrap();
         assert_eq!(load(home.path()).unwrap(), [lease("a")]);
+    }
+
+    #[test]
+    fn a_newer_file_is_not_taken_for_one_of_ours() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(FILE), r#"{"version":99,"leases":[]}"#).unwrap();
+        let error = load(home.path()).unwrap_err();
+        assert!(error.to_string().contains("is of version 99"), "{error}");
     }
 
     #[tokio::test]
