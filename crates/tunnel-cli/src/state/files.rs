@@ -132,16 +132,20 @@ pub(crate) fn lock(directory: &Path) -> Result<File, FileError> {
 }
 
 /// Takes a lock that lasts as long as the process; `None` if another has it.
-pub(crate) fn try_lock(path: &Path) -> Option<File> {
-    hold(path).ok().flatten()
-}
-
-/// The same, told apart from one that can't be had.
 pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
     let directory = path.parent().unwrap_or(Path::new("."));
     make_private(directory).map_err(io::Error::other)?;
     let file = open_private(OpenOptions::new().create(true).truncate(false), path)?;
     hand_over(&file, directory)?;
+    locked(file)
+}
+
+/// The same, where nothing can be written: a file that is there.
+pub(crate) fn hold_existing(path: &Path) -> io::Result<Option<File>> {
+    locked(File::open(path)?)
+}
+
+fn locked(file: File) -> io::Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -285,7 +289,7 @@ mod tests {
         fs::create_dir(&data).unwrap();
         std::os::unix::fs::symlink(&elsewhere, data.join(".lock")).unwrap();
         assert!(matches!(lock(&data), Err(FileError::Write { .. })));
-        assert!(try_lock(&data.join(".lock")).is_none());
+        assert!(hold(&data.join(".lock")).is_err());
         assert!(!elsewhere.exists());
     }
 
@@ -293,9 +297,10 @@ mod tests {
     fn a_lock_is_held_until_dropped() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("running/one");
-        let held = try_lock(&path).unwrap();
-        assert!(try_lock(&path).is_none());
+        let held = hold(&path).unwrap().unwrap();
+        assert!(hold(&path).unwrap().is_none());
+        assert!(hold_existing(&path).unwrap().is_none());
         drop(held);
-        assert!(try_lock(&path).is_some());
+        assert!(hold_existing(&path).unwrap().is_some());
     }
 }

@@ -18,8 +18,10 @@ pub(crate) struct Name {
     directory: PathBuf,
     key: String,
     former: Option<String>,
-    /// `None`: another client runs for the same upstream, and the name is its.
-    lock: Option<File>,
+    /// Whether it is this client's: not if another one runs for the same upstream.
+    is_ours: bool,
+    /// What says so to others, where it can be locked.
+    _lock: Option<File>,
 }
 
 impl Name {
@@ -35,17 +37,22 @@ impl Name {
         let lock = directory.join("running").join(key.chars().map(plain).collect::<String>());
         let names = load(directory)?;
         let former = names.names.into_iter().find(|entry| entry.key == key).map(|entry| entry.name);
-        Ok(Self { directory: directory.to_owned(), key, former, lock: files::try_lock(&lock) })
+        // In a directory that can't be written, what there is can be read all the same.
+        let (is_ours, lock) = match files::hold(&lock).or_else(|_| files::hold_existing(&lock)) {
+            Ok(lock) => (lock.is_some(), lock),
+            Err(_) => (true, None),
+        };
+        Ok(Self { directory: directory.to_owned(), key, former, is_ours, _lock: lock })
     }
 
     /// What the tunnel was called last, if the name is this client's to ask for.
     pub(crate) fn former(&self) -> Option<&str> {
-        self.former.as_deref().filter(|_| self.lock.is_some())
+        self.former.as_deref().filter(|_| self.is_ours)
     }
 
     /// Notes down what the tunnel is called now.
     pub(crate) fn remember(&mut self, name: &str) -> Result<(), FileError> {
-        if self.lock.is_none() || self.former.as_deref() == Some(name) {
+        if !self.is_ours || self.former.as_deref() == Some(name) {
             return Ok(());
         }
         let _lock = files::lock(&self.directory)?;
@@ -106,6 +113,19 @@ mod tests {
         second.remember("shy-newt").unwrap();
         drop((first, second));
         assert_eq!(open().former(), Some("brave-otter"), "the second one's name is not kept");
+    }
+
+    #[test]
+    fn a_name_is_known_where_nothing_can_be_written() {
+        let home = tempfile::tempdir().unwrap();
+        let open = || Name::open(home.path(), "vps:4444", "http", "localhost:3000").unwrap();
+        open().remember("brave-otter").unwrap();
+        std::fs::remove_dir_all(home.path().join("running")).unwrap();
+        // In the way of locks, also for root, who may write anywhere.
+        std::fs::write(home.path().join("running"), "").unwrap();
+        let mut name = open();
+        assert_eq!(name.former(), Some("brave-otter"));
+        name.remember("brave-otter").unwrap();
     }
 
     #[test]
