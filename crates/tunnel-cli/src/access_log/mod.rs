@@ -8,13 +8,9 @@
 
 mod file;
 mod line;
+mod lost;
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{
@@ -30,7 +26,7 @@ use tokio::{
 use tracing::warn;
 use tunnel_server::{RequestRecord, ServerHandle};
 
-use self::file::LogFile;
+use self::{file::LogFile, lost::Lost};
 use crate::{
     args::AccessFormat,
     run::{Failure, Hangups},
@@ -38,9 +34,6 @@ use crate::{
 
 /// How many bytes are gathered before they are written, as long as there is more to gather.
 const BATCH: usize = 64 * 1024;
-
-/// How often it is said that lines are lost.
-const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// How long the disk may take for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -66,14 +59,6 @@ struct Writer {
     file: LogFile,
     batch: Vec<u8>,
     lost: Lost,
-}
-
-/// What was lost and not told of yet.
-#[derive(Default)]
-struct Lost {
-    lines: u64,
-    why: Option<io::Error>,
-    told: Option<Instant>,
 }
 
 impl AccessLog {
@@ -113,15 +98,17 @@ impl Writer {
             tokio::select! {
                 record = records.recv() => match record {
                     Ok(record) => self.format.write(&record, &mut self.batch),
-                    Err(RecvError::Lagged(missed)) => self.lost.lines += missed,
-                    Err(RecvError::Closed) => return,
+                    Err(RecvError::Lagged(missed)) => self.lost.missed(missed),
+                    Err(RecvError::Closed) => return self.lost.tell_the_rest(),
                 },
                 () = hangups.next() => self.reopen().await,
+                // Also if no visitor comes any more.
+                () = self.lost.due() => self.lost.tell(),
                 _ = &mut over => {
                     while self.gather(&mut records) {
                         self.write().await;
                     }
-                    return;
+                    return self.lost.tell_the_rest();
                 }
             }
             self.gather(&mut records);
@@ -134,7 +121,7 @@ impl Writer {
         while self.batch.len() < BATCH {
             match records.try_recv() {
                 Ok(record) => self.format.write(&record, &mut self.batch),
-                Err(TryRecvError::Lagged(missed)) => self.lost.lines += missed,
+                Err(TryRecvError::Lagged(missed)) => self.lost.missed(missed),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
@@ -145,8 +132,7 @@ impl Writer {
         if !self.batch.is_empty()
             && let Err((lines, error)) = self.file.append(&mut self.batch).await
         {
-            self.lost.lines += lines;
-            self.lost.why = Some(error);
+            self.lost.failed(lines, error);
         }
         self.lost.tell();
     }
@@ -155,22 +141,5 @@ impl Writer {
         if let Err(error) = self.file.reopen().await {
             warn!(%error, path = %self.file.path().display(), "the access log can't be opened anew; it goes on in the old file");
         }
-    }
-}
-
-impl Lost {
-    fn tell(&mut self) {
-        let is_time = self.told.is_none_or(|told| told.elapsed() >= COMPLAINT);
-        if self.lines == 0 || !is_time {
-            return;
-        }
-        match self.why.take() {
-            Some(error) => warn!(lines = self.lines, %error, "lines of the access log are lost"),
-            None => warn!(
-                lines = self.lines,
-                "lines of the access log are lost: the disk is slower than visitors"
-            ),
-        }
-        *self = Self { told: Some(Instant::now()), ..Self::default() };
     }
 }
