@@ -124,6 +124,15 @@ pub enum UpstreamError {
          `unix:/path` or a directory (`./site`)"
     )]
     Invalid(String),
+    /// A host alone.
+    #[error("`{0}` has no port; write `{0}:3000`")]
+    NoPort(String),
+    /// A port behind a colon, and nothing before it.
+    #[error("`:{0}` has no host; write `{0}`, or `localhost:{0}`")]
+    NoHost(u16),
+    /// A number where a port should be.
+    #[error("`{0}` is no port; ports are from 1 to 65535")]
+    Port(String),
     /// A known form that can't be forwarded to here.
     #[error("{0} upstreams are not supported here; write a port (`3000`), `host:port` or `http://host:port`")]
     NotSupported(&'static str),

@@ -13,13 +13,14 @@ use crate::resolve::values;
 
 /// The server's admin port; part of `tunnel server`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Admin port")]
 pub struct AdminArgs {
     /// The port of the dashboard, the admin API and the metrics; 0 lets the system choose [default: none]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port)]
     pub admin_port: Option<u16>,
 
     /// The address of the admin port; beyond loopback it needs --cert, and a password or token
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "admin_port")]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), requires = "admin_port")]
     pub admin_bind: IpAddr,
 
     /// A file with the dashboard's password, or its argon2 hash [default: none, sign in by `tunnel dashboard`]

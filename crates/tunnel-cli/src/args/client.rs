@@ -96,7 +96,7 @@ pub struct TcpArgs {
     pub upstream: Upstream,
 
     /// The server's port that visitors connect to [default: one the server chooses, kept over restarts]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = values::one_port)]
     pub remote_port: Option<u16>,
 
     /// Share the port with other clients of this token; each visitor goes to the least busy
@@ -152,7 +152,7 @@ pub struct UdpArgs {
     pub upstream: Upstream,
 
     /// The server's port that visitors send to [default: one the server chooses, kept over restarts]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = values::one_port)]
     pub remote_port: Option<u16>,
 
     /// Share the port with other clients of this token; each visitor goes to the least busy
@@ -182,6 +182,7 @@ pub struct Certificates {
 
 /// How to reach the server, and what to show meanwhile.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub struct Connection {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would become the command's help")]

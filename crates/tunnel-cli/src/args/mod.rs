@@ -14,8 +14,9 @@ mod server;
 mod setup;
 mod token;
 mod upgrade;
+mod usage;
 
-use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString, fmt, io::Write};
+use std::{cmp::Ordering, collections::BTreeMap, ffi::OsString};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
@@ -33,6 +34,7 @@ pub use server::{AccessFormat, Auth, DemoArgs, LogFormat, Ports, ServerArgs};
 pub use setup::{InitArgs, ServerCommand, ServiceArgs, ServiceCommand, Side, Which};
 pub use token::{Kinds, ReserveArgs, RightsArgs, TokenArgs, TokenCommand};
 pub use upgrade::UpgradeArgs;
+pub use usage::Usage;
 
 pub use crate::traces::TraceArgs;
 
@@ -49,7 +51,8 @@ use crate::{
                   configuration file: data_dir = \"/srv/tunnel\". See `tunnel config --help`."
 )]
 pub struct Invocation {
-    /// Which log lines to show, for finding faults: `debug`, `tunnel_server=trace`, …
+    /// Which log lines to show, for finding faults: `debug`, `tunnel_server=trace`, … [default: `info` for `tunnel
+    /// server`, `warn` for the demo, else `off`]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
 
@@ -117,42 +120,6 @@ pub enum Command {
     Demo(DemoArgs),
 }
 
-/// A command line that can't be carried out, or one that asks for help; already in words.
-#[derive(Debug)]
-pub struct Usage(clap::Error);
-
-impl Usage {
-    fn new(message: impl fmt::Display) -> Self {
-        Self(Invocation::command().error(clap::error::ErrorKind::ArgumentConflict, message))
-    }
-
-    /// A file with faults, of which each has a line.
-    fn of_file(problems: &[Problem]) -> Self {
-        let lines: Vec<_> = problems.iter().map(|problem| format!("{problem}\n")).collect();
-        Self(clap::Error::raw(clap::error::ErrorKind::ValueValidation, lines.concat()))
-    }
-
-    /// The complaint in one line, without how the command is used.
-    pub(crate) fn line(&self) -> String {
-        let text = self.0.to_string();
-        let paragraph = text.split("\n\n").next().unwrap_or_default();
-        let lines = paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-        lines.strip_prefix("error: ").unwrap_or(&lines).to_owned()
-    }
-
-    /// Prints it where it belongs: help to standard output, complaints to standard error.
-    pub fn print(&self) {
-        // Whoever closed the other end doesn't want to read it.
-        let _ = self.0.print();
-        let _ = std::io::stdout().flush();
-    }
-
-    /// The exit status that goes with it: 0 for help, 2 for bad usage.
-    pub fn status(&self) -> u8 {
-        u8::try_from(self.0.exit_code()).unwrap_or(2)
-    }
-}
-
 /// How the process was called. Kept, since its settings may be read again.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
@@ -178,13 +145,13 @@ pub(crate) fn parse_with(
     environment: Environment<'_>,
     places: DefaultPlaces<'_>,
 ) -> Result<Invocation, Usage> {
-    let (matches, file) = matches(arguments, environment, places)?;
-    let mut invocation = Invocation::from_arg_matches(&matches).map_err(Usage)?;
-    finish(&mut invocation.command, Sources::new(innermost(&matches), &file.lines))?;
-    if let Command::Server(server) = &mut invocation.command {
-        refuse_flags_before_init(server, &matches)?;
-        server.traces.hear(environment).map_err(Usage::new)?;
-    }
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let (matches, file) = matches(words.clone(), environment, places)?;
+    let root = Invocation::command();
+    let mut invocation =
+        Invocation::from_arg_matches(&matches).map_err(|error| Usage::found(error, &root, &words))?;
+    settle_all(&mut invocation, &matches, &file, environment)
+        .map_err(|usage| usage.in_a_call_of(&root, &words))?;
     if let Command::Doctor(doctor) = &mut invocation.command {
         doctor.own_server = Some(own_server(environment, places));
     }
@@ -193,6 +160,20 @@ pub(crate) fn parse_with(
     }
     invocation.file = file;
     Ok(invocation)
+}
+
+fn settle_all(
+    invocation: &mut Invocation,
+    matches: &ArgMatches,
+    file: &FromFile,
+    environment: Environment<'_>,
+) -> Result<(), Usage> {
+    finish(&mut invocation.command, Sources::new(innermost(matches), &file.lines))?;
+    if let Command::Server(server) = &mut invocation.command {
+        refuse_flags_before_init(server, matches)?;
+        server.traces.hear(environment).map_err(Usage::new)?;
+    }
+    Ok(())
 }
 
 /// A command line as clap reads it, with what the file adds to it.
@@ -204,12 +185,15 @@ pub(crate) fn matches(
     let command = env::attach(Invocation::command(), environment);
     let layered = config::layer(&command, arguments.into_iter().collect(), environment, places);
     let layered = layered.map_err(|problems: Vec<Problem>| Usage::of_file(&problems))?;
-    Ok((command.try_get_matches_from(layered.arguments).map_err(Usage)?, layered.file))
+    let matches = command.clone().try_get_matches_from(&layered.arguments);
+    let matches = matches.map_err(|error| Usage::found(error, &command, &layered.arguments))?;
+    Ok((matches, layered.file))
 }
 
 /// The same as clap reads it.
-pub(crate) fn tunnel_matches(words: Vec<OsString>) -> Result<ArgMatches, Usage> {
-    Invocation::command().try_get_matches_from(words).map_err(Usage)
+pub(crate) fn tunnel_matches(words: &[OsString]) -> Result<ArgMatches, Usage> {
+    let command = Invocation::command();
+    command.clone().try_get_matches_from(words).map_err(|error| Usage::found(error, &command, words))
 }
 
 /// Reads the command of one of a file's tunnels. Variables of flags don't count: they can't say which tunnel they mean.
@@ -217,8 +201,10 @@ pub(crate) fn tunnel_matches(words: Vec<OsString>) -> Result<ArgMatches, Usage> 
 /// # Errors
 /// [`Usage`]: flags that contradict each other.
 pub(crate) fn parse_tunnel(words: Vec<OsString>) -> Result<Command, Usage> {
-    let matches = tunnel_matches(words)?;
-    let mut command = Invocation::from_arg_matches(&matches).map_err(Usage)?.command;
+    let matches = tunnel_matches(&words)?;
+    let invocation = Invocation::from_arg_matches(&matches);
+    let mut command =
+        invocation.map_err(|error| Usage::found(error, &Invocation::command(), &words))?.command;
     finish(&mut command, Sources::new(innermost(&matches), &BTreeMap::new()))?;
     if let Some(policies) = command.web_policies() {
         policies.login_was_typed = false;

@@ -7,9 +7,10 @@ use crate::resolve::values;
 
 /// What one visitor's address may do, and what visitors are shown.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Protection")]
 pub struct ProtectionArgs {
     /// Most connections of one visitor address (IPv6: of one /64) at a time, to all tunnels together [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub max_connections_per_address: Option<u32>,
 
     /// Most new connections of one visitor address, to all ports together, and apart from them new visitors of UDP
@@ -18,7 +19,7 @@ pub struct ProtectionArgs {
     pub connection_rate_per_address: Allowance,
 
     /// Most web requests of one visitor address at a time, to all tunnels together, WebSockets included [default: 2000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub max_requests_per_address: Option<u32>,
 
     /// Most new web requests of one visitor address, to all tunnels together, or `none`
@@ -26,7 +27,7 @@ pub struct ProtectionArgs {
     pub request_rate_per_address: Allowance,
 
     /// Most visitors of one address that wait for clients that are away [default: 250]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub max_waiting_per_address: Option<u32>,
 
     /// How much memory the server keeps to, by turning new visitors away before it has more: a size such as `512MiB`,

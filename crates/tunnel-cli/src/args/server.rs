@@ -29,16 +29,16 @@ pub struct ServerArgs {
     pub domain: Hostname,
 
     /// The port for clients; 0 lets the system choose
-    #[arg(long, value_name = "PORT", default_value_t = tunnel_transport::DEFAULT_PORT)]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port, default_value_t = tunnel_transport::DEFAULT_PORT)]
     pub control_port: u16,
 
     /// The port for web visitors; 0 lets the system choose
-    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port, default_value_t = 8080)]
     pub public_port: u16,
 
     /// The port for visitors with TLS: of web tunnels, with --cert and --key, and of TLS tunnels; 0 lets the system
     /// choose [default: none]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port)]
     pub https_port: Option<u16>,
 
     /// A certificate for the https port (PEM, whole chain), read again when it changes; may be given several times, each
@@ -55,7 +55,7 @@ pub struct ServerArgs {
     pub redirect_https: bool,
 
     /// The address to listen on; `::` is every address, of IPv4 too
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
+    #[arg(long, value_name = "ADDR", value_parser = values::address, default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     pub bind: IpAddr,
 
     /// The ports that TCP tunnels may have, or `none`
@@ -71,7 +71,7 @@ pub struct ServerArgs {
     pub udp_idle: Duration,
 
     /// How many bytes a visitor of a UDP tunnel may be sent for each that came from it [default: any number]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub udp_answer_ratio: Option<u32>,
 
     /// Where tokens, key and leases are kept [default: /var/lib/tunnel for root and whom it belongs to,
@@ -121,11 +121,11 @@ pub struct ServerArgs {
     pub control_key: Option<PathBuf>,
 
     /// The port in public web addresses, if visitors come through something that forwards another
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port)]
     pub public_url_port: Option<u16>,
 
     /// The same for the port in https:// and tls:// addresses
-    #[arg(long, value_name = "PORT", requires = "https_port")]
+    #[arg(long, value_name = "PORT", value_parser = values::any_port, requires = "https_port")]
     pub https_url_port: Option<u16>,
 
     /// A network (CIDR) whose X-Forwarded-* headers are believed; may be given several times
@@ -137,8 +137,8 @@ pub struct ServerArgs {
     #[arg(long, value_name = "CIDR", value_parser = values::network, value_delimiter = ',')]
     pub accept_proxy_protocol: Vec<IpNet>,
 
-    /// Most visitors of one tunnel at a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Most visitors of one tunnel at a time [default: 12000]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub max_visitors: Option<u32>,
 
     #[command(flatten)]

@@ -29,11 +29,11 @@ pub struct InitArgs {
     pub domain: Option<Hostname>,
 
     /// The port for clients [default: 4444]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = values::one_port)]
     pub control_port: Option<u16>,
 
     /// The port for web visitors [default: 80]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = values::one_port)]
     pub public_port: Option<u16>,
 
     /// Put configuration, unit and data into this directory, instead of where the system has them

@@ -75,7 +75,7 @@ fn the_commands_people_type() {
         "tunnel demo --dir site",
         "tunnel --log debug demo",
     ] {
-        parse_line(line).unwrap_or_else(|usage| panic!("{line}: {}", usage.0));
+        parse_line(line).unwrap_or_else(|usage| panic!("{line}: {usage}"));
     }
 }
 
@@ -121,8 +121,8 @@ fn bad_usage_is_told_apart_from_help() {
 
 #[test]
 fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
-    let usage = parse_line("tunnel htp 3000").unwrap_err().0.to_string();
-    assert!(usage.contains("'http'"), "{usage}");
+    let usage = parse_line("tunnel htp 3000").unwrap_err().line();
+    assert!(usage.contains("`http`"), "{usage}");
     let invocation = parse_line("tunnel http 3000 --token tnl_secret").unwrap();
     assert!(!format!("{invocation:?}").contains("tnl_secret"));
     let invocation =
@@ -132,6 +132,33 @@ fn mistyped_words_get_a_suggestion_and_tokens_are_not_repeated() {
     let words = ["tunnel", "http", "3000", "--proxy", "http://u:hunter2@proxy"].map(Into::into);
     let invocation = parse_with(words, &system, &|_| None).unwrap();
     assert!(!format!("{invocation:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_help_has_each_flag_under_its_own_heading() {
+    let root = Invocation::command();
+    for (command, flag, heading) in [
+        ("http", "subdomain", None),
+        ("http", "upstream-ca", None),
+        ("http", "compress", Some("Policies")),
+        ("http", "server", Some("Connection")),
+        ("http", "grace", Some("Connection")),
+        ("tcp", "rate-limit", Some("Policies")),
+        ("tcp", "token", Some("Connection")),
+        ("tls", "proxy", Some("Connection")),
+        ("udp", "output", Some("Connection")),
+        ("client", "config", Some("Connection")),
+        ("start", "state-dir", Some("Connection")),
+        ("start", "all", None),
+        ("server", "max-visitors", None),
+        ("server", "interstitial", Some("Protection")),
+        ("server", "admin-bind", Some("Admin port")),
+        ("server", "data-dir", None),
+    ] {
+        let mut args = root.find_subcommand(command).unwrap().get_arguments();
+        let arg = args.find(|arg| arg.get_long() == Some(flag)).unwrap();
+        assert_eq!(arg.get_help_heading(), heading, "{command} --{flag}");
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) use self::{
     origin::{Origin, Sources},
     places::{DefaultPlaces, default_place},
     problem::Problem,
-    schema::keys_of_tunnel,
+    schema::{is_secret, keys_of_tunnel, nearest},
     show::{REDACTED, Shown, show},
 };
 use crate::state::{

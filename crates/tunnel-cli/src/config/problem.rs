@@ -14,6 +14,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// The file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Of a line, counted from 1.
     pub(crate) fn on_line(file: &Path, line: usize, text: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: Some(line), text: text.into() }

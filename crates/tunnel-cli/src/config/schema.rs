@@ -62,8 +62,7 @@ impl Key {
             ArgAction::Append => Takes::Many,
             _ => Takes::One,
         };
-        let parser = arg.get_value_parser().type_id();
-        let is_secret = parser == TypeId::of::<SecretText>() || parser == TypeId::of::<Edit>();
+        let is_secret = is_secret(arg);
         let name = long.map_or_else(|| id.to_owned(), |long| long.replace('-', "_"));
         Some((name, Self { id: id.to_owned(), long: long.map(str::to_owned), takes, is_secret }))
     }
@@ -88,6 +87,12 @@ impl Key {
             (_, value) => Ok(value.texts().iter().map(flag).collect()),
         }
     }
+}
+
+/// Whether what an argument takes is for nobody's eyes.
+pub(crate) fn is_secret(arg: &Arg) -> bool {
+    let parser = arg.get_value_parser().type_id();
+    parser == TypeId::of::<SecretText>() || parser == TypeId::of::<Edit>()
 }
 
 /// The keys of a command.
@@ -149,7 +154,8 @@ pub(crate) fn check_value(root: &Command, command: &str, key: &Key, setting: &Se
     match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            Err(format!("{value}: {reason}"))
+            // A reason that quotes it has said it all.
+            if reason.contains(&value) { Err(reason) } else { Err(format!("{value}: {reason}")) }
         }
         ErrorKind::InvalidValue => Err(format!("{value} is none of {}", context(ContextKind::ValidValue))),
         ErrorKind::WrongNumberOfValues | ErrorKind::TooManyValues | ErrorKind::TooFewValues => {

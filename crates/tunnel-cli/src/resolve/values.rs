@@ -27,18 +27,43 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// An upstream, or the name of a directory that is there.
-pub(crate) fn upstream(text: &str) -> Result<Upstream, UpstreamError> {
+pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
     let read = text.parse::<Upstream>();
     let directory = match &read {
         Ok(upstream) => upstream.as_directory().map(Path::to_owned),
-        Err(UpstreamError::Invalid(_)) => Some(PathBuf::from(text)).filter(|path| path.is_dir()),
-        Err(_) => None,
+        Err(_) => Some(PathBuf::from(text)).filter(|path| path.is_dir()),
     };
-    match directory {
+    let read = match directory {
         // Its name must mean the same to the memory of names, wherever the next command is typed.
         Some(directory) => Upstream::directory(absolute(&directory).unwrap_or(directory)),
         None => read,
-    }
+    };
+    read.map_err(|error| match error {
+        UpstreamError::NoPort(host) => {
+            format!("`{host}` has no port, and there is no such directory; write `{host}:3000`")
+        }
+        error => error.to_string(),
+    })
+}
+
+/// A port to listen on.
+pub(crate) fn any_port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "write a port, from 0 to 65535")
+}
+
+/// A port that others know.
+pub(crate) fn one_port(text: &str) -> Result<u16, &'static str> {
+    port(text).ok_or("write a port, from 1 to 65535")
+}
+
+/// How many at most.
+pub(crate) fn count(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("write a whole number, 1 or more")
+}
+
+/// An address to listen on.
+pub(crate) fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address such as `127.0.0.1`, or `::` for all")
 }
 
 /// `20000-29999`, or `none`.

@@ -26,7 +26,7 @@ pub(super) fn run(args: ConfigArgs, line: &CommandLine, console: Console) -> Res
         ConfigCommand::Check { file, side } => check(file, side, line, console),
         ConfigCommand::Show { side, json, command } => {
             let command = if command.is_empty() { usual_command(side) } else { command };
-            let shown = shown(command, line).map_err(|usage| Failure::Usage(usage.line()))?;
+            let shown = shown(command, line).map_err(|usage| Failure::Usage(usage.to_string()))?;
             tell(&shown, json, console);
             Ok(())
         }
@@ -172,7 +172,7 @@ fn tunnels(file: &FromFile) -> Result<Vec<(String, Vec<Shown>)>, Usage> {
     let tables = file.document.tunnels.iter().map(|table| {
         let (words, lines) = tunnel_words(&root, &file.document, table);
         let kind = words.get(1).map(|kind| kind.to_string_lossy().into_owned()).unwrap_or_default();
-        let matches = args::tunnel_matches(words)?;
+        let matches = args::tunnel_matches(&words)?;
         let sources = Sources::new(innermost(&matches), &lines);
         let mut settings = show(&root, &kind, innermost(&matches), sources, file.read());
         let own = config::keys_of_tunnel(&root, &kind);

@@ -9,6 +9,7 @@ use crate::{env::Environment, resolve::values};
 
 /// Traces; part of `tunnel server`.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Traces")]
 pub struct TraceArgs {
     /// An OTLP receiver (http/protobuf) that is sent a span for each visitor's exchange and each session, such as
     /// `http://localhost:4318` [default: OTEL_EXPORTER_OTLP_ENDPOINT, or none]

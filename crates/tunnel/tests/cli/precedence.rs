@@ -67,7 +67,7 @@ fn a_typed_host_counts_before_one_of_the_other_kind_in_the_environment() {
 }
 
 #[test]
-fn switches_take_words_and_bad_values_are_bad_usage() {
+fn switches_take_words() {
     let user = User::new();
     for (value, status) in [("0", 1), ("no", 1), ("1", 0), ("yes", 0)] {
         let token = user.output(&format!("token create x{value} --data-dir d")).stdout;
@@ -75,6 +75,26 @@ fn switches_take_words_and_bad_values_are_bad_usage() {
         command.env("TUNNEL_TOKEN", text(&token).trim()).env("TUNNEL_NO_CHECK", value);
         assert_eq!(command.output().unwrap().status.code(), Some(status), "{value}");
     }
-    let mut command = user.command("server");
-    assert_eq!(command.env("TUNNEL_HOLD", "soon").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_variable_is_named_where_it_is_to_blame() {
+    let user = User::new();
+    for (words, variable, value, complaint) in [
+        (
+            "server",
+            "TUNNEL_PUBLIC_PORT",
+            "abc",
+            "TUNNEL_PUBLIC_PORT can't be `abc`: write a port, from 0 to 65535",
+        ),
+        ("server --domain a.b", "TUNNEL_HOLD", "banana", "TUNNEL_HOLD can't be `banana`: write a time"),
+        ("server --hold=x", "TUNNEL_HOLD", "banana", "--hold can't be `x`: write a time"),
+        ("server --hold x", "TUNNEL_HOLD", "banana", "--hold can't be `x`: write a time"),
+        ("http 1", "TUNNEL_OUTPUT", "x", "TUNNEL_OUTPUT can't be `x`: write text or json"),
+    ] {
+        let output = user.command(words).env(variable, value).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{words}: {error}");
+        assert!(error.starts_with(&format!("error: {complaint}")), "{words}: {error}");
+    }
 }

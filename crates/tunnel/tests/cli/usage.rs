@@ -16,21 +16,25 @@ fn help_and_version_are_no_errors() {
 fn bad_usage_is_2_and_says_what_is_wrong() {
     let user = User::new();
     for (words, complaint) in [
-        ("http", "<UPSTREAM>"),
-        ("http localhost --server vps", "`localhost` is no upstream"),
+        ("http", "`http` needs UPSTREAM such as 3000; see: tunnel http --help"),
+        (
+            "http localhost --server vps",
+            "UPSTREAM: `localhost` has no port, and there is no such directory; write `localhost:3000`",
+        ),
         ("http 3000", "tunnel login HOST:4444"),
         ("http 3000 --server vps --token hunter2", "it should begin with `tnl_`"),
         ("server --auth none --data-dir d", "--bind 127.0.0.1"),
         ("server --auth none --data-dir d --bind 192.0.2.1", "loopback only"),
-        ("token create -- -x --data-dir d", "unexpected argument"),
+        ("token create -- -x --data-dir d", "behind `--` it is no flag"),
         ("token create a/b --data-dir d", "a token's name has"),
         ("demo --log a=b=c", "--log a=b=c"),
         #[cfg(not(feature = "otel"))]
-        ("server --otlp-endpoint http://h", "unexpected argument '--otlp-endpoint'"),
+        ("server --otlp-endpoint http://h", "there is no flag --otlp-endpoint"),
     ] {
         let output = user.output(words);
         assert_eq!(output.status.code(), Some(2), "{words}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(complaint), "{words}: {}", text(&output.stderr));
+        let error = text(&output.stderr);
+        assert!(error.contains(complaint) && error.lines().count() == 1, "{words}: {error}");
         assert!(output.stdout.is_empty(), "{words}");
     }
 }

@@ -192,7 +192,11 @@ fn what_flags_need_and_exclude_holds_for_files() {
     let home = tempfile::tempdir().unwrap();
     for (text, line, words) in [
         ("redirect_https = true", "server", "--cert"),
-        ("control_cert = \"c\"\ncontrol_key = \"k\"\n", "server --plaintext", "cannot be used with"),
+        (
+            "control_cert = \"c\"\ncontrol_key = \"k\"\n",
+            "server --plaintext",
+            "--plaintext can't both be given",
+        ),
     ] {
         let error = read(line, &write(home.path(), text)).unwrap_err().line();
         assert!(error.contains(words), "{error}");

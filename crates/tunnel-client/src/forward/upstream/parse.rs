@@ -11,7 +11,7 @@ impl FromStr for Upstream {
     type Err = UpstreamError;
 
     /// Reads
-    /// - `3000`, `host:3000`, `[::1]:3000`, `tcp://host:3000`, `http://host:3000`, `http://host` (port 80): TCP. A port
+    /// - `3000`, `host:3000`, `host:3000/`, `[::1]:3000`, `tcp://host:3000`, `http://host:3000`, `http://host` (port 80): TCP. A port
     ///   alone means `localhost`.
     /// - `https://host:3000`, `https://host` (port 443): TLS.
     /// - `unix:/run/app.sock`, `unix:app.sock`, `unix:///run/app.sock`: a Unix socket.
@@ -33,12 +33,27 @@ impl FromStr for Upstream {
         let place = match scheme {
             Some("http") => address(without_path(rest)?, Some(80)).map(Place::Tcp),
             Some("https") => address(without_path(rest)?, Some(443)).map(|address| Place::Tls(address, None)),
-            Some("tcp") | None => address(rest, None).map(Place::Tcp),
+            Some("tcp") => address(rest, None).map(Place::Tcp),
+            None => address(without_url_path(rest)?, None).map(Place::Tcp),
             Some("file") => return Self::directory(file_path(rest).ok_or_else(invalid)?),
             Some("udp") => return Err(UpstreamError::NotSupported("udp")),
             Some(_) => None,
         };
-        place.map(Self).ok_or_else(invalid)
+        place.map(Self).ok_or_else(|| fault(rest).unwrap_or_else(invalid))
+    }
+}
+
+/// What is wrong with an address, where that can be told.
+fn fault(authority: &str) -> Option<UpstreamError> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_host = |text: &str| Address::new(text, 1).is_some();
+    let authority: String = authority.chars().take(100).collect();
+    match authority.split_once(':') {
+        None if is_number(&authority) => Some(UpstreamError::Port(authority)),
+        None if is_host(&authority) => Some(UpstreamError::NoPort(authority)),
+        Some(("", port)) => port.parse().ok().filter(|port| *port != 0).map(UpstreamError::NoHost),
+        Some((host, port)) if is_host(host) && is_number(port) => Some(UpstreamError::Port(port.to_owned())),
+        _ => None,
     }
 }
 
@@ -54,6 +69,12 @@ fn without_path(rest: &str) -> Result<&str, UpstreamError> {
         Some(at) if &rest[at..] == "/" => Ok(&rest[..at]),
         Some(at) => Err(UpstreamError::Path(rest[at..].chars().take(100).collect())),
     }
+}
+
+/// The same for what has no `http://` before it: what isn't an address with a port may be a path from its beginning.
+fn without_url_path(rest: &str) -> Result<&str, UpstreamError> {
+    let is_address = |authority: &str| authority.contains(':') && address(authority, None).is_some();
+    if rest.split('/').next().is_some_and(is_address) { without_path(rest) } else { Ok(rest) }
 }
 
 /// What follows `file://`: of this machine (RFC 8089 §2).

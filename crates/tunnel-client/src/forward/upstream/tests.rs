@@ -12,6 +12,7 @@ fn services_on_a_network() {
         ("[::1]:8080", "[::1]:8080"),
         ("http://localhost:5173", "localhost:5173"),
         ("http://localhost:5173/", "localhost:5173"),
+        ("localhost:5173/", "localhost:5173"),
         ("http://nas.lan", "nas.lan:80"),
         ("http://[::1]", "[::1]:80"),
         ("tcp://db:5432", "db:5432"),
@@ -77,21 +78,15 @@ fn directories_need_their_feature() {
 fn everything_else_is_refused_with_a_reason() {
     for text in [
         "",
-        "localhost",
-        "0",
-        "65536",
         "host:",
-        ":80",
         "host:x",
         "a b:80",
         "ftp://x:1",
         "[::1",
         "::1:80",
-        "site",
         "unix:",
         "unix://",
         "https://",
-        "https://x:0",
         "file://",
         "file://host/x",
         "file://./x",
@@ -101,8 +96,26 @@ fn everything_else_is_refused_with_a_reason() {
         assert!(matches!(text.parse::<Upstream>(), Err(UpstreamError::Invalid(_))), "{text}");
     }
     assert!(matches!("udp://x:1".parse::<Upstream>(), Err(UpstreamError::NotSupported(_))));
-    for text in ["http://x:1/api", "https://x:1/api"] {
+    for text in ["http://x:1/api", "https://x:1/api", "x:1/api"] {
         assert_eq!(text.parse::<Upstream>(), Err(UpstreamError::Path("/api".into())), "{text}");
+    }
+}
+
+#[test]
+fn what_is_nearly_an_address_is_told_what_it_lacks() {
+    for (text, words) in [
+        ("localhost", "`localhost` has no port; write `localhost:3000`"),
+        ("example.com", "`example.com` has no port"),
+        ("site", "`site` has no port"),
+        (":80", "`:80` has no host; write `80`, or `localhost:80`"),
+        ("0", "`0` is no port; ports are from 1 to 65535"),
+        ("65536", "`65536` is no port"),
+        ("localhost:99999", "`99999` is no port"),
+        ("http://localhost:99999", "`99999` is no port"),
+        ("https://x:0", "`0` is no port"),
+    ] {
+        let error = text.parse::<Upstream>().unwrap_err().to_string();
+        assert!(error.starts_with(words), "{text}: {error}");
     }
 }
 
