@@ -63,7 +63,7 @@ async fn way(target: Result<&Target, &String>, deadline: Instant) -> Vec<Check> 
         // What keeps it from going on is in the checks.
         Ok(target) => drop(climb(&mut ladder, target).await),
         Err(reason) => {
-            let fault = Fault::of_line(reason, "tunnel login HOST:4444 --token TOKEN");
+            let fault = Fault::of_line(reason, "tunnel login HOST:PORT");
             ladder.note(Check::failed("dns", fault));
         }
     }

@@ -159,7 +159,8 @@ async fn keys(wishes: &Wishes, data: &Path, console: Console) -> Result<Option<S
     let is_new = !key.exists();
     let identity = identity::load_or_make(data, &names)?;
     if is_new {
-        Facts::new(true).save(data)?;
+        let login = format!("{}:{}", wishes.domain.as_str(), wishes.control_port);
+        Facts::new(true).reached_by(login).save(data)?;
     }
     let verb = if is_new { "made" } else { "kept" };
     console.line(&format!("{verb:<9} {}, pin {:.16}…", key.display(), identity.pin()));

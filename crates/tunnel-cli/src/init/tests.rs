@@ -55,12 +55,12 @@ fn tree(dir: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 async fn a_second_run_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("server");
-    run(args(&dir, Some("localhost")), &host(home.path()), Console).await.unwrap();
+    run(args(&dir, Some("localhost")), &host(home.path()), Console::new()).await.unwrap();
     let first = tree(&dir);
     let mode_of = |name: &str| first.iter().find(|(path, ..)| path.ends_with(name)).unwrap().1;
     assert_eq!((mode_of("server.toml"), mode_of("data"), mode_of("data/control.key")), (0o600, 0o700, 0o600));
     // Other ports, and no domain: what is written counts, and stays.
-    run(args(&dir, None), &host(home.path()), Console).await.unwrap();
+    run(args(&dir, None), &host(home.path()), Console::new()).await.unwrap();
     assert_eq!(tree(&dir), first);
 }
 
@@ -68,10 +68,10 @@ async fn a_second_run_changes_nothing() {
 async fn force_writes_files_anew_and_leaves_keys_and_tokens() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("server");
-    run(args(&dir, Some("localhost")), &host(home.path()), Console).await.unwrap();
+    run(args(&dir, Some("localhost")), &host(home.path()), Console::new()).await.unwrap();
     let first = tree(&dir);
     let again = InitArgs { force: true, ..args(&dir, Some("other.localhost")) };
-    run(again, &host(home.path()), Console).await.unwrap();
+    run(again, &host(home.path()), Console::new()).await.unwrap();
     let second = tree(&dir);
     let changed: Vec<_> =
         first.iter().zip(&second).filter(|(a, b)| a != b).map(|(a, _)| a.0.clone()).collect();
@@ -84,9 +84,9 @@ async fn print_writes_nothing_and_nobody_is_asked() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("server");
     let print = InitArgs { print: true, ..args(&dir, Some("localhost")) };
-    run(print, &host(home.path()), Console).await.unwrap();
+    run(print, &host(home.path()), Console::new()).await.unwrap();
     assert!(!dir.exists());
-    let error = run(args(&dir, None), &host(home.path()), Console).await.unwrap_err();
+    let error = run(args(&dir, None), &host(home.path()), Console::new()).await.unwrap_err();
     assert!(error.line().contains("--domain"), "{}", error.line());
     assert_eq!(error.status(), 2);
 }
@@ -98,7 +98,7 @@ async fn a_port_that_is_taken_is_said_before_anything_is_written() {
     let taken = std::net::TcpListener::bind("[::]:0").or_else(|_| std::net::TcpListener::bind("0.0.0.0:0"));
     let port = taken.as_ref().unwrap().local_addr().unwrap().port();
     let args = InitArgs { public_port: Some(port), ..args(&dir, Some("localhost")) };
-    let error = run(args, &host(home.path()), Console).await.unwrap_err();
+    let error = run(args, &host(home.path()), Console::new()).await.unwrap_err();
     assert!(error.line().contains("--public-port"), "{}", error.line());
     assert!(!dir.exists());
 }

@@ -77,6 +77,16 @@ impl Fleet {
         }
     }
 
+    /// The lines for when the client begins to leave, by a signal.
+    pub(crate) fn leaving(&self, visitors: usize, grace: Duration) -> Vec<String> {
+        self.session.leaving(visitors, grace, true)
+    }
+
+    /// The lines for when it has left.
+    pub(crate) fn left(&self, cut: usize) -> Vec<String> {
+        self.session.left(cut)
+    }
+
     /// The lines for the end.
     pub(crate) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
         self.session.end(at, failure)

@@ -70,6 +70,22 @@ impl Narrator {
         }
     }
 
+    /// The lines for when the client begins to leave; `again`: by a signal, which a second one would hasten.
+    pub(crate) fn leaving(&self, visitors: usize, grace: Duration, again: bool) -> Vec<String> {
+        match self {
+            Self::Text(_) => text::leaving(visitors, grace, again).into_iter().collect(),
+            Self::Json(_) => Vec::new(),
+        }
+    }
+
+    /// The lines for when it has left; `cut`: visitors whose time was up.
+    pub(crate) fn left(&self, cut: usize) -> Vec<String> {
+        match self {
+            Self::Text(_) => text::left(cut).into_iter().collect(),
+            Self::Json(_) => Vec::new(),
+        }
+    }
+
     /// The lines for the end. A failure is told to people by `main`, on standard error.
     pub(crate) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
         match self {

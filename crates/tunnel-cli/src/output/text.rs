@@ -13,6 +13,11 @@ use super::{
 /// How long a failing upstream is not mentioned again: each visitor meets it.
 const UPSTREAM_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long a connection that stays lost for the same reasons is not mentioned again.
+const LOST_AGAIN: Duration = Duration::from_secs(60);
+/// How many reasons are kept in mind to be told once. Further ones are told each time.
+const REASONS: usize = 8;
+
 /// The story so far.
 #[derive(Debug)]
 pub(crate) struct Text {
@@ -21,6 +26,7 @@ pub(crate) struct Text {
     url: Option<String>,
     /// Since when there is no session.
     lost: Option<Duration>,
+    outage: Option<Outage>,
     upstream_failed: Option<Duration>,
     /// The hint told last: each visitor causes it.
     hint: Option<String>,
@@ -28,16 +34,37 @@ pub(crate) struct Text {
     greeting: Option<String>,
 }
 
+/// There is no session: what of that was told.
+#[derive(Debug)]
+struct Outage {
+    since: Duration,
+    /// When something was told last.
+    told: Duration,
+    /// Why attempts failed, as far as it was told.
+    reasons: Vec<String>,
+}
+
 impl Text {
     pub(super) fn new(subject: Subject) -> Self {
-        Self { subject, url: None, lost: None, upstream_failed: None, hint: None, greeting: None }
+        Self {
+            subject,
+            url: None,
+            lost: None,
+            outage: None,
+            upstream_failed: None,
+            hint: None,
+            greeting: None,
+        }
     }
 
     pub(super) fn tell(&mut self, event: &Event, at: At) -> Vec<String> {
         let line = match event {
             Event::Online { url, .. } => return self.online(url, at),
             Event::Reconnecting { reason, retry_in, held } => {
-                self.lost(reason, *retry_in, held.is_some(), at)
+                match self.lost(reason, *retry_in, held.is_some(), at) {
+                    Some(line) => line,
+                    None => return Vec::new(),
+                }
             }
             Event::Refused { refusal, retry_in, .. } => self.not_back(refusal, *retry_in),
             Event::Unbound { refusal, retry_in, .. } => {
@@ -56,7 +83,6 @@ impl Text {
                     refusal.message
                 )
             }
-            Event::Draining => "stopping: no new visitors, those under way may finish".into(),
             Event::Notice { message } => format!("the server says: {message}"),
             Event::UpstreamFailed { message, .. } => match self.upstream_failed(message, at) {
                 Some(line) => line,
@@ -69,6 +95,7 @@ impl Text {
             Event::Missed { count } => format!("{count} events came too fast to be shown"),
             Event::Request(report) if self.subject.verbose => request(report, at),
             Event::Connected { server, account, .. } => {
+                self.outage = None;
                 self.greeting = Some(format!("logged in as {account} ({server})"));
                 return Vec::new();
             }
@@ -95,12 +122,28 @@ impl Text {
         lines
     }
 
-    fn lost(&mut self, reason: &str, retry_in: Duration, held: bool, at: At) -> String {
+    /// Each attempt fails, mostly in the same way: that is told when it is new, and then now and then.
+    fn lost(&mut self, reason: &str, retry_in: Duration, held: bool, at: At) -> Option<String> {
         self.lost.get_or_insert(at.since);
+        let begin = || Outage { since: at.since, told: at.since, reasons: Vec::new() };
+        let Outage { since, told, reasons } = self.outage.get_or_insert_with(begin);
+        let is_new = !reasons.iter().any(|told| told == reason);
+        if !is_new && at.since.saturating_sub(*told) < LOST_AGAIN {
+            return None;
+        }
+        *told = at.since;
         let next = next_try(retry_in);
+        if !is_new {
+            let state = if self.url.is_some() { "offline" } else { "not connected" };
+            let after = span(at.since.saturating_sub(*since));
+            return Some(format!("still {state} after {after}: {reason}, {next}"));
+        }
+        if reasons.len() < REASONS {
+            reasons.push(reason.to_owned());
+        }
         let held = if held { format!("; {} held for you", self.subject.held) } else { String::new() };
         let verb = if self.url.is_some() { "reconnecting" } else { "connecting" };
-        format!("{verb}: {reason}, {next}{held}")
+        Some(format!("{verb}: {reason}, {next}{held}"))
     }
 
     fn not_back(&self, refusal: &Refusal, retry_in: Option<Duration>) -> String {
@@ -119,6 +162,28 @@ impl Text {
         self.upstream_failed = Some(at.since);
         Some(format!("a visitor came in vain: {message}"))
     }
+}
+
+/// What those who wait for the end should know; nothing if there is nothing to wait for.
+pub(super) fn leaving(visitors: usize, grace: Duration, again: bool) -> Option<String> {
+    let again = if again { " again" } else { "" };
+    let (who, grace) = (counted(visitors), span(grace));
+    let line =
+        format!("stopping: {who} under way may finish, for at most {grace}; Ctrl-C{again} stops at once");
+    (visitors > 0).then_some(line)
+}
+
+/// Who couldn't finish.
+pub(super) fn left(cut: usize) -> Option<String> {
+    (cut > 0).then(|| format!("stopped: the time was up, and {} cut off", were(cut)))
+}
+
+fn counted(visitors: usize) -> String {
+    format!("{visitors} visitor{}", if visitors == 1 { "" } else { "s" })
+}
+
+fn were(visitors: usize) -> String {
+    format!("{} {}", counted(visitors), if visitors == 1 { "was" } else { "were" })
 }
 
 /// `15:04:11Z GET /path 200 12 ms 203.0.113.9`

@@ -31,9 +31,7 @@ use crate::{
 #[non_exhaustive]
 pub enum ResolveError {
     /// No server was named, now or ever.
-    #[error(
-        "no server is known; name one with --server HOST:4444, or save one: tunnel login HOST:4444 --token T"
-    )]
+    #[error("no server is known; name one with --server HOST:PORT, or save one: tunnel login HOST:PORT")]
     NoServer,
     /// The token is none.
     #[error("{0}")]

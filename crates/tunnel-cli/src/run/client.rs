@@ -83,7 +83,12 @@ pub(super) async fn follow(
     let mut binding = std::pin::pin!(binding);
     let mut bound = Bound::Waiting;
     let mut _over = Bound::Over;
-    let mut draining: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
+    let mut draining: Option<Leaving<'_>> = None;
+    let begin = |show: &mut Show, by_signal| {
+        show.leaving(client, grace, by_signal);
+        let leaving: Leaving<'_> = Box::pin(leave(client, grace));
+        leaving
+    };
     let mut reason: Option<Failure> = None;
     let end = loop {
         tokio::select! {
@@ -114,24 +119,28 @@ pub(super) async fn follow(
                     // What was asked for has been done, and was not a failure: a service manager that restarts those
                     // must not begin the time anew.
                     TunnelEnd::Refused(refusal) if refusal.code == Code::Expired => {
-                        draining.get_or_insert_with(|| Box::pin(client.drain(grace)));
+                        draining.get_or_insert_with(|| begin(show, false));
                     }
                     // Visitors who were there before another client took the name are still this one's.
                     TunnelEnd::Refused(ref refusal) if refusal.code == Code::TakenOver => {
-                        draining.get_or_insert_with(|| Box::pin(client.drain(grace)));
+                        draining.get_or_insert_with(|| begin(show, false));
                         reason = Some(Failure::Tunnel(end));
                     }
                     end => break Err(Failure::Tunnel(end)),
                 }
             }
-            end = client.closed() => break end.map_err(Failure::from),
+            // Who leaves knows who was left behind.
+            end = client.closed(), if draining.is_none() => break end.map_err(Failure::from),
             signal = signals.next() => {
                 if draining.is_some() {
                     break Err(Failure::Killed(signal));
                 }
-                draining = Some(Box::pin(client.drain(grace)));
+                draining = Some(begin(show, true));
             }
-            () = drained(&mut draining) => break Ok(()),
+            cut = drained(&mut draining) => {
+                show.left(cut);
+                break client.closed().await.map_err(Failure::from);
+            }
         }
     };
     while let Some(event) = next_if_ready(&mut events).await {
@@ -140,6 +149,9 @@ pub(super) async fn follow(
     // That the draining went well doesn't make it one that was wanted.
     reason.map_or(end, Err)
 }
+
+/// How long before the end those are counted whom it cuts off.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The one tunnel.
 enum Bound {
@@ -158,7 +170,25 @@ impl Bound {
     }
 }
 
-async fn drained(draining: &mut Option<Pin<Box<dyn Future<Output = ()> + '_>>>) {
+/// A client that leaves; how many visitors were cut off.
+pub(super) type Leaving<'a> = Pin<Box<dyn Future<Output = usize> + Send + 'a>>;
+
+/// Leaves in order.
+pub(super) async fn leave(client: &Client, grace: Duration) -> usize {
+    let mut drain = std::pin::pin!(client.drain(grace));
+    tokio::select! {
+        biased;
+        () = &mut drain => 0,
+        // Once it has ended, nobody knows any more who was there.
+        () = tokio::time::sleep(grace.saturating_sub(LAST_LOOK)) => {
+            let visitors = client.status().visitors;
+            drain.await;
+            visitors
+        }
+    }
+}
+
+pub(super) async fn drained(draining: &mut Option<Leaving<'_>>) -> usize {
     match draining {
         Some(draining) => draining.await,
         None => std::future::pending().await,
@@ -284,6 +314,15 @@ impl Show {
     fn tell(&mut self, event: &Event) {
         let lines = self.narrator.tell(event, self.now());
         lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    fn leaving(&mut self, client: &Client, grace: Duration, by_signal: bool) {
+        let lines = self.narrator.leaving(client.status().visitors, grace, by_signal);
+        lines.iter().for_each(|line| self.console.line(line));
+    }
+
+    fn left(&mut self, cut: usize) {
+        self.narrator.left(cut).iter().for_each(|line| self.console.line(line));
     }
 
     fn end(&mut self, end: &Result<(), Failure>) {

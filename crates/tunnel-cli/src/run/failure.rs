@@ -79,6 +79,16 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// A token's secret can't be shown, and nobody will ever know it.
+    #[error(
+        "the secret of `{name}` couldn't be written and is lost; make it another one: tunnel token rotate {name}"
+    )]
+    SecretLost {
+        /// What the token is called.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// There was no upgrade.
     #[error("no upgrade, the server goes on as it was: {0}")]
     NotUpgraded(String),
@@ -266,7 +276,7 @@ fn refusal_of(error: &ClientError) -> Option<&Refusal> {
 /// What to type next, where the server's own words can't know.
 fn advice(code: Code) -> Option<&'static str> {
     match code {
-        Code::Unauthorized | Code::Revoked => Some("then run here: tunnel login HOST:PORT --token TOKEN"),
+        Code::Unauthorized | Code::Revoked => Some("then run here: tunnel login HOST:PORT"),
         Code::NameTaken | Code::NameInvalid | Code::NameReserved => {
             Some("run again with another --subdomain, or with none for a random one")
         }
@@ -303,8 +313,7 @@ mod tests {
             (
                 Failure::Client(ClientError::Login(unauthorized)),
                 1,
-                "the server refused the login (unauthorized): unknown token; then run here: tunnel login HOST:PORT \
-                 --token TOKEN",
+                "the server refused the login (unauthorized): unknown token; then run here: tunnel login HOST:PORT",
             ),
             (
                 Failure::Listen {

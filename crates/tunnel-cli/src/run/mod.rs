@@ -39,6 +39,7 @@ pub(crate) use signals::Hangups;
 use self::{reload::Reloading, reloads::Reloads};
 use crate::{
     args::{Command, CommandLine, Invocation, ServerCommand},
+    config::FromFile,
     output::Console,
     program::Program,
     resolve::client::ClientPlan,
@@ -55,7 +56,7 @@ use crate::{
 /// # Cancel safety
 /// Dropping it ends the command at once.
 pub async fn run(invocation: Invocation, line: CommandLine, program: Program) -> Result<(), Failure> {
-    let console = Console;
+    let console = Console::new();
     let Invocation { command, file, .. } = invocation;
     if let Some(path) = file.read() {
         tracing::info!(file = %path.display(), "settings read");
@@ -63,6 +64,30 @@ pub async fn run(invocation: Invocation, line: CommandLine, program: Program) ->
     for warning in &file.warnings {
         console.warning(warning);
     }
+    let serves = serves(&command);
+    let done = carry_out(command, file, line, program, console).await;
+    // Whoever serves has done that, whoever read of it.
+    let written = if serves { Ok(()) } else { console.written() };
+    done.and(written.map_err(|source| Failure::Write { what: "standard output".into(), source }))
+}
+
+/// Whether a command goes on until it is stopped, and its lines are only its story.
+fn serves(command: &Command) -> bool {
+    match command {
+        Command::Server(args) => args.command.is_none(),
+        Command::Http(_) | Command::Tcp(_) | Command::Tls(_) | Command::Udp(_) => true,
+        Command::Client(_) | Command::Start(_) | Command::Demo(_) => true,
+        _ => false,
+    }
+}
+
+async fn carry_out(
+    command: Command,
+    file: FromFile,
+    line: CommandLine,
+    program: Program,
+    console: Console,
+) -> Result<(), Failure> {
     match command {
         Command::Server(mut args) => match args.command.take() {
             None => {

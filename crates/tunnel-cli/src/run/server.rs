@@ -81,6 +81,7 @@ async fn serve(
     let shared = sockets.share().map_err(Failure::Inherit)?;
     let addresses = addresses(&sockets)?;
     refuse_to_be_open_to_all(&plan, addresses.all())?;
+    note_facts(&plan, &addresses)?;
 
     let mut builder = Server::builder(plan.engine_config());
     for listener in sockets.control {
@@ -246,8 +247,20 @@ fn identity(plan: &ServerPlan) -> Result<ControlIdentity, Failure> {
             identity::load_or_make(&plan.data, &names)?
         }
     };
-    Facts::new(!matches!(plan.tls, Tls::Files { .. })).save(&plan.data)?;
     Ok(identity)
+}
+
+/// For the commands that run beside it.
+fn note_facts(plan: &ServerPlan, addresses: &Addresses) -> Result<(), Failure> {
+    let flag = if plan.tls == Tls::Plaintext { " --plaintext" } else { "" };
+    let facts = Facts::new(!matches!(plan.tls, Tls::Files { .. }));
+    Ok(facts.reached_by(format!("{}{flag}", login(plan, addresses))).save(&plan.data)?)
+}
+
+/// What clients call this server.
+fn login(plan: &ServerPlan, addresses: &Addresses) -> String {
+    let port = addresses.control.first().map_or(0, SocketAddr::port);
+    format!("{}:{port}", plan.config.domain.as_str())
 }
 
 fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlTls, Failure> {
@@ -434,10 +447,8 @@ impl Announcement<'_> {
         }
     }
 
-    /// What clients call this server.
     fn login(&self) -> String {
-        let port = self.addresses.control.first().map_or(0, SocketAddr::port);
-        format!("{}:{port}", self.plan.config.domain.as_str())
+        login(self.plan, &self.addresses)
     }
 
     fn https_port(&self) -> Option<String> {

@@ -4,7 +4,7 @@
 
 mod fleet;
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::CommandFactory;
 use tunnel_client::Events;
@@ -43,7 +43,7 @@ pub(super) async fn run(
     let mut events: Events = client.events();
     let mut fleet = Fleet::new(client.clone(), session, console);
     fleet.want(plans);
-    let mut draining: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    let mut draining: Option<client::Leaving<'_>> = None;
     let end = loop {
         tokio::select! {
             biased;
@@ -52,7 +52,8 @@ pub(super) async fn run(
                 Happening::AllOver => break Err(fleet.failure()),
             },
             Some(event) = events.next() => fleet.tell(event),
-            end = client.closed() => break match end {
+            // Who leaves knows who was left behind.
+            end = client.closed(), if draining.is_none() => break match end {
                 Ok(()) => fleet.verdict(),
                 Err(error) => Err(error.into()),
             },
@@ -60,9 +61,15 @@ pub(super) async fn run(
                 if draining.is_some() {
                     break Err(Failure::Killed(signal));
                 }
-                draining = Some(Box::pin(fleet.drain()));
+                draining = Some(fleet.leave());
             }
-            () = drained(&mut draining) => break fleet.verdict(),
+            cut = client::drained(&mut draining) => {
+                fleet.tell_left(cut);
+                break match client.closed().await {
+                    Ok(()) => fleet.verdict(),
+                    Err(error) => Err(error.into()),
+                };
+            }
             () = reloads.next(), if draining.is_none() => {
                 let reloaded = match read_again(&line) {
                     Ok((args, plans, warnings)) => {
@@ -119,11 +126,4 @@ fn plans(args: &StartArgs, file: &FromFile, warnings: &mut Vec<String>) -> Resul
         Ok((table.name.clone(), plan))
     });
     plans.collect()
-}
-
-async fn drained(draining: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
-    match draining {
-        Some(draining) => draining.await,
-        None => std::future::pending().await,
-    }
 }

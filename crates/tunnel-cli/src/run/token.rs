@@ -1,6 +1,6 @@
 //! `tunnel token`: on the server's machine, with or without a running server.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use tunnel_admin::{NewToken, Token};
 use tunnel_store::Changes;
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     args::{TokenArgs, TokenCommand},
     output::{Console, tokens as output},
-    state::places,
+    state::{facts::Facts, places},
 };
 
 /// Makes, lists, shows, changes, rotates or revokes.
@@ -22,10 +22,12 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
     let books = Books::open(&data).await?;
     match args.command {
         TokenCommand::Create { name, rights } => {
-            let issued = books.create(NewToken { name, rights: rights_in_texts(&rights.rights()) }).await?;
+            let issued = books
+                .create(NewToken { name: name.clone(), rights: rights_in_texts(&rights.rights()) })
+                .await?;
             // Alone on its line and on standard output: scripts take it from there.
-            console.line(&issued.secret);
-            console.remark("shown this once; on the laptop: tunnel login HOST:4444 --token TOKEN");
+            show(&issued.secret, name, console)?;
+            console.remark(&format!("shown this once; {}", login(&data)));
         }
         TokenCommand::List { json } => {
             let all = books.tokens().await?;
@@ -54,8 +56,8 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
             console.remark("a running server follows within a second");
         }
         TokenCommand::Rotate { name, grace } => {
-            let issued = books.rotate(name, grace).await?;
-            console.line(&issued.secret);
+            let issued = books.rotate(name.clone(), grace).await?;
+            show(&issued.secret, name, console)?;
             if grace.is_zero() {
                 console.remark("shown this once; the former secret is worth nothing from now on");
             } else {
@@ -70,6 +72,20 @@ pub(super) async fn run(args: TokenArgs, console: Console) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+/// Shows what nobody can be shown again.
+fn show(secret: &str, name: String, console: Console) -> Result<(), Failure> {
+    console.line(secret);
+    console.written().map_err(|source| Failure::SecretLost { name, source })
+}
+
+/// What to do with it. Not on a command line, where others can see it: `login` asks for it.
+fn login(data: &Path) -> String {
+    match Facts::load(data).unwrap_or(Facts::new(true)).login {
+        Some(server) => format!("on the laptop, this asks for it: tunnel login {server}"),
+        None => "on the laptop, this asks for it: tunnel login HOST:PORT, where the server is then".into(),
+    }
 }
 
 fn list(all: &[Token], json: bool, console: Console) {

@@ -7,16 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, FileError};
 
 /// What `tunnel token create` must know of the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     version: u32,
     /// Whether tokens carry the pin of the key in this directory: not if clients verify a certificate by its issuer.
     pub(crate) pin: bool,
+    /// What follows `tunnel login` on a laptop; none before the server's first start.
+    #[serde(default)]
+    pub(crate) login: Option<String>,
 }
 
 impl Facts {
     pub(crate) fn new(pin: bool) -> Self {
-        Self { version: 1, pin }
+        Self { version: 1, pin, login: None }
+    }
+
+    /// With how clients reach the server.
+    pub(crate) fn reached_by(self, login: String) -> Self {
+        Self { login: Some(login), ..self }
     }
 
     /// What is noted; the defaults before the server's first start.
@@ -25,12 +33,12 @@ impl Facts {
     }
 
     /// Notes it down, unless it is there already.
-    pub(crate) fn save(self, directory: &Path) -> Result<(), FileError> {
+    pub(crate) fn save(&self, directory: &Path) -> Result<(), FileError> {
         let path = directory.join(FILE);
-        if files::read_json(&path).ok().flatten() == Some(self) {
+        if files::read_json(&path).ok().flatten().as_ref() == Some(self) {
             Ok(())
         } else {
-            files::write_json(&path, &self)
+            files::write_json(&path, self)
         }
     }
 }
@@ -47,5 +55,10 @@ mod tests {
         assert!(Facts::load(home.path()).unwrap().pin);
         Facts::new(false).save(home.path()).unwrap();
         assert!(!Facts::load(home.path()).unwrap().pin);
+        Facts::new(true).reached_by("vps.test:4444".into()).save(home.path()).unwrap();
+        assert_eq!(Facts::load(home.path()).unwrap().login.as_deref(), Some("vps.test:4444"));
+        // As older versions wrote it.
+        std::fs::write(home.path().join(FILE), r#"{"version":1,"pin":false}"#).unwrap();
+        assert_eq!(Facts::load(home.path()).unwrap(), Facts::new(false));
     }
 }

@@ -67,6 +67,50 @@ fn a_lost_and_found_connection() {
 }
 
 #[test]
+fn a_long_outage_is_told_when_it_begins_and_changes_and_once_a_minute() {
+    let away = |second: u64, reason: &str| (second * 1000, reconnecting(reason, 5_000, true));
+    let mut events = vec![(0, online("http://a.localhost"))];
+    events.extend((1..=190).map(|second| away(second, if second == 7 { "no route" } else { "refused" })));
+    let connected =
+        Event::Connected { session: SessionId(1), server: "tunnel/0".into(), account: "ci".into() };
+    events.extend([(191_000, connected), (191_000, online("http://a.localhost"))]);
+    events.push(away(200, "refused"));
+    assert_eq!(
+        story(false, &events)[1..],
+        [
+            "reconnecting: refused, next try in 5.0 s; name held for you",
+            "reconnecting: no route, next try in 5.0 s; name held for you",
+            "still offline after 66 s: refused, next try in 5.0 s",
+            "still offline after 2 min: refused, next try in 5.0 s",
+            "still offline after 3 min: refused, next try in 5.0 s",
+            "online again after 3 min",
+            "reconnecting: refused, next try in 5.0 s; name held for you",
+        ]
+    );
+    let first: Vec<_> = (0..=60).map(|second| away(second, "refused")).collect();
+    let lines = story(false, &first);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1], "still not connected after 60 s: refused, next try in 5.0 s");
+}
+
+#[test]
+fn leaving_is_told_if_there_is_somebody_to_wait_for() {
+    let seconds = Duration::from_secs;
+    assert_eq!(leaving(0, seconds(30), true), None);
+    assert_eq!(left(0), None);
+    assert_eq!(
+        leaving(1, seconds(30), true).as_deref(),
+        Some("stopping: 1 visitor under way may finish, for at most 30 s; Ctrl-C again stops at once")
+    );
+    assert_eq!(
+        leaving(2, seconds(300), false).as_deref(),
+        Some("stopping: 2 visitors under way may finish, for at most 5 min; Ctrl-C stops at once")
+    );
+    assert_eq!(left(1).as_deref(), Some("stopped: the time was up, and 1 visitor was cut off"));
+    assert_eq!(left(2).as_deref(), Some("stopped: the time was up, and 2 visitors were cut off"));
+}
+
+#[test]
 fn a_hint_is_told_once() {
     let hint = |message: &str| Event::Hint { tunnel: TunnelId(1), message: message.into() };
     let lines = story(false, &[(1, hint("use a")), (2, hint("use a")), (3, hint("use b\r"))]);

@@ -15,7 +15,7 @@ use tunnel_client::{BindError, Client, Code, Event, Tunnel, TunnelEnd, TunnelId}
 use super::{
     super::{
         Failure,
-        client::{bind, given_name, open_name, subject},
+        client::{Leaving, bind, given_name, leave, open_name, subject},
     },
     Plans,
 };
@@ -281,10 +281,17 @@ impl Fleet {
         self.session.grace = grace;
     }
 
-    /// Leaves in order.
-    pub(super) fn drain(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+    /// Leaves in order, as was asked for by a signal.
+    pub(super) fn leave(&self) -> Leaving<'static> {
         let (client, grace) = (self.client.clone(), self.session.grace);
-        async move { client.drain(grace).await }
+        let lines = self.story.leaving(client.status().visitors, grace);
+        lines.iter().for_each(|line| self.console.line(line));
+        Box::pin(async move { leave(&client, grace).await })
+    }
+
+    /// Tells who was cut off.
+    pub(super) fn tell_left(&self, cut: usize) {
+        self.story.left(cut).iter().for_each(|line| self.console.line(line));
     }
 
     /// How it ends if nothing else is to be said: whether all were had as they were wanted.
