@@ -186,6 +186,9 @@ pub(super) async fn forward(
             continue;
         }
         if !is_harmless || !(may_repeat || is_elsewhere) {
+            if let Fault::Malformed(error) = &fault {
+                passage.hint = passage.upstream().and_then(|upstream| hint_of_tls(&upstream, error));
+            }
             return Err(Failure::from(fault).through(passage.upstream()));
         }
         if is_elsewhere {
@@ -394,6 +397,18 @@ impl Fault {
             AskError::Dispatch(error) => Self::Dispatch(error),
         }
     }
+}
+
+/// For the owner of a plain upstream whose answer isn't HTTP from its first bytes on: mostly it is a TLS alert.
+fn hint_of_tls(upstream: &str, error: &str) -> Option<String> {
+    let has_tls = upstream.contains("://") || upstream.starts_with("unix:");
+    let is_plain = !has_tls && error.contains("invalid HTTP version");
+    let hint = || {
+        format!(
+            "{upstream} doesn't answer in HTTP; if it speaks TLS, start the client with `https://{upstream}`"
+        )
+    };
+    is_plain.then(hint)
 }
 
 impl From<Fault> for Failure {

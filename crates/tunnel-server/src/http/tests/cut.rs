@@ -1,7 +1,7 @@
 //! Exchanges that break: a part must never pass for the whole, on either side.
 
 use tokio::io::AsyncWriteExt;
-use tunnel_protocol::Code;
+use tunnel_protocol::{Code, ServerMessage};
 
 use super::world::{Upstream, World, field};
 
@@ -135,6 +135,34 @@ async fn what_is_no_answer_is_not_passed_on() {
         assert!(head.starts_with("http/1.1 502 "), "{said:?} gave {head}");
         assert_eq!(field(&head, "tunnel-error"), Some(code.name()), "{said:?}");
         assert!(body.contains("localhost:3000"), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_an_upstream_that_speaks_tls_is_told() {
+    let alert = "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}";
+    for (said, is_told) in [
+        (alert, true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false),
+        ("HTTP/1.1 200", false),
+    ] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.get("a.test", "/").await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(said).await;
+        let _ = upstream.io.shutdown().await;
+        visitor.answer().await;
+        let ServerMessage::Request(report) = client.messages.recv().await.unwrap() else {
+            panic!("{said:?}")
+        };
+        let hint = report.hint.unwrap_or_default();
+        assert_eq!(
+            hint.contains("start the client with `https://localhost:3000`"),
+            is_told,
+            "{said:?}: {hint}"
+        );
     }
 }
 
