@@ -47,8 +47,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "tunnel", version, max_term_width = 110, propagate_version = true)]
 #[command(
-    after_help = "Every flag may be given as an environment variable: --data-dir as TUNNEL_DATA_DIR, and so on; and in a \
-                  configuration file: data_dir = \"/srv/tunnel\". See `tunnel config --help`."
+    after_help = "Flags may be given as environment variables, --data-dir as TUNNEL_DATA_DIR and so on, but for those of \
+                  `token`, `reserve` and `config`; and those of servers and clients in a configuration file: \
+                  data_dir = \"/srv/tunnel\". See `tunnel config --help`."
 )]
 pub struct Invocation {
     /// Which log lines to show, for finding faults: `debug`, `tunnel_server=trace`, … [default: `info` for `tunnel

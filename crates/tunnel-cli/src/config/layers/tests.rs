@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
 
-use super::super::schema::{KINDS, keys_of, keys_of_tunnel};
+use super::super::schema::{KINDS, keys_of, keys_of_side, keys_of_tunnel};
 use crate::{
     args::{self, Invocation, Usage, innermost, parse_tunnel},
     config::{FromFile, Side, Sources, load, show, tunnel_words},
@@ -39,6 +39,7 @@ fn example(arg: &Arg) -> String {
         ("local", "3000"),
         ("upstream", "3000"),
         ("remote_port", "7"),
+        ("path", "/api"),
         ("request_header", "X-A: ${NO}"),
         ("basic_auth", "ann:pa$$word"),
         ("upstream_ca", "ca.pem"),
@@ -286,7 +287,7 @@ fn a_setting_above_the_tables_counts_for_every_tunnel_that_knows_it_unless_that_
     assert!(keys_of(&root, "start").contains_key("verbose"));
 }
 
-/// The examples are right, and so is each line that is commented out in them.
+/// The examples are right and whole, and so is each line that is commented out in them.
 #[test]
 fn the_examples_are_good() {
     let home = tempfile::tempdir().unwrap();
@@ -299,6 +300,12 @@ fn the_examples_are_good() {
             |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_alphabetic));
         let all =
             text.lines().map(|line| if is_setting(line) { &line[1..] } else { line }).collect::<Vec<_>>();
+        let has = |key: &str| all.iter().any(|line| line.split(" = ").next() == Some(key));
+        let keys = keys_of_side(&root, side);
+        // Those of one build only, and what a table says by its `upstream`.
+        let is_left_out = |key: &str| key.starts_with("otlp_") || key == "local";
+        let missing: Vec<_> = keys.keys().filter(|key| !has(key) && !is_left_out(key)).collect();
+        assert!(missing.is_empty(), "{side:?}: {missing:?}");
         for text in [text.to_owned(), all.join("\n")] {
             let path = home.path().join("example.toml");
             fs::write(&path, text).unwrap();
