@@ -1,6 +1,12 @@
 //! What can go wrong, said so that a person knows what to do next: one enum per verb.
 
-use std::{convert::Infallible, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tunnel_protocol::{Code, FrameError, Refusal, Version};
 use tunnel_transport::{AddressError, CertError, DialError};
@@ -157,11 +163,18 @@ pub enum UpstreamError {
     )]
     NoProxyProtocol,
     /// A directory that isn't there or can't be read.
-    #[error("cannot show {}: {}", .0.display(), .1)]
+    #[error("{}", no_directory(.0, *.1))]
     Directory(PathBuf, io::ErrorKind),
     /// Visitors choose paths, so an upstream has none.
     #[error("an upstream has no path (`{0}`); leave it out, visitors' paths are passed on as they are")]
     Path(String),
+}
+
+fn no_directory(path: &Path, why: io::ErrorKind) -> String {
+    match why {
+        io::ErrorKind::NotFound => format!("there is no directory {}", path.display()),
+        why => format!("cannot show {}: {why}", path.display()),
+    }
 }
 
 impl From<Infallible> for UpstreamError {

@@ -23,7 +23,7 @@ pub struct NoSuchSession(pub SessionId);
 
 /// There is no such tunnel (any more).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no tunnel at {0}; its address is the one that `url` says in a snapshot")]
+#[error("there is no tunnel `{0}`; write its URL as `tunnel ps` shows it")]
 pub struct NoSuchTunnel(pub String);
 
 impl ServerHandle {

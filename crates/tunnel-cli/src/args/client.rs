@@ -52,7 +52,7 @@ pub struct WebName {
     pub domain: Option<String>,
 
     /// Only this path and what is below it; other tunnels of this token may have the rest of the host
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = values::path)]
     pub path: Option<String>,
 
     /// Share the name with other clients of this token; each visitor goes to the least busy

@@ -31,7 +31,7 @@ pub(crate) use self::{
     origin::{Origin, Sources},
     places::{DefaultPlaces, default_place},
     problem::Problem,
-    schema::{is_secret, keys_of_tunnel, nearest},
+    schema::{UPSTREAM, is_secret, keys_of_tunnel, nearest},
     show::{REDACTED, Shown, show},
 };
 use crate::state::{

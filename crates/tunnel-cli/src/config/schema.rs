@@ -45,6 +45,8 @@ pub(crate) struct Key {
     pub(crate) takes: Takes,
     /// Whether it may be shown.
     pub(crate) is_secret: bool,
+    /// What the help says of one that clap knows no default of: `[default: …]`.
+    pub(crate) default: Option<String>,
 }
 
 /// Keys by their names.
@@ -64,7 +66,10 @@ impl Key {
         };
         let is_secret = is_secret(arg);
         let name = long.map_or_else(|| id.to_owned(), |long| long.replace('-', "_"));
-        Some((name, Self { id: id.to_owned(), long: long.map(str::to_owned), takes, is_secret }))
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = help.rsplit_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
+        let default = default.map(str::to_owned);
+        Some((name, Self { id: id.to_owned(), long: long.map(str::to_owned), takes, is_secret, default }))
     }
 
     /// What would be typed for a value.

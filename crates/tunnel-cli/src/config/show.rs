@@ -18,10 +18,15 @@ pub(crate) struct Shown {
     pub(crate) value: Value,
     /// In words.
     pub(crate) from: String,
+    /// What counts if it isn't set, as far as the help can say.
+    pub(crate) default: Option<String>,
 }
 
 /// What stands for a secret.
 pub(crate) const REDACTED: &str = "(secret)";
+
+/// Where a value is from that nobody has set.
+const DEFAULT: &str = "default";
 
 /// The settings of a command, as clap read them.
 pub(crate) fn show(
@@ -36,12 +41,12 @@ pub(crate) fn show(
         let variable = format!("TUNNEL_{}", name.to_uppercase());
         let from = match sources.of(&key.id) {
             None => "not set".into(),
-            Some(Origin::Default) => "default".into(),
+            Some(Origin::Default) => DEFAULT.into(),
             Some(Origin::Flag) => "flag".into(),
             Some(Origin::Variable) => variable,
             Some(Origin::File(line)) => place(file, line),
         };
-        Shown { key: name.clone(), value: value(key, matches), from }
+        Shown { key: name.clone(), value: value(key, matches), from, default: key.default.clone() }
     });
     shown.collect()
 }
@@ -66,12 +71,30 @@ fn value(key: &Key, matches: &ArgMatches) -> Value {
 }
 
 impl Shown {
-    /// For people: the key, the value as a file would have it, and where it is from.
+    /// For people, and as a file may have it: the key, the value, and where it is from. What nobody has set is no
+    /// setting, since some of them need others; nor is what is not to be shown.
     pub(crate) fn line(&self) -> String {
-        let value = match &self.value {
-            Value::Null => "-".into(),
-            value => value.to_string(),
+        let Self { key, value, from, default } = self;
+        let is_secret = match value {
+            Value::Array(texts) => texts.iter().any(|text| text == REDACTED),
+            value => value == REDACTED,
         };
-        format!("{} = {value}  # {}", self.key, self.from)
+        match (value, default) {
+            (Value::Null, Some(default)) => format!("#{key} =  # default: {default}"),
+            (Value::Null, None) => format!("#{key} =  # {from}"),
+            (value, _) if is_secret || from == DEFAULT => format!("#{key} = {value}  # {from}"),
+            (value, _) => format!("{key} = {}  # {from}", written(value)),
+        }
     }
+
+    /// The same of a setting that has no place above a file's tables.
+    pub(crate) fn remark(&self) -> String {
+        format!("#{}", self.line().trim_start_matches('#'))
+    }
+}
+
+/// In a file `$` may begin a variable.
+fn written(value: &Value) -> String {
+    let text = value.to_string();
+    if text.contains("${") || text.contains("$$") { text.replace('$', "$$") } else { text }
 }

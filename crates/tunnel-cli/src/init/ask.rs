@@ -62,7 +62,7 @@ impl Written {
 }
 
 fn ask_domain(yes: bool) -> Result<Hostname, InitError> {
-    if yes || !io::stdin().is_terminal() {
+    if yes || !is_anybody_there() {
         return Err(InitError::NoDomain);
     }
     loop {
@@ -74,9 +74,14 @@ fn ask_domain(yes: bool) -> Result<Hostname, InitError> {
     }
 }
 
+/// Whether a question could be answered.
+pub(super) fn is_anybody_there() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// The answer to a question; yes if nothing is typed, no if nobody is there.
 pub(super) fn yes_or_no(question: &str) -> bool {
-    if !io::stdin().is_terminal() {
+    if !is_anybody_there() {
         return false;
     }
     let answer = ask(&format!("{question} [Y/n] "));

@@ -116,7 +116,7 @@ pub(super) fn write_plain(path: &Path, text: &str, force: bool) -> Result<Outcom
         Ok(found) if found == text => return Ok(Outcome::Unchanged),
         Ok(_) if !force => return Ok(Outcome::Kept),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(FileError::Read { path: path.to_owned(), source: error });
+            return Err(FileError::Read { path: path.to_owned(), flag: None, source: error });
         }
         _ => {}
     }

@@ -50,6 +50,9 @@ pub enum InitError {
     /// The person said no.
     #[error("nothing was written")]
     Declined,
+    /// There is nobody to say yes.
+    #[error("nothing was written, since nobody answered the question; add --yes, or run this on a terminal")]
+    NobodyAnswered,
     /// The system's directories are root's.
     #[error("this needs root: run it with sudo, or add --dir PATH to have everything in one directory")]
     NotRoot,
@@ -78,6 +81,9 @@ pub(crate) async fn run(args: InitArgs, host: &Host, console: Console) -> Result
     let checks = look(&wishes, &place.data).await;
     checks.iter().flat_map(lines_of).for_each(|line| console.line(&line));
     refuse_a_taken_port(&checks, &place.config, args.force)?;
+    if !args.yes && !ask::is_anybody_there() {
+        return Err(InitError::NobodyAnswered.into());
+    }
     if !args.yes && !ask::yes_or_no(&format!("Write {} and what goes with it?", place.config.display())) {
         return Err(InitError::Declined.into());
     }

@@ -116,6 +116,39 @@ pub(crate) struct LoginPlan {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Publish {
+    /// What this and another tunnel of the same client both want for themselves, in words.
+    pub(crate) fn clash(&self, other: &Self) -> Option<String> {
+        let (wanted, shares) = self.wants();
+        let (others, other_shares) = other.wants();
+        wanted.filter(|wanted| Some(wanted) == others.as_ref() && !(shares && other_shares))
+    }
+
+    /// What it wants by name, and whether others may have it as well.
+    fn wants(&self) -> (Option<String>, bool) {
+        let host = |subdomain: &Option<String>, domain: &Option<String>| {
+            let subdomain = subdomain.as_ref().map(|name| format!("the subdomain `{name}`"));
+            subdomain.or(domain.as_ref().map(|name| format!("the domain `{name}`")))
+        };
+        match self {
+            Self::Http(WebName { subdomain, domain, path, pool }) => {
+                let below = path.as_ref().map(|path| format!(" with the path `{path}`")).unwrap_or_default();
+                (host(subdomain, domain).map(|host| host + &below), *pool)
+            }
+            // The https port has one tunnel for a host, of either kind; that of visitors without TLS isn't asked for.
+            Self::Tls { subdomain, domain, pool } => {
+                (host(subdomain, domain).map(|host| format!("{host} for TLS")), *pool)
+            }
+            Self::Tcp { remote_port, pool } => {
+                (remote_port.map(|port| format!("the TCP port {port}")), *pool)
+            }
+            Self::Udp { remote_port, pool } => {
+                (remote_port.map(|port| format!("the UDP port {port}")), *pool)
+            }
+        }
+    }
+}
+
 impl Command {
     /// The tunnel that a command publishes, and how it reaches the server; `None` if it publishes none.
     pub(crate) fn publishes(
@@ -167,8 +200,20 @@ impl ClientArgs {
     }
 }
 
+/// Visitors who don't speak HTTP can be shown no files.
+fn for_streams(upstream: &Upstream) -> Result<(), UpstreamError> {
+    if upstream.as_directory().is_some() { Err(UpstreamError::NotForTcp) } else { Ok(()) }
+}
+
+/// Datagrams go to an address, and as they are.
+fn for_datagrams(upstream: &Upstream) -> Result<(), UpstreamError> {
+    let is_plain = upstream.address().is_some() && !upstream.to_string().contains("://");
+    if is_plain { Ok(()) } else { Err(UpstreamError::NotForUdp) }
+}
+
 impl TcpArgs {
     fn tunnel(self) -> Published {
+        for_streams(&self.upstream)?;
         let upstream = self.certificates.apply(self.upstream)?;
         let policies = self.policies.resolve()?;
         let publish = Publish::Tcp { remote_port: self.remote_port, pool: self.pool };
@@ -179,6 +224,7 @@ impl TcpArgs {
 
 impl TlsArgs {
     fn tunnel(self) -> Published {
+        for_streams(&self.upstream)?;
         let policies = self.policies.resolve()?;
         let publish = Publish::Tls { subdomain: self.subdomain, domain: self.domain, pool: self.pool };
         let protocol = UpstreamProtocol::default();
@@ -188,6 +234,7 @@ impl TlsArgs {
 
 impl UdpArgs {
     fn tunnel(self) -> Published {
+        for_datagrams(&self.upstream)?;
         let policies = self.policies.resolve()?;
         let publish = Publish::Udp { remote_port: self.remote_port, pool: self.pool };
         let protocol = UpstreamProtocol::default();
@@ -200,7 +247,7 @@ impl Certificates {
     fn apply(self, upstream: Upstream) -> Result<Upstream, ResolveError> {
         let trust = match (self.upstream_ca, self.upstream_insecure) {
             // The stricter of the two.
-            (Some(file), _) => UpstreamTrust::CaFile(files::read_existing(&file)?),
+            (Some(file), _) => UpstreamTrust::CaFile(files::read_named(&file, "--upstream-ca")?),
             (None, true) => UpstreamTrust::Anyone,
             (None, false) => return Ok(upstream),
         };
@@ -268,6 +315,22 @@ impl Target {
 }
 
 impl Connection {
+    /// What can be said of it without a login that was saved, and without asking anybody.
+    ///
+    /// # Errors
+    /// As [`Connection::resolve`]'s.
+    pub(crate) fn check(self) -> Result<(), ResolveError> {
+        let (credentials, mut warnings) = (self.credentials, Vec::new());
+        if credentials.token_file.as_deref() != Some(Path::new("-")) {
+            given_token(&credentials, &mut warnings)?;
+        }
+        trust(credentials.plaintext, credentials.ca_file.as_deref(), &mut warnings)?;
+        if let Some(server) = &self.server {
+            proxy::choose(&self.route, server, &mut warnings)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn resolve(self, warnings: &mut Vec<String>) -> Result<SessionPlan, ResolveError> {
         let Self { file: _, server, credentials, route, output, verbose, grace, state_dir } = self;
         let state = match places::client_state(state_dir) {
@@ -332,7 +395,7 @@ fn trust(
         );
         return Ok(Some(Trust::Plaintext));
     }
-    Ok(ca_file.map(files::read_existing).transpose()?.map(Trust::CaFile))
+    Ok(ca_file.map(|path| files::read_named(path, "--ca-file")).transpose()?.map(Trust::CaFile))
 }
 
 fn given_token(credentials: &Credentials, warnings: &mut Vec<String>) -> Result<Option<Token>, ResolveError> {
@@ -350,7 +413,7 @@ fn given_token(credentials: &Credentials, warnings: &mut Vec<String>) -> Result<
             path.display()
         ));
     }
-    let bytes = files::read_existing(path)?;
+    let bytes = files::read_named(path, "--token-file")?;
     let text = std::str::from_utf8(&bytes).map_err(|_| ParseTokenError::NotAToken)?;
     Ok(Some(text.parse()?))
 }

@@ -83,7 +83,7 @@ fn read_logins(path: &Path, warnings: &mut Vec<String>) -> Result<String, Resolv
             path.display()
         ));
     }
-    let bytes = files::read_existing(path)?;
+    let bytes = files::read_named(path, "--basic-auth-file")?;
     let text = String::from_utf8(bytes).map_err(|_| FileError::content(path, "it isn't UTF-8"))?;
     if text.trim().is_empty() {
         return Err(FileError::content(path, "it holds no login; write one USER:PASSWORD a line").into());

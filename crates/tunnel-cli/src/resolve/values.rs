@@ -46,6 +46,11 @@ pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
     })
 }
 
+/// The path of a web tunnel. What else is wrong with it the server says.
+pub(crate) fn path(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("write a path such as `/api`") }
+}
+
 /// A port to listen on.
 pub(crate) fn any_port(text: &str) -> Result<u16, &'static str> {
     text.parse().map_err(|_| "write a port, from 0 to 65535")

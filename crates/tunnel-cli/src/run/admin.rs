@@ -9,7 +9,9 @@ use std::{
 };
 
 use tokio::{sync::watch, task::JoinSet};
-use tunnel_admin::{About, AdminServer, AdminToken, Password, SecretError, Secrets, Tokens, WebDoor};
+use tunnel_admin::{
+    About, AdminServer, AdminToken, Password, SecretError, Secrets, Tokens, WebDoor, WebDoorError,
+};
 use tunnel_server::{Listener, ServerHandle, WebTls};
 
 use super::Failure;
@@ -25,17 +27,39 @@ pub(super) fn door(
     tls: &WebTls,
     listener: Option<Listener>,
 ) -> Result<Option<WebDoor>, Failure> {
-    let Some((AdminPlan { address, password, token, hosts }, listener)) = plan.admin.as_ref().zip(listener)
-    else {
+    let Some((admin, listener)) = plan.admin.as_ref().zip(listener) else {
         return Ok(None);
     };
-    let secrets = Secrets {
-        password: secret(password.as_deref(), Password::new)?,
-        token: secret(token.as_deref(), AdminToken::new)?,
-    };
+    let (secrets, AdminPlan { address, hosts, .. }) = (secrets(admin)?, admin);
     let hosts = hosts.iter().chain([&plan.config.domain]).map(|host| host.as_str().to_owned()).collect();
     let tls = (!is_local(*address)).then(|| tls.clone());
     Ok(Some(WebDoor::new(listener, tls, hosts, secrets)?))
+}
+
+/// What of the admin port can be said without opening it.
+///
+/// # Errors
+/// As [`door`]'s.
+pub(super) fn check(plan: &ServerPlan) -> Result<(), Failure> {
+    let Some(admin) = &plan.admin else { return Ok(()) };
+    let secrets = secrets(admin)?;
+    if is_local(admin.address) {
+        return Ok(());
+    }
+    if secrets.password.is_none() && secrets.token.is_none() {
+        return Err(WebDoorError::NoSecret(admin.address).into());
+    }
+    if plan.certificates.is_empty() {
+        return Err(WebDoorError::NoTls(admin.address).into());
+    }
+    Ok(())
+}
+
+fn secrets(admin: &AdminPlan) -> Result<Secrets, Failure> {
+    Ok(Secrets {
+        password: secret(admin.password.as_deref(), "--admin-password-file", Password::new)?,
+        token: secret(admin.token.as_deref(), "--admin-token-file", AdminToken::new)?,
+    })
 }
 
 /// Shows and steers this process's server.
@@ -120,13 +144,17 @@ fn is_local(address: SocketAddr) -> bool {
 /// A secret out of its file, which nobody else may read.
 fn secret<T>(
     path: Option<&Path>,
+    flag: &'static str,
     make: impl FnOnce(&str) -> Result<T, SecretError>,
 ) -> Result<Option<T>, Failure> {
     let Some(path) = path else { return Ok(None) };
     if let Some(mode) = files::open_to_others(path) {
         return Err(FileError::TooOpen { path: path.to_owned(), mode }.into());
     }
-    let text =
-        fs::read_to_string(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        flag: Some(flag),
+        source,
+    })?;
     Ok(Some(make(text.trim_end_matches(['\n', '\r']))?))
 }

@@ -15,9 +15,11 @@ use crate::{
         innermost, parse_tunnel,
     },
     config::{
-        self, FromFile, Problem, REDACTED, Shown, Side, Sources, default_place, load, show, tunnel_words,
+        self, FromFile, Problem, REDACTED, Shown, Side, Sources, UPSTREAM, default_place, load, show,
+        tunnel_words,
     },
     output::Console,
+    resolve::client::TunnelPlan,
     state::{certificates::Certificates, logins::Logins, places},
 };
 
@@ -102,22 +104,43 @@ fn look_through(path: &Path, side: Side, line: &CommandLine) -> (String, Vec<Pro
         }
         Side::Client => {
             let parsed = args::parse_with(words(&["start", "--all"]), &line.environment, &|_| None);
-            problems.extend(parsed.err().map(|usage| Problem::of_all(path, usage.line())));
+            problems.extend(client_problem(parsed).map(|text| Problem::of_all(path, text)));
+            let mut plans: Vec<(&str, TunnelPlan)> = Vec::new();
             for table in &document.tunnels {
                 let blame = |text: String| {
                     Problem::on_line(path, table.line, format!("[tunnel.{}]: {text}", table.name))
                 };
                 match parse_tunnel(tunnel_words(&root, &document, table).0) {
                     Err(usage) => problems.push(blame(usage.line())),
-                    Ok(command) => {
-                        let published = command.publishes(&mut Vec::new());
-                        let error = published.and_then(Result::err);
-                        problems.extend(error.map(|error| blame(crate::output::chain(&error))));
-                    }
+                    Ok(command) => match command.publishes(&mut Vec::new()) {
+                        Some(Err(error)) => problems.push(blame(crate::output::chain(&error))),
+                        Some(Ok((plan, _))) => {
+                            let clash = plans.iter().find_map(|(name, other)| {
+                                let what = plan.publish.clash(&other.publish)?;
+                                Some(format!(
+                                    "[tunnel.{name}] has {what}, too; give one another, or both `pool = true`"
+                                ))
+                            });
+                            problems.extend(clash.map(blame));
+                            plans.push((&table.name, plan));
+                        }
+                        None => {}
+                    },
                 }
             }
             let tunnels = count(document.tunnels.len(), "tunnel");
             (format!("good for a client: {settings}, {tunnels}"), problems)
+        }
+    }
+}
+
+/// What is wrong with how a client reaches its server, as far as that can be said without trying.
+fn client_problem(parsed: Result<Invocation, Usage>) -> Option<String> {
+    match parsed {
+        Err(usage) => Some(usage.line()),
+        Ok(invocation) => {
+            let error = connection_of(invocation.command)?.check().err();
+            error.map(|error| crate::output::chain(&error))
         }
     }
 }
@@ -135,6 +158,9 @@ fn server_problem(words: Vec<OsString>, line: &CommandLine) -> Option<String> {
     if let Err(error) = plan.config.validate() {
         return Some(error.to_string());
     }
+    if let Err(failure) = super::server::check(&plan) {
+        return Some(failure.line());
+    }
     Certificates::load(&plan.certificates).err().map(|error| crate::output::chain(&error))
 }
 
@@ -149,7 +175,8 @@ fn usual_command(side: WhichSide) -> Vec<OsString> {
 struct AllShown {
     file: Option<PathBuf>,
     settings: Vec<Shown>,
-    tunnels: Vec<(String, Vec<Shown>)>,
+    /// Names, kinds and settings.
+    tunnels: Vec<(String, String, Vec<Shown>)>,
 }
 
 fn shown(command: Vec<OsString>, line: &CommandLine) -> Result<AllShown, Usage> {
@@ -167,7 +194,7 @@ fn shown(command: Vec<OsString>, line: &CommandLine) -> Result<AllShown, Usage> 
     Ok(AllShown { file: file.read().map(Path::to_owned), settings, tunnels })
 }
 
-fn tunnels(file: &FromFile) -> Result<Vec<(String, Vec<Shown>)>, Usage> {
+fn tunnels(file: &FromFile) -> Result<Vec<(String, String, Vec<Shown>)>, Usage> {
     let root = Invocation::command();
     let tables = file.document.tunnels.iter().map(|table| {
         let (words, lines) = tunnel_words(&root, &file.document, table);
@@ -177,7 +204,7 @@ fn tunnels(file: &FromFile) -> Result<Vec<(String, Vec<Shown>)>, Usage> {
         let mut settings = show(&root, &kind, innermost(&matches), sources, file.read());
         let own = config::keys_of_tunnel(&root, &kind);
         settings.retain(|shown| own.contains_key(&shown.key));
-        Ok((table.name.clone(), settings))
+        Ok((table.name.clone(), kind, settings))
     });
     tables.collect()
 }
@@ -205,7 +232,8 @@ fn add_login(settings: &mut [Shown], connection: &Connection) {
     let Some(saved) = saved else { return };
     let mut set = |key: &str, value: Value| {
         if let Some(shown) = settings.iter_mut().find(|shown| shown.key == key) {
-            *shown = Shown { key: key.into(), value, from: "login".into() };
+            shown.value = value;
+            shown.from = "login".into();
         }
     };
     if connection.server.is_none() {
@@ -231,7 +259,7 @@ fn tell(shown: &AllShown, as_json: bool, console: Console) {
             Value::Object(settings.iter().map(entry).collect::<Map<_, _>>())
         };
         let tunnels: Map<_, _> =
-            tunnels.iter().map(|(name, settings)| (name.clone(), object(settings))).collect();
+            tunnels.iter().map(|(name, _, settings)| (name.clone(), object(settings))).collect();
         return console
             .line(&json!({ "file": file, "settings": object(settings), "tunnel": tunnels }).to_string());
     }
@@ -239,9 +267,14 @@ fn tell(shown: &AllShown, as_json: bool, console: Console) {
         Some(file) => console.line(&format!("# {} was read", file.display())),
         None => console.line("# no file was read"),
     }
-    settings.iter().for_each(|shown| console.line(&shown.line()));
-    for (name, settings) in tunnels {
-        console.line(&format!("\n[tunnel.{name}]"));
+    console.line("version = 1");
+    for shown in settings {
+        // A file says it in a table.
+        let line = if shown.key == UPSTREAM { shown.remark() } else { shown.line() };
+        console.line(&line);
+    }
+    for (name, kind, settings) in tunnels {
+        console.line(&format!("\n[tunnel.{name:?}]\nkind = \"{kind}\""));
         settings.iter().for_each(|shown| console.line(&shown.line()));
     }
 }

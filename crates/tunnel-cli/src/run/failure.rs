@@ -220,7 +220,7 @@ impl Failure {
         {
             return format!("{what}; {advice}");
         }
-        match self.refusal().and_then(|refusal| advice(refusal.code)) {
+        match self.refusal().and_then(advice) {
             Some(advice) => format!("{what}; {advice}"),
             None => what,
         }
@@ -274,8 +274,10 @@ fn refusal_of(error: &ClientError) -> Option<&Refusal> {
 }
 
 /// What to type next, where the server's own words can't know.
-fn advice(code: Code) -> Option<&'static str> {
-    match code {
+fn advice(refusal: &Refusal) -> Option<&'static str> {
+    match refusal.code {
+        // Of what a name is made of, only a path begins so.
+        Code::NameInvalid if refusal.message.starts_with("`/") => Some("run again with another --path"),
         Code::Unauthorized | Code::Revoked => Some("then run here: tunnel login HOST:PORT"),
         Code::NameTaken | Code::NameInvalid | Code::NameReserved => {
             Some("run again with another --subdomain, or with none for a random one")
@@ -300,6 +302,7 @@ mod tests {
     #[test]
     fn a_failure_is_one_line_with_a_status() {
         let taken = Refusal::permanent(Code::NameTaken, "`a.localhost` is held by another token");
+        let no_path = Refusal::permanent(Code::NameInvalid, "`/a//b` can't be served: no");
         let unauthorized =
             Arc::new(LoginError::Refused(Refusal::permanent(Code::Unauthorized, "unknown token")));
         let in_use = io::Error::from(io::ErrorKind::AddrInUse);
@@ -309,6 +312,11 @@ mod tests {
                 1,
                 "the server refused the tunnel (name-taken): `a.localhost` is held by another token; run again with \
                  another --subdomain, or with none for a random one",
+            ),
+            (
+                Failure::Bind(BindError::Refused(no_path)),
+                1,
+                "the server refused the tunnel (name-invalid): `/a//b` can't be served: no; run again with another --path",
             ),
             (
                 Failure::Client(ClientError::Login(unauthorized)),

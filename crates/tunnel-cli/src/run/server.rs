@@ -239,7 +239,8 @@ impl ServerPlan {
 /// The server's own key is made even when it isn't used for TLS: tokens carry its pin, whatever comes later.
 fn identity(plan: &ServerPlan) -> Result<ControlIdentity, Failure> {
     let identity = match &plan.tls {
-        Tls::Files { certificate, key } => identity::load(certificate, key)?,
+        Tls::Files { certificate, key } => identity::load(certificate, key)
+            .map_err(|error| error.naming([(certificate, "--control-cert"), (key, "--control-key")]))?,
         Tls::Own | Tls::Plaintext => {
             let mut names = vec![plan.config.domain.as_str().to_owned()];
             names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
@@ -329,6 +330,35 @@ fn refuse_to_be_open_to_all(
         Some(address) if plan.auth == Auth::None => Err(Failure::OpenToAll(address)),
         _ => Ok(()),
     }
+}
+
+/// What can be said of a plan without listening: what is found out at the start anyway.
+///
+/// # Errors
+/// As [`run`]'s.
+pub(super) fn check(plan: &ServerPlan) -> Result<(), Failure> {
+    let ports = [
+        ("--control-port", Some(plan.control)),
+        ("--public-port", Some(plan.web)),
+        ("--https-port", plan.https),
+        ("--admin-port", plan.admin.as_ref().map(|admin| admin.address)),
+    ];
+    let ports: Vec<_> = ports.into_iter().filter_map(|(flag, address)| Some((flag, address?))).collect();
+    for (at, (flag, address)) in ports.iter().enumerate() {
+        let clashes = |(_, other): &&(&str, SocketAddr)| {
+            let meet =
+                address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
+            address.port() != 0 && address.port() == other.port() && meet
+        };
+        if let Some((other, _)) = ports[..at].iter().find(clashes) {
+            let port = address.port();
+            return Err(Failure::Usage(format!(
+                "{other} and {flag} are both {port}; choose another for one of them"
+            )));
+        }
+    }
+    refuse_to_be_open_to_all(plan, [plan.control, plan.web].into_iter().chain(plan.https))?;
+    admin::check(plan)
 }
 
 /// What is listened on, with the ports that the system chose.

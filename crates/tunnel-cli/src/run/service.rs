@@ -40,12 +40,17 @@ pub(super) fn run(args: ServiceArgs, host: &Host, console: Console) -> Result<()
             let (name, scope) = name(which);
             let [active, enabled] =
                 ["is-active", "is-enabled"].map(|question| host.ask(question, name, scope));
-            console.line(&format!("{name}: {active}, {enabled} ({})", host.place(name, scope).display()));
-            if active == "active" {
-                Ok(())
-            } else {
-                Err(ServiceError::NotActive { name, state: active }.into())
+            let is_known = active == "active" || !["unknown", "not-found"].contains(&enabled.as_str());
+            if !is_known && !host.place(name, scope).exists() {
+                let how = match (which.side, which.system) {
+                    (Side::Server, _) => "server",
+                    (Side::Client, true) => "client --system",
+                    (Side::Client, false) => "client",
+                };
+                return Err(ServiceError::NotInstalled { name, how }.into());
             }
+            console.line(&format!("{name}: {active}, {enabled} ({})", host.place(name, scope).display()));
+            if active == "active" { Ok(()) } else { Err(not_active(name, scope, active).into()) }
         }
     }
 }
@@ -64,13 +69,18 @@ fn install(host: &Host, unit: &Unit, force: bool, console: Console) -> Result<()
     host.enable(name, *scope)?;
     let state = host.settle(name, *scope);
     if ["activating", "failed", "inactive"].contains(&state.as_str()) {
-        return Err(ServiceError::NotActive { name: unit.name, state }.into());
+        return Err(not_active(name, *scope, state).into());
     }
     console.line(&format!("started   {name}"));
     if *scope == Scope::User {
         console.remark("to have it run while you aren't logged in, too: loginctl enable-linger");
     }
     Ok(())
+}
+
+fn not_active(name: &'static str, scope: Scope, state: String) -> ServiceError {
+    let user = if scope == Scope::User { " --user" } else { "" };
+    ServiceError::NotActive { name, user, state }
 }
 
 fn name(which: Which) -> (&'static str, Scope) {
@@ -114,4 +124,77 @@ fn make(host: &Host, which: Which, config: Option<PathBuf>, for_real: bool) -> R
         Side::Client => unit::client(&program, &config, scope),
     };
     Ok(Unit { name, scope, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What `status` says where `systemctl` answers with this.
+    fn status(script: &str, side: Side, system: bool, is_there: bool) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let systemctl = home.path().join("systemctl");
+        std::fs::write(&systemctl, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&systemctl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let analyze = Path::new("/nowhere").into();
+        let host =
+            Host { root: home.path().into(), user_units: home.path().join("user"), systemctl, analyze };
+        let which = Which { side, system };
+        let (name, scope) = name(which);
+        if is_there {
+            let place = host.place(name, scope);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(place, "").unwrap();
+        }
+        let args = ServiceArgs { command: ServiceCommand::Status { which } };
+        run(args, &host, Console::new()).map_or_else(|failure| failure.line(), |()| "runs".into())
+    }
+
+    #[test]
+    fn a_service_that_doesnt_run_is_told_from_one_that_isnt_installed() {
+        let (missing, failed) = ("echo not-found", "[ $2 = is-enabled ] && echo enabled || echo failed");
+        for (script, side, system, is_there, expected) in [
+            (
+                missing,
+                Side::Server,
+                false,
+                false,
+                "tunnel.service isn't installed; run: tunnel service install server",
+            ),
+            (
+                "exit 1",
+                Side::Client,
+                false,
+                false,
+                "tunnel-client.service isn't installed; run: tunnel service install client",
+            ),
+            (
+                missing,
+                Side::Client,
+                true,
+                false,
+                "tunnel-client.service isn't installed; run: tunnel service install client --system",
+            ),
+            (
+                "exit 1",
+                Side::Server,
+                false,
+                true,
+                "tunnel.service is unknown; why, if it should run: systemctl status tunnel.service",
+            ),
+            (
+                failed,
+                Side::Client,
+                false,
+                true,
+                "tunnel-client.service is failed; why, if it should run: systemctl --user status tunnel-client.service",
+            ),
+            ("echo active", Side::Server, false, false, "runs"),
+        ] {
+            assert_eq!(status(script, side, system, is_there), expected, "{script}");
+        }
+    }
 }

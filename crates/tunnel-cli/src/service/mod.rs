@@ -56,12 +56,22 @@ pub enum ServiceError {
         said: String,
     },
     /// It doesn't run.
-    #[error("{name} is {state}; why, if it should run: systemctl status {name}")]
+    #[error("{name} is {state}; why, if it should run: systemctl{user} status {name}")]
     NotActive {
         /// Which.
         name: &'static str,
+        /// What `systemctl` must be told to find it.
+        user: &'static str,
         /// What systemd calls that.
         state: String,
+    },
+    /// There is no such service.
+    #[error("{name} isn't installed; run: tunnel service install {how}")]
+    NotInstalled {
+        /// Which.
+        name: &'static str,
+        /// What to install.
+        how: &'static str,
     },
     /// There is no user for the server, and none can be made.
     #[error("the server's user can't be made ({said}); make it by hand, then run this again: {command}")]

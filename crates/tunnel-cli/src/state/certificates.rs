@@ -198,7 +198,7 @@ impl CertFiles {
 
     fn load(&self) -> Result<WebCertificate, FileError> {
         let (chain_pem, key_pem) =
-            (files::read_existing(&self.certificate)?, files::read_existing(&self.key)?);
+            (files::read_named(&self.certificate, "--cert")?, files::read_named(&self.key, "--key")?);
         WebCertificate::from_pem(&chain_pem, &key_pem).map_err(|error| {
             let of_the_key = matches!(
                 error,

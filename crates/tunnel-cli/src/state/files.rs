@@ -13,10 +13,12 @@ use serde::{Serialize, de::DeserializeOwned};
 #[non_exhaustive]
 pub enum FileError {
     /// It can't be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}{}", path.display(), named_by(*flag))]
     Read {
         /// Which.
         path: PathBuf,
+        /// The flag that names it, if one does.
+        flag: Option<&'static str>,
         /// Why.
         source: io::Error,
     },
@@ -63,7 +65,19 @@ pub enum FileError {
     },
 }
 
+fn named_by(flag: Option<&'static str>) -> String {
+    flag.map(|flag| format!(" ({flag})")).unwrap_or_default()
+}
+
 impl FileError {
+    /// The same with the flag that names the file.
+    pub(crate) fn naming<'a>(mut self, flags: impl IntoIterator<Item = (&'a PathBuf, &'static str)>) -> Self {
+        if let Self::Read { path, flag, .. } = &mut self {
+            *flag = flags.into_iter().find(|(named, _)| *named == path).map(|(_, flag)| flag);
+        }
+        self
+    }
+
     pub(crate) fn content(path: &Path, reason: impl Into<String>) -> Self {
         Self::Content { path: path.to_owned(), reason: reason.into() }
     }
@@ -74,13 +88,18 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(FileError::Read { path: path.to_owned(), flag: None, source }),
     }
 }
 
 /// The bytes of a file that must be there.
 pub(crate) fn read_existing(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), flag: None, source })
+}
+
+/// The bytes of a file that a flag names.
+pub(crate) fn read_named(path: &Path, flag: &'static str) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), flag: Some(flag), source })
 }
 
 /// A JSON file's value; `None` if there is no such file.

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod config;
 mod precedence;
 #[cfg(feature = "otel")]
 mod traces;

@@ -80,11 +80,15 @@ fn failures_are_1_and_one_line() {
     let user = User::new();
     std::fs::write(user.home().join("file"), "").unwrap();
     for (words, complaint) in [
-        ("http 3000 --server vps --token-file none", "cannot read none"),
+        ("http 3000 --server vps --token-file none", "cannot read none (--token-file): "),
         ("token revoke nobody --data-dir d", "there are none"),
         ("token create x --data-dir file", "Not a directory"),
-        ("server --data-dir d --control-cert none --control-key none", "cannot read none"),
+        ("server --data-dir d --control-cert none --control-key none", "cannot read none (--control-cert): "),
         ("demo --dir none", "cannot show none"),
+        (
+            "server init --dir new --domain localhost --control-port 1",
+            "nothing was written, since nobody answered the question; add --yes, or run this on a terminal",
+        ),
     ] {
         let output = user.output(words);
         let error = text(&output.stderr);
