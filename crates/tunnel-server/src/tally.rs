@@ -114,6 +114,11 @@ impl Tally {
         self.touch();
     }
 
+    /// Whether a visitor ever got an answer that isn't a complaint.
+    pub(crate) fn has_served(&self) -> bool {
+        self.answers[..3].iter().any(|answers| answers.load(Ordering::Relaxed) > 0)
+    }
+
     /// Counts an answer or a connection that broke off after it had begun.
     pub(crate) fn count_cut(&self) {
         self.cut.fetch_add(1, Ordering::Relaxed);

@@ -201,11 +201,10 @@ pub(crate) fn tunnel_matches(words: &[OsString]) -> Result<ArgMatches, Usage> {
 ///
 /// # Errors
 /// [`Usage`]: flags that contradict each other.
-pub(crate) fn parse_tunnel(words: Vec<OsString>) -> Result<Command, Usage> {
-    let matches = tunnel_matches(&words)?;
+pub(crate) fn parse_tunnel(words: &[OsString]) -> Result<Command, Usage> {
+    let matches = tunnel_matches(words)?;
     let invocation = Invocation::from_arg_matches(&matches);
-    let mut command =
-        invocation.map_err(|error| Usage::found(error, &Invocation::command(), &words))?.command;
+    let mut command = invocation.map_err(|error| Usage::found(error, &Invocation::command(), words))?.command;
     finish(&mut command, Sources::new(innermost(&matches), &BTreeMap::new()))?;
     if let Some(policies) = command.web_policies() {
         policies.login_was_typed = false;

@@ -46,7 +46,7 @@ impl Usage {
         if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             return Self(Kind::Help(error));
         }
-        Self::new(words::say(error, &Typed::read(root, words))).in_a_call_of(root, words)
+        Self::new(words::say(&error, &Typed::read(root, words))).in_a_call_of(root, words)
     }
 
     /// The same with where to read on, unless that is said.

@@ -110,7 +110,7 @@ fn look_through(path: &Path, side: Side, line: &CommandLine) -> (String, Vec<Pro
                 let blame = |text: String| {
                     Problem::on_line(path, table.line, format!("[tunnel.{}]: {text}", table.name))
                 };
-                match parse_tunnel(tunnel_words(&root, &document, table).0) {
+                match parse_tunnel(&tunnel_words(&root, &document, table).0) {
                     Err(usage) => problems.push(blame(usage.line())),
                     Ok(command) => match command.publishes(&mut Vec::new()) {
                         Some(Err(error)) => problems.push(blame(crate::output::chain(&error))),

@@ -119,7 +119,7 @@ fn plans(args: &StartArgs, file: &FromFile, warnings: &mut Vec<String>) -> Resul
         let fault = |reason: String| Failure::Tunnels {
             reason: format!("{}:{}: [tunnel.{}]: {reason}", path.display(), table.line, table.name),
         };
-        let command = parse_tunnel(tunnel_words(&root, &file.document, table).0)
+        let command = parse_tunnel(&tunnel_words(&root, &file.document, table).0)
             .map_err(|usage| fault(usage.line()))?;
         let published = command.publishes(warnings).ok_or_else(|| fault("is no tunnel".into()))?;
         let (plan, _) = published.map_err(|error| fault(chain(&error)))?;

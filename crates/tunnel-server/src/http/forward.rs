@@ -186,9 +186,8 @@ pub(super) async fn forward(
             continue;
         }
         if !is_harmless || !(may_repeat || is_elsewhere) {
-            if let Fault::Malformed(error) = &fault {
-                passage.hint = passage.upstream().and_then(|upstream| hint_of_tls(&upstream, error));
-            }
+            let is_new = !is_reused && !endpoint.tally.has_served();
+            passage.hint = passage.upstream().and_then(|upstream| fault.hint(&upstream, is_new));
             return Err(Failure::from(fault).through(passage.upstream()));
         }
         if is_elsewhere {
@@ -399,16 +398,21 @@ impl Fault {
     }
 }
 
-/// For the owner of a plain upstream whose answer isn't HTTP from its first bytes on: mostly it is a TLS alert.
-fn hint_of_tls(upstream: &str, error: &str) -> Option<String> {
-    let has_tls = upstream.contains("://") || upstream.starts_with("unix:");
-    let is_plain = !has_tls && error.contains("invalid HTTP version");
-    let hint = || {
-        format!(
-            "{upstream} doesn't answer in HTTP; if it speaks TLS, start the client with `https://{upstream}`"
-        )
-    };
-    is_plain.then(hint)
+impl Fault {
+    /// For the owner of an upstream that is taken for a plain one, and probably speaks TLS: it said no HTTP from its
+    /// first byte on, or hung up on the first visitors it got (`is_new`).
+    fn hint(&self, upstream: &str, is_new: bool) -> Option<String> {
+        let why = match self {
+            Self::Malformed(error) if error.contains("invalid HTTP version") => "doesn't answer in HTTP",
+            Self::Dispatch(DispatchError::Broken(_)) if is_new => "hangs up instead of answering",
+            _ => return None,
+        };
+        let is_other = ["unix:", "https:", "/"].iter().any(|start| upstream.starts_with(start));
+        let has_port = upstream.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let hint =
+            || format!("{upstream} {why}; if it speaks TLS, start the client with `https://{upstream}`");
+        (has_port && !is_other).then(hint)
+    }
 }
 
 impl From<Fault> for Failure {

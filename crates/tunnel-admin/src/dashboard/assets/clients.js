@@ -40,7 +40,7 @@ export const clients = {
         { title: 'End', quiet: true, class: 'act', fresh: (row) => row.id, value: (row) =>
           h('button', { type: 'button', class: 'plain danger-text', 'aria-label': `End the session of ${row.machine || row.address}`, onclick: () => kick(row) }, 'End …') },
       ],
-      empty: empty('Nobody is online. Make a token under Tokens, then on the laptop:', 'tunnel login HOST:4444 --token TOKEN'),
+      empty: empty('Nobody is online. Make a token under Tokens, then on the laptop:', 'tunnel login HOST:PORT'),
     });
     place.append(h('div', { class: 'heading' }, h('h1', {}, 'Clients')), table.element, more);
     return {

@@ -21,8 +21,8 @@ const HINTS: [(&str, &str, &str); 4] = [
 const FEW: usize = 6;
 
 /// The sentence for an error.
-pub(super) fn say(error: clap::Error, typed: &Typed<'_>) -> String {
-    let of = |kind| texts(&error, kind);
+pub(super) fn say(error: &clap::Error, typed: &Typed<'_>) -> String {
+    let of = |kind| texts(error, kind);
     let first = |kind| of(kind).into_iter().next().unwrap_or_default();
     match error.kind() {
         ErrorKind::UnknownArgument => unknown(&first(ContextKind::InvalidArg), typed),
@@ -32,13 +32,13 @@ pub(super) fn say(error: clap::Error, typed: &Typed<'_>) -> String {
         ErrorKind::ArgumentConflict if error.get(ContextKind::InvalidArg).is_some() => {
             conflict(&first(ContextKind::InvalidArg), &of(ContextKind::PriorArg), typed)
         }
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error, typed),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(error, typed),
         ErrorKind::TooManyValues => {
             let flag = plain(&first(ContextKind::InvalidArg));
             format!("{} takes no value: write it alone, or leave it out", typed.origin(&flag))
         }
         ErrorKind::InvalidUtf8 => "a word of the command line isn't UTF-8".into(),
-        _ => first_paragraph(&error),
+        _ => first_paragraph(error),
     }
 }
 

@@ -165,7 +165,7 @@ fn every_flag_of_a_tunnel_can_be_in_its_table() {
             assert!(problems.is_empty(), "{text}: {problems:?}");
             let (words, lines) = tunnel_words(&root, &document, &document.tunnels[0]);
             assert_eq!(lines.get(arg.get_id().as_str()), Some(&5), "{text}");
-            parse_tunnel(words).unwrap_or_else(|usage| panic!("{text}: {}", usage.line()));
+            parse_tunnel(&words).unwrap_or_else(|usage| panic!("{text}: {}", usage.line()));
         }
     }
 }
@@ -312,7 +312,7 @@ fn the_examples_are_good() {
             let (document, problems) = load(&root, &path, side, &NOTHING);
             assert_eq!(problems, []);
             for table in &document.tunnels {
-                parse_tunnel(tunnel_words(&root, &document, table).0).unwrap();
+                parse_tunnel(&tunnel_words(&root, &document, table).0).unwrap();
             }
         }
     }

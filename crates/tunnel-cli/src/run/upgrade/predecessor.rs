@@ -118,10 +118,7 @@ impl Predecessor {
     /// Waits until the predecessor says that visitors are to be let in, or is gone.
     pub(in crate::run) async fn opened(mut self) {
         let said = self.next().await;
-        info!(
-            "{}",
-            if said.is_ok() { "taking visitors" } else { "taking visitors: the former process has ended" }
-        );
+        info!(asked = said.is_ok(), "taking visitors");
     }
 
     async fn next(&mut self) -> io::Result<(ToSuccessor, Option<OwnedFd>)> {
