@@ -37,7 +37,7 @@ impl FromStr for Upstream {
             None => address(without_url_path(rest)?, None).map(Place::Tcp),
             Some("file") => return Self::directory(file_path(rest).ok_or_else(invalid)?),
             Some("udp") => return Err(UpstreamError::NotSupported("udp")),
-            Some(_) => None,
+            Some(_) => return Err(invalid()),
         };
         place.map(Self).ok_or_else(|| fault(rest).unwrap_or_else(invalid))
     }
