@@ -409,8 +409,7 @@ impl Fault {
         };
         let is_other = ["unix:", "https:", "/"].iter().any(|start| upstream.starts_with(start));
         let has_port = upstream.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let hint =
-            || format!("{upstream} {why}; if it speaks TLS, start the client with `https://{upstream}`");
+        let hint = || format!("{upstream} {why}; if it speaks TLS, run: tunnel http https://{upstream}");
         (has_port && !is_other).then(hint)
     }
 }

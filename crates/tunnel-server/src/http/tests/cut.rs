@@ -160,7 +160,7 @@ async fn the_owner_of_an_upstream_that_speaks_tls_is_told() {
             };
             hint = report.hint.unwrap_or_default();
         }
-        let cure = "start the client with `https://localhost:3000`";
+        let cure = "run: tunnel http https://localhost:3000";
         assert_eq!(hint.contains(cure), is_told, "{answers:?}: {hint}");
     }
 }
