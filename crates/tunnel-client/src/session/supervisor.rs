@@ -146,10 +146,16 @@ impl Supervisor {
                     // Aborted by a drain, or a bug in a dialer.
                     Err(died) => self.retry(died.to_string(), None),
                 },
-                Some(ended) = self.sessions.join_next() => match ended {
-                    Ok((key, end)) => self.ended(key, end),
-                    Err(died) => self.bury(&died),
-                },
+                Some(ended) = self.sessions.join_next() => {
+                    // Its last words first: they may say why it ended, and when to come back.
+                    while let Ok((key, report)) = self.reports.try_recv() {
+                        self.hear(key, report)?;
+                    }
+                    match ended {
+                        Ok((key, end)) => self.ended(key, end),
+                        Err(died) => self.bury(&died),
+                    }
+                }
                 Some((key, report)) = self.reports.recv() => self.hear(key, report)?,
                 () = sleep_until(wake) => {}
             }
