@@ -32,6 +32,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a visitor waits for a client that is on trial, while others could serve it.
 const TRIAL_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a datagram does: less than its flow waits in all.
+const TRIAL_PATIENCE_UDP: Duration = Duration::from_millis(500);
+
 /// Who visits, and through which of our addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
@@ -251,7 +254,8 @@ pub(crate) async fn open_on(
         Ok(stream)
     });
     // Whatever was in its way, others aren't known to have trouble.
-    timeout(TRIAL_PATIENCE, trial).await.unwrap_or(Err(Missed::Failing)).map_err(|_: Missed| Missed::Failing)
+    let patience = if kind == StreamKind::Udp { TRIAL_PATIENCE_UDP } else { TRIAL_PATIENCE };
+    timeout(patience, trial).await.unwrap_or(Err(Missed::Failing)).map_err(|_: Missed| Missed::Failing)
 }
 
 async fn begin(

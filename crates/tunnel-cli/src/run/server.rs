@@ -106,7 +106,7 @@ async fn serve(
         Auth::None => builder.authenticator(AllowAll),
     };
     let takes_over = predecessor.is_some();
-    let ownership = ownership(&plan, predecessor.as_mut(), console);
+    let (ownership, keeps_leases) = ownership(&plan, predecessor.as_mut(), console);
     let server = match predecessor {
         None => builder.leases(saved_leases(&plan)),
         Some(_) => builder.closed(),
@@ -139,7 +139,7 @@ async fn serve(
         plan.data.clone(),
         handle.clone(),
         (events, kept),
-        (ownership.clone(), taken_back.subscribe()),
+        (keeps_leases, taken_back.subscribe()),
     ));
     let mut noting = JoinSet::new();
     noting.spawn(store::keep(store.clone(), handle.subscribe()));
@@ -271,34 +271,41 @@ fn control_tls(plan: &ServerPlan, identity: &ControlIdentity) -> Result<ControlT
     }
 }
 
-/// What makes the data directory this server's: its predecessor's, or what nobody else has. A server without it serves
-/// as well, but leaves the file of leases to the one that has it.
+/// What makes the data directory this server's: its predecessor's, or what nobody else has. A server serves without it
+/// as well, but leaves the file of leases to the one that has it. Also says whether this one keeps that file.
 fn ownership(
     plan: &ServerPlan,
     predecessor: Option<&mut Predecessor>,
     console: Console,
-) -> Option<Ownership> {
+) -> (Option<Ownership>, bool) {
     if let Some(passed) = predecessor.and_then(Predecessor::ownership) {
-        return Some(passed);
+        return (Some(passed), true);
     }
-    let why = match Ownership::take(&plan.data) {
-        Ok(Some(taken)) => return Some(taken),
-        Ok(None) => "another server uses this data directory".to_owned(),
-        Err(error) => chain(&error),
-    };
-    console.warning(&format!("names of this server are not kept over a restart: {why}"));
-    None
+    match Ownership::take(&plan.data) {
+        Ok(Some(taken)) => (Some(taken), true),
+        Ok(None) => {
+            console.warning(
+                "names of this server are not kept over a restart: another server uses this data directory",
+            );
+            (None, false)
+        }
+        // Some file systems have no locks.
+        Err(error) => {
+            let why = chain(&error);
+            console.warning(&format!("another server on this data directory would not be noticed: {why}"));
+            (None, true)
+        }
+    }
 }
 
-/// Keeps the leases' file until the server drains or hands over, and again when it takes back. Without the directory
-/// there is nothing to keep.
+/// Keeps the leases' file until the server drains or hands over, and again when it takes back, if it is this server's.
 async fn keep_leases(
     data: PathBuf,
     handle: ServerHandle,
     (mut events, kept): (broadcast::Receiver<Event>, watch::Sender<bool>),
-    (ownership, mut taken_back): (Option<Ownership>, watch::Receiver<()>),
+    (is_ours, mut taken_back): (bool, watch::Receiver<()>),
 ) {
-    if ownership.is_none() {
+    if !is_ours {
         kept.send_replace(true);
         return;
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +44,10 @@ struct Sending {
     give_back: Option<oneshot::Sender<Inbound>>,
 }
 
-/// The begin of a body, in its order.
+/// The begin of a body.
 #[derive(Debug, Default)]
 struct Taken {
-    frames: Vec<Frame<Bytes>>,
+    bytes: BytesMut,
     /// How much more may be kept, in bytes.
     room: usize,
 }
@@ -84,7 +84,7 @@ impl Upload {
         let sending = Sending {
             body: Some(body),
             hold: on_request.then(|| Box::pin(until_wanted(progress.clone())) as Pin<Box<_>>),
-            taken: Some(Taken { frames: Vec::new(), room: kept }),
+            taken: Some(Taken { bytes: BytesMut::new(), room: kept }),
             progress: progress.clone(),
             draft,
             give_back: Some(give_back),
@@ -138,8 +138,8 @@ impl Taken {
         let Some(frame) = frame else { return Some(self) };
         let data = frame.as_ref().ok()?.data_ref()?;
         self.room = self.room.checked_sub(data.len())?;
-        // A view, no copy.
-        self.frames.push(Frame::data(data.clone()));
+        // A copy: views of many small pieces would hold much more than these.
+        self.bytes.extend_from_slice(data);
         Some(self)
     }
 }
@@ -150,10 +150,13 @@ impl Sending {
             ready!(hold.as_mut().poll(cx));
             self.hold = None;
         }
+        // Also of a body that goes on for as long as its answer does, and says nothing.
+        if self.progress.answered.load(Ordering::Acquire) {
+            self.taken = None;
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        let is_over = self.progress.answered.load(Ordering::Acquire);
-        self.taken = self.taken.take().filter(|_| !is_over).and_then(|taken| taken.with(&frame));
+        self.taken = self.taken.take().and_then(|taken| taken.with(&frame));
         if let (Some(draft), Some(Ok(frame))) = (&self.draft, &frame) {
             draft.add_in(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -218,7 +221,8 @@ impl Drop for Sending {
         if let (Some(taken), Some(body), Some(give_back)) =
             (self.taken.take(), self.body.take(), self.give_back.take())
         {
-            let body = if taken.frames.is_empty() { body } else { Inbound::begun(taken.frames, body) };
+            let taken = taken.bytes.freeze();
+            let body = if taken.is_empty() { body } else { Inbound::begun(vec![Frame::data(taken)], body) };
             let _ = give_back.send(body);
         }
     }

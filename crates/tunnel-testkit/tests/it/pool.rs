@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpSocket, TcpStream, UdpSocket},
     task::JoinSet,
 };
 use tunnel_client::{BindError, Client, Code, Tunnel};
@@ -169,20 +169,24 @@ async fn visitors_go_to_the_member_that_has_the_fewest() {
     until(&server.handle, |now| load(now) == [0, 0, 0]).await;
 }
 
-/// An address at which nothing listens, as long as nobody else takes the port.
-async fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+/// An address at which nothing listens, and what keeps others from doing so.
+fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_upstream_is_down_costs_no_request() {
+    let nobody = nobody();
     let site = Site::new().unwrap();
     let server = site.start(Vec::new()).unwrap();
     let token = site.token("one");
     let upstream = Upstream::hello("here").await.unwrap();
     let _down = {
         let client = site.client(&token).instance(InstanceId([1; 16])).connect().await.unwrap();
-        let tunnel = client.http().subdomain("myapp").pool(true).forward(nobody().await).await.unwrap();
+        let tunnel = client.http().subdomain("myapp").pool(true).forward(nobody.1.clone()).await.unwrap();
         (client, tunnel)
     };
     let _up = member(&site, &token, 2, &upstream).await;
@@ -195,12 +199,13 @@ async fn a_member_whose_upstream_is_down_costs_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_whose_upstream_is_down_costs_no_connection() {
+    let nobody = nobody();
     let site = Site::new().unwrap();
     let _server = site.start(Vec::new()).unwrap();
     let token = site.token("one");
     let upstream = Upstream::echo().await.unwrap();
     let down = site.client(&token).instance(InstanceId([1; 16])).connect().await.unwrap();
-    let tunnel = down.tcp().pool(true).forward(nobody().await).await.unwrap();
+    let tunnel = down.tcp().pool(true).forward(nobody.1.clone()).await.unwrap();
     let port = port(&tunnel);
     let up = site.client(&token).instance(InstanceId([2; 16])).connect().await.unwrap();
     let _tunnel = up.tcp().pool(true).remote_port(port).forward(upstream.target()).await.unwrap();

@@ -103,7 +103,7 @@ fn a_name_that_another_token_holds_ends_the_client_with_the_reason() {
     let output = user.command(&words).env("TUNNEL_TOKEN", second).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
-    assert!(error.contains("name-taken") && error.contains("`default`"), "{error}");
+    assert!(error.contains("name-taken") && error.contains("another token"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
 }
 

@@ -188,12 +188,9 @@ async fn move_to(
         moved = handle.clients_moved(MOVING) => moved,
     };
     info!(clients, late, "clients have moved");
-    // Not before: a service manager ends the service with its main process.
+    successor.open().await?;
+    // Not before: a service manager ends the service with its main process, and listens to that one only.
     parts.notifier.hand_over_to(pid);
-    if let Err(unready) = successor.open().await {
-        parts.notifier.take_over();
-        return Err(unready);
-    }
     Ok((clients, late))
 }
 

@@ -8,7 +8,7 @@ pub(in crate::http) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Frame {
     pub(super) kind: Kind,
     pub(super) length: usize,
-    flags: u8,
+    pub(super) flags: u8,
 }
 
 /// The types of frames (RFC 9113 §6), as far as they differ for us.

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::frames::{Follower, Frame, Kind};
 
-/// Frames without purpose: how many at once, how many a second, and how many for each HEADERS or DATA frame that the
-/// peer was sent.
+/// Frames without purpose: how many at once, how many a second, how many for each HEADERS or DATA frame that the peer was
+/// sent, and one more for so many bytes of it. Some say twice for each 4 KiB that they have room again (Go's `net/http`).
 pub(super) const TALK: Purse = Purse { most: 1000, rate: 100 };
-pub(super) const TALK_PER_ANSWER: u32 = 4;
+const TALK_PER_ANSWER: u32 = 4;
+const BYTES_PER_TALK: usize = 1024;
 
 /// What a kind of frame may be spent on.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +64,18 @@ impl Budget {
         Ok(())
     }
 
+    /// Fills by what the peer was sent.
+    pub(super) fn earn_by(&mut self, frame: Frame) {
+        let by_length = u32::try_from(frame.length / BYTES_PER_TALK).unwrap_or(u32::MAX);
+        match frame.kind {
+            Kind::Headers => self.earn(TALK_PER_ANSWER),
+            Kind::Data => self.earn(TALK_PER_ANSWER.saturating_add(by_length)),
+            _ => {}
+        }
+    }
+
     pub(super) fn earn(&mut self, count: u32) {
-        self.left = (self.left + count).min(self.purse.most);
+        self.left = self.left.saturating_add(count).min(self.purse.most);
     }
 
     /// Looks at the clock only when there is nothing left.
@@ -93,10 +104,24 @@ impl UpstreamTalk {
     pub(super) fn say(&mut self, bytes: &[u8]) {
         let Self { said, budget, .. } = self;
         let Ok(()) = said.advance::<Infallible>(bytes, |frame| {
-            if matches!(frame.kind, Kind::Data | Kind::Headers) {
-                budget.earn(TALK_PER_ANSWER);
-            }
+            budget.earn_by(frame);
             Ok(())
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_in_small_pieces_may_say_so_each_time() {
+        let mut budget = Budget::new(TALK);
+        for length in [16 << 10, 64 << 10].repeat(1000) {
+            budget.earn_by(Frame { kind: Kind::Data, flags: 0, length });
+            for _ in 0..2 * length / (4 << 10) {
+                budget.pay().unwrap();
+            }
+        }
     }
 }

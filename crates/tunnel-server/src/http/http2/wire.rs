@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     frames::{Follower, Kind},
-    purse::{Budget, Purse, TALK, TALK_PER_ANSWER, is_free},
+    purse::{Budget, Purse, TALK, is_free},
 };
 use crate::http::gate::{Deadline, Patience, Socket};
 
@@ -67,13 +67,9 @@ impl<T: Socket> Wire<T> {
     fn say(&mut self, bytes: &[u8]) {
         let Self { said, talk, resets, .. } = self;
         let Ok(()) = said.advance::<std::convert::Infallible>(bytes, |frame| {
-            match frame.kind {
-                Kind::Data => talk.earn(TALK_PER_ANSWER),
-                Kind::Headers => {
-                    talk.earn(TALK_PER_ANSWER);
-                    resets.earn(1);
-                }
-                _ => {}
+            talk.earn_by(frame);
+            if frame.kind == Kind::Headers {
+                resets.earn(1);
             }
             Ok(())
         });

@@ -1,5 +1,7 @@
 //! Requests that are sent again, and those that never are.
 
+use std::time::Duration;
+
 use tokio::{io::AsyncWriteExt, time::Instant};
 use tunnel_protocol::{Code, StreamReply};
 
@@ -25,7 +27,7 @@ async fn a_lost_lane_costs_no_request_that_may_be_repeated() {
         let mut lost = first.accept().await;
         lost.head().await;
         let endpoint = first.die();
-        endpoint.set_state(State::Away { until: Instant::now() + std::time::Duration::from_secs(60) });
+        endpoint.set_state(State::Away { until: Instant::now() + Duration::from_secs(60) });
         second.attach();
         if is_repeated {
             let mut upstream = second.accept().await;
@@ -89,7 +91,7 @@ async fn what_a_leaving_client_refuses_goes_to_its_successor() {
 async fn a_request_waits_for_a_client_that_is_away() {
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
-    let away = State::Away { until: Instant::now() + std::time::Duration::from_secs(60) };
+    let away = State::Away { until: Instant::now() + Duration::from_secs(60) };
     client.endpoint.set_state(away);
     let mut visitor = world.visit().await;
     visitor.say(&request("POST", "body")).await;
@@ -104,9 +106,9 @@ async fn a_request_waits_for_a_client_that_is_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absence_is_answered_with_when_to_come_back() {
-    let mut world = World::with(|config| config.timeouts.hold = std::time::Duration::ZERO);
+    let mut world = World::with(|config| config.timeouts.hold = Duration::ZERO);
     let client = world.tunnel("a.test");
-    let away = State::Away { until: Instant::now() + std::time::Duration::from_secs(60) };
+    let away = State::Away { until: Instant::now() + Duration::from_secs(60) };
     client.endpoint.set_state(away);
     let (head, _) = world.get("a.test", "/").await.answer().await;
     assert!(head.starts_with("http/1.1 503 ") && field(&head, "retry-after") == Some("5"), "{head}");
@@ -315,7 +317,7 @@ async fn an_idle_stream_gives_way_to_a_new_one_that_is_opened_in_its_stead() {
     idle.say(OK).await;
     visitor.answer().await;
     // sleep: a POST takes no stream that was idle for so long, by the clock
-    tokio::time::sleep(FRESH).await;
+    tokio::time::sleep(FRESH + Duration::from_millis(100)).await;
     visitor.say(&request("POST", "body")).await;
     assert_eq!(idle.rest().await.0, "", "ended");
     let mut upstream = client.accept().await;
