@@ -25,16 +25,17 @@ pub const FAIR_SHARE: usize = 64 << 10;
 ///   came in for all lanes together.
 /// - With all of it used: whichever stream the next frame is for.
 ///
-/// Lanes of owners who mustn't harm each other get budgets made by [`apart`](Self::apart). Each
-/// owner's lanes together may use three quarters of what all others leave. The rules above then
-/// hold for that allowance as for the budget, and as many streams with little unread are much, two
-/// more for those:
+/// Owners who mustn't harm each other get budgets made by [`apart`](Self::apart). Each owner's lanes
+/// together may use three quarters of what all others leave, but at least a 64th of the budget. The
+/// rules above then hold for that allowance, and what comes in for that owner. Since many streams
+/// with little unread are much, there are two rules for those as well:
 ///
 /// - From three quarters of the allowance on: streams of which nothing was read while half of the
 ///   budget came in.
-/// - With all of it used, [`FAIR_SHARE`] is a quarter of what it is.
+/// - With all of it used: whichever stream the next frame is for, if it has some unread and would
+///   have more than a quarter of [`FAIR_SHARE`].
 ///
-/// Worst case: `bytes`, and for each live stream [`FAIR_SHARE`] (256 KiB if the peer opened it, until
+/// Worst case: `bytes` (and a 64th of it for each owner), and for each live stream [`FAIR_SHARE`] (256 KiB if the peer opened it, until
 /// it is found stalled), and for each lane one frame (at most 1 MiB). Streams of a lane that is gone
 /// are not shed: they count until they are read or dropped.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct Budget {
 struct Owner {
     /// Below zero for a moment when a byte is read before it is counted.
     used: AtomicI64,
+    /// Bytes ever counted.
+    received: AtomicU64,
 }
 
 struct Books {
@@ -115,6 +118,7 @@ impl Budget {
         self.books.received.fetch_add(bytes as u64, Ordering::Relaxed);
         if let Some(owner) = &self.owner {
             owner.used.fetch_add(bytes as i64, Ordering::Relaxed);
+            owner.received.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         if self.is_pressed() {
             self.order_sweep();
@@ -129,8 +133,10 @@ impl Budget {
         }
     }
 
+    /// What came in, for the owner if there are others.
     pub(crate) fn clock(&self) -> u64 {
-        self.books.received.load(Ordering::Relaxed)
+        let received = self.owner.as_ref().map_or(&self.books.received, |owner| &owner.received);
+        received.load(Ordering::Relaxed)
     }
 
     /// Whether a stream of which nothing was read since `clock` counts as stalled.
@@ -145,7 +151,7 @@ impl Budget {
     }
 
     pub(crate) fn is_pressed(&self) -> bool {
-        self.used() > self.limit() / 2 || self.owner_used() > self.allowance() / 2
+        self.owner_used() > self.allowance() / 2
     }
 
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
@@ -169,7 +175,7 @@ impl Budget {
             return self.limit();
         }
         let of_others = self.used().saturating_sub(self.owner_used());
-        self.limit().saturating_sub(of_others) / 4 * 3
+        (self.limit().saturating_sub(of_others) / 4 * 3).max(self.limit() / 64)
     }
 
     /// How often a sweep was ordered: a lane that sees a new number has to sweep.
@@ -179,7 +185,7 @@ impl Budget {
 
     /// Wakes all lanes, unless that was done just now: hardly any stream has become stale since.
     fn order_sweep(&self) {
-        let now = self.clock();
+        let now = self.books.received.load(Ordering::Relaxed);
         let due = self.books.next_sweep.load(Ordering::Relaxed);
         let next = now + (self.limit() / 16).max(1);
         if now < due

@@ -37,7 +37,8 @@ pub struct Config {
     /// [`MAX_FRAME_SIZE`].
     ///
     /// Larger frames cost less CPU; but frames take turns, so one busy stream delays the others by
-    /// a frame each. A blocked stream holds about twelve of them in memory, all of a lane 1 MiB.
+    /// a frame each, and a blocked stream holds about eleven of them in memory (of 4 KiB each once
+    /// all streams of the lane hold 4 MiB).
     pub frame_size: usize,
     /// Streams opened by the peer that may wait for [`Incoming::accept`](crate::Incoming::accept);
     /// with a full queue the next one is reset. Default 512, 1 to [`MAX_ACCEPT_QUEUE`].

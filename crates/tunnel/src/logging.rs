@@ -13,7 +13,8 @@ pub(crate) fn start(logging: &Logging<'_>) -> Result<StandardErrorGuard, String>
     let filter: Targets = logging.filter.parse().map_err(|error| {
         format!("--log {}: {error}; write for example `debug` or `tunnel_server=debug`", logging.filter)
     })?;
-    let (out, guard) = StandardError::start().map_err(|error| format!("the log can't start: {error}"))?;
+    let (out, guard) =
+        StandardError::start(logging.json).map_err(|error| format!("the log can't start: {error}"))?;
     let lines = fmt::layer().with_writer(move || out.clone());
     let registry = tracing_subscriber::registry().with(filter);
     let started: Result<(), TryInitError> = if logging.json {

@@ -1,27 +1,27 @@
 //! Standard error, which a thread of its own writes.
 //!
 //! Whoever reads it may stop: a pager, a terminal on hold, a log driver that hangs. A write to a full pipe waits for as
-//! long as that lasts, and holds the lock that every other line needs. So nothing that carries visitors writes itself:
-//! lines wait in a queue, and those for which there is no room are counted and left out.
+//! long as that lasts, and holds the lock that every other line needs. So no worker writes the log itself: lines wait in
+//! a queue, and those for which there is no room are counted and left out.
 
 use std::{
     io::{self, Write},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
-use tracing::warn;
+use humantime::format_rfc3339_micros;
 
 /// Lines that wait at most.
 const WAITING: usize = 1024;
-/// How long a remark waits to be written, so that it is in its place between lines of standard output; and the process
-/// at its end, for all that waits. Much longer than that takes where somebody reads.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long nothing is written until whoever waits takes it that nobody reads.
+const STILL: Duration = Duration::from_millis(500);
+/// How long whoever waits does so in all, before a reader that is slow.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// It needs little more than room to put a line together.
 const STACK: usize = 256 << 10;
 
@@ -40,69 +40,78 @@ pub struct StandardErrorGuard(StandardError);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Lines that were put and aren't written.
-    waiting: Mutex<usize>,
-    all_written: Condvar,
+    lines: Mutex<Lines>,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    put: u64,
+    written: u64,
     /// Left out since that was last said.
-    lost: AtomicU64,
+    lost: u64,
     /// Somebody waited in vain since something was last written.
-    is_stuck: AtomicBool,
+    is_stuck: bool,
 }
 
 impl StandardError {
-    /// Starts the thread. From here on all remarks go through it, too.
+    /// Starts the thread. From here on all remarks go through it, too. What it says itself is JSON if the log is.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start() -> io::Result<(Self, StandardErrorGuard)> {
-        let this = Self::start_on(io::stderr())?;
+    pub fn start(json: bool) -> io::Result<(Self, StandardErrorGuard)> {
+        let this = Self::start_on(io::stderr(), json)?;
         let this = STANDARD_ERROR.get_or_init(|| this).clone();
         Ok((this.clone(), StandardErrorGuard(this)))
     }
 
-    fn start_on(out: impl Write + Send + 'static) -> io::Result<Self> {
+    fn start_on(out: impl Write + Send + 'static, json: bool) -> io::Result<Self> {
         let (queue, queued) = sync_channel(WAITING);
         let shared = Arc::new(Shared::default());
         let this = Self { queue, shared: shared.clone() };
         let writer = thread::Builder::new().name("stderr".into()).stack_size(STACK);
-        writer.spawn(move || write_all(out, &queued, &shared))?;
+        writer.spawn(move || write_all(out, &queued, &shared, json))?;
         Ok(this)
     }
 
-    fn put(&self, line: Vec<u8>) {
-        self.shared.change_waiting(|waiting| waiting + 1);
-        if self.queue.try_send(line).is_err() {
-            self.shared.change_waiting(|waiting| waiting - 1);
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Queues a line, or gives it back if there is no room.
+    fn put(&self, line: Vec<u8>) -> Result<(), Vec<u8>> {
+        // Under the lock, so that lines are counted in their order.
+        let mut lines = self.shared.lock();
+        self.queue.try_send(line).map_err(|full| match full {
+            TrySendError::Full(line) | TrySendError::Disconnected(line) => line,
+        })?;
+        lines.put += 1;
+        Ok(())
     }
 
-    /// Waits until all is written that was put before, unless nobody reads.
+    /// Waits until what was put before is written, unless nobody reads.
     fn flush(&self) {
-        if self.shared.is_stuck.load(Ordering::Relaxed) {
-            return;
+        let end = Instant::now() + PATIENCE;
+        let mut lines = self.shared.lock();
+        let target = lines.put;
+        while lines.written < target && !lines.is_stuck {
+            let before = lines.written;
+            let patience = STILL.min(end.saturating_duration_since(Instant::now()));
+            let waited = self.shared.written.wait_timeout_while(lines, patience, |now| now.written == before);
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+            lines.is_stuck |= lines.written == before;
         }
-        let waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.shared.all_written.wait_timeout_while(waiting, PATIENCE, |waiting| *waiting > 0);
-        let is_stuck = waited.is_ok_and(|(_, waited)| waited.timed_out());
-        self.shared.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 }
 
 impl Shared {
-    fn change_waiting(&self, change: impl FnOnce(usize) -> usize) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting = change(*waiting);
-        if *waiting == 0 {
-            self.all_written.notify_all();
-        }
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Each write is one line.
 impl Write for StandardError {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line.to_vec());
+        if self.put(line.to_vec()).is_err() {
+            self.shared.lock().lost += 1;
+        }
         Ok(line.len())
     }
 
@@ -117,39 +126,42 @@ impl Drop for StandardErrorGuard {
     }
 }
 
-/// Writes a line for people, and waits a moment until it is there.
+/// Writes a line for people, and waits until it is there: for half a second if nobody reads, for some if somebody is slow.
 pub fn remark(text: &str) {
-    match STANDARD_ERROR.get() {
-        Some(thread) => {
-            thread.put(format!("{text}\n").into_bytes());
-            thread.flush();
-        }
+    let Some(thread) = STANDARD_ERROR.get() else {
         // Before the log is started, which may fail.
-        None => {
-            let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{text}");
+        return;
+    };
+    if let Err(line) = thread.put(format!("{text}\n").into_bytes()) {
+        thread.flush();
+        let _ = thread.put(line);
+    }
+    thread.flush();
+}
+
+fn write_all(mut out: impl Write, queued: &Receiver<Vec<u8>>, shared: &Shared, json: bool) {
+    while let Ok(line) = queued.recv() {
+        let lost = std::mem::take(&mut shared.lock().lost);
+        // Nobody may be reading.
+        if lost > 0 {
+            let _ = out.write_all(of_lost(lost, json).as_bytes());
         }
+        let _ = out.write_all(&line).and_then(|()| out.flush());
+        let mut lines = shared.lock();
+        lines.written += 1;
+        lines.is_stuck = false;
+        shared.written.notify_all();
     }
 }
 
-fn write_all(mut out: impl Write, queued: &Receiver<Vec<u8>>, shared: &Shared) {
-    loop {
-        let line = match queued.try_recv() {
-            Ok(line) => line,
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => {
-                let lost = shared.lost.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    // It comes back here as a line.
-                    warn!(lines = lost, "lines are lost here: they came faster than they were read");
-                }
-                let Ok(line) = queued.recv() else { return };
-                line
-            }
-        };
-        // Nobody may be reading.
-        let _ = out.write_all(&line).and_then(|()| out.flush());
-        shared.is_stuck.store(false, Ordering::Relaxed);
-        shared.change_waiting(|waiting| waiting - 1);
+fn of_lost(lines: u64, json: bool) -> String {
+    const WORDS: &str = "lines of the log are lost: they came faster than they were read";
+    let now = format_rfc3339_micros(SystemTime::now());
+    if json {
+        format!("{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{WORDS}\",\"lines\":{lines}}}\n")
+    } else {
+        format!("{now}  WARN {WORDS} lines={lines}\n")
     }
 }
 
@@ -157,17 +169,17 @@ fn write_all(mut out: impl Write, queued: &Receiver<Vec<u8>>, shared: &Shared) {
 mod tests {
     use super::*;
 
-    /// Writes a line each time it may.
+    /// Writes something each time it may.
     struct Slow {
         may: Receiver<()>,
-        written: SyncSender<Vec<u8>>,
+        written: SyncSender<String>,
     }
 
     impl Write for Slow {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _ = self.may.recv();
-            let _ = self.written.send(line.to_vec());
-            Ok(line.len())
+            let _ = self.written.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -178,20 +190,31 @@ mod tests {
     #[test]
     fn who_logs_never_waits_and_what_finds_no_room_is_counted() {
         let (go, may) = sync_channel(0);
-        let (written, lines_written) = sync_channel(2 * WAITING);
-        let lines = StandardError::start_on(Slow { may, written }).unwrap();
+        let (written, texts) = sync_channel(2 * WAITING);
+        let mut lines = StandardError::start_on(Slow { may, written }, true).unwrap();
         for number in 0..2 * WAITING {
-            lines.put(number.to_string().into_bytes());
+            write!(lines, "{number}").unwrap();
         }
         // The thread may have taken one of them already.
-        let lost = usize::try_from(lines.shared.lost.load(Ordering::Relaxed)).unwrap();
-        assert!([WAITING - 1, WAITING].contains(&lost), "{lost}");
+        let lost = lines.shared.lock().lost;
+        let most = u64::try_from(WAITING).unwrap();
+        assert!([most - 1, most].contains(&lost), "{lost}");
         lines.flush();
-        assert!(lines.shared.is_stuck.load(Ordering::Relaxed), "it was waited for, and no longer");
+        assert!(lines.shared.lock().is_stuck, "it was waited for, and no longer");
+
         drop(go);
-        for number in 0..WAITING {
-            assert_eq!(lines_written.recv().unwrap(), number.to_string().into_bytes());
+        let mut next = 0;
+        while next < WAITING {
+            let text = texts.recv().unwrap();
+            if text != next.to_string() {
+                let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!((&told["level"], &told["lines"]), (&"WARN".into(), &lost.into()));
+                continue;
+            }
+            next += 1;
         }
+        lines.put(b"last".to_vec()).unwrap();
         drop(StandardErrorGuard(lines));
+        assert!(texts.try_iter().any(|text| text == "last"), "a reader that reads gets all");
     }
 }

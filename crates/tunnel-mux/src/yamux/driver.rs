@@ -66,7 +66,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Engine<T> {
         self.shared.lose();
         self.shared.requests.close();
         self.running = None;
-        self.shared.backlog.wake_all();
         self.shared.set_held(0);
         self.shared.vacated.notify_waiters();
     }

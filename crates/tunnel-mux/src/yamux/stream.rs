@@ -11,7 +11,6 @@ use futures::io::{AsyncRead as _, AsyncWrite as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use super::backlog::SMALL;
 use super::wire::Mark;
 use super::{Permit, Shared};
 use crate::error::{lane_lost, reset_by_peer, shed};
@@ -157,9 +156,7 @@ impl Stream {
         if self.is_reset() || self.lane().is_lost() {
             return Poll::Ready(Err(self.cut()));
         }
-        if body.len() > SMALL && self.lane().backlog.poll_room(&self.mark, cx).is_pending() {
-            return self.poll_cut();
-        }
+        let body = self.lane().backlog.piece(body);
         match self.mark.with(|inner, _| inner.poll_write(cx, body)) {
             Some(Poll::Ready(Ok(written))) => {
                 self.lane().backlog.add(written);
@@ -168,17 +165,10 @@ impl Stream {
             Some(Poll::Ready(Err(_))) | None => Poll::Ready(Err(self.cut())),
             Some(Poll::Pending) => {
                 self.mark.writer.register(cx.waker());
-                self.poll_cut()
+                // The reset may have come, and woken nobody, before our waker was kept.
+                if self.is_reset() { Poll::Ready(Err(self.cut())) } else { Poll::Pending }
             }
         }
-    }
-
-    /// For a writer whose waker is kept: the end may have come, and woken nobody, before that.
-    fn poll_cut(&self) -> Poll<io::Result<usize>> {
-        if self.is_reset() || self.lane().is_lost() {
-            return Poll::Ready(Err(self.cut()));
-        }
-        Poll::Pending
     }
 }
 

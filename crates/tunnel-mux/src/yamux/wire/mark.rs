@@ -28,15 +28,13 @@ const FINISHED: u8 = 8;
 const SHED: u8 = 16;
 /// Its owner let go of it.
 const DROPPED: u8 = 32;
-/// Its writer is among those who wait for room on the lane.
-const WAITS: u8 = 64;
 
 /// The facts of one stream, and what yamux gave us of it.
 #[derive(Default)]
 pub(in crate::yamux) struct Mark {
     facts: AtomicU8,
     unread: Unread,
-    /// A writer that waits. yamux wakes its own only for what it is told, and not of a shed stream nor of room.
+    /// A writer that waits. yamux wakes its own only for what it is told, and not of a shed stream.
     pub(in crate::yamux) writer: AtomicWaker,
     /// `Some` while the stream has an owner. Waited for only in the moment it is shed: else the
     /// wire could not free the memory of a stream whose owner never polls it again.
@@ -115,19 +113,6 @@ impl Mark {
 
     pub(super) fn set_peer_reset(&self) {
         self.set(PEER_RESET);
-        self.writer.wake();
-    }
-
-    /// Notes that its writer waits for room; whether that is new.
-    pub(in crate::yamux) fn set_waiting(&self) -> bool {
-        self.facts.fetch_or(WAITS, Ordering::AcqRel) & WAITS == 0
-    }
-
-    /// Has its writer look for room again.
-    pub(in crate::yamux) fn call(&self) {
-        // First: a writer that finds none waits anew.
-        self.facts.fetch_and(!WAITS, Ordering::AcqRel);
-        self.writer.wake();
     }
 
     pub(super) fn set_announced(&self) {

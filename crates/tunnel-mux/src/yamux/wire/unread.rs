@@ -27,7 +27,9 @@ impl Unread {
     /// Whether the budget lets so many bytes come.
     pub(super) fn admits(&self, bytes: usize) -> bool {
         let Some(budget) = &self.budget else { return true };
-        self.bytes() + bytes <= budget.fair_share() || budget.has_room_for(bytes)
+        let unread = self.bytes();
+        let is_prompt = unread == 0 && bytes <= FAIR_SHARE / 2;
+        is_prompt || unread + bytes <= budget.fair_share() || budget.has_room_for(bytes)
     }
 
     pub(super) fn came(&self, bytes: usize) {
