@@ -39,6 +39,8 @@ use crate::{
 const STABLE: Duration = Duration::from_secs(5);
 /// Sessions being left at once, at most: a server that sends a client away again and again.
 const MAX_LEAVING: usize = 8;
+/// How long the next try waits at most after a session was lost while the one before it lives.
+const STILL_THERE: Duration = Duration::from_millis(50);
 /// Reports that wait for the supervisor; a session with more waits too.
 const REPORTS: usize = 64;
 /// When to try again what found a full queue.
@@ -288,6 +290,10 @@ impl Supervisor {
                 SessionEnd::Lost(reason) => reason,
             };
             self.retry(reason, None);
+            if !self.leaving.is_empty() {
+                // Another one lives, so the server is there: what is gone is a successor that died as it took over.
+                self.attempt_at = self.attempt_at.min(Instant::now() + STILL_THERE);
+            }
         }
     }
 

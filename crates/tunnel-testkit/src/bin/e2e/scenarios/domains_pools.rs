@@ -148,7 +148,7 @@ async fn fit(world: Arc<World>) -> Outcome<String> {
     is_one_line(&ended, 1, &["pool-mismatch", "policies"]).told("with another policy")?;
     let ben = Laptop::new(&world, "ben", vps.control(), &vps.token("ben").await?);
     let ended = world.run(ben.command("http", b.address(), &pool)).await?;
-    is_one_line(&ended, 1, &["name-taken", "ana"]).told("with another token")?;
+    is_one_line(&ended, 1, &["name-taken", "another token"]).told("with another token")?;
     let (second, _) = start(&two, "http", &b, &pool).await?;
     let mut seen = [0, 0];
     for _ in 0..20 {

@@ -85,12 +85,14 @@ async fn unreachable(world: Arc<World>) -> Outcome<String> {
     taken.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let token = Token::new([7; 32], Some([9; 32])).expose();
     let laptop = Laptop::new(&world, "ana", taken.local_addr()?, &token);
-    let mut command = laptop.command("http", SocketAddr::from(([127, 0, 0, 1], 9)), &[]);
+    // People are told once a minute, scripts each time.
+    let json = ["--output", "json"];
+    let mut command = laptop.command("http", SocketAddr::from(([127, 0, 0, 1], 9)), &json);
     command.stdout(Stdio::piped());
     let mut client = world.start("the client", command)?;
     let mut tries = 0;
     let third = |line: &Line| {
-        tries += usize::from(line.text.starts_with("connecting: ") && line.text.contains("next try"));
+        tries += usize::from(line.text.contains("\"event\":\"reconnecting\""));
         (tries == 3).then(|| line.text.clone())
     };
     let line = client.line(0, "three times that it tries", third).await?;
