@@ -25,6 +25,7 @@ fn flags_and_words_that_have_no_place() {
         ("tunnel udp 53 --path /x", "`udp` has no --path; http and client have; see: tunnel udp --help"),
         ("tunnel http 3000 --bind ::1", "`http` has no --bind; server has; see: tunnel http --help"),
         ("tunnel token list --grace 1s", "`token list` has no --grace; "),
+        ("tunnel --verbose http 3000", "--verbose goes behind `http`; see: tunnel http --help"),
         ("tunnel --verbose", "--verbose goes behind a command that has it: http, tcp, "),
         ("tunnel http 3000 -q", "`http` has no flag -q; see: tunnel http --help"),
         ("tunnel http 3000 4000", "`4000` is a word too many for `http`; see: tunnel http --help"),

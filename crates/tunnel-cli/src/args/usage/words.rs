@@ -61,6 +61,9 @@ fn unknown(word: &str, typed: &Typed<'_>) -> String {
         };
     }
     let Some(long) = word.strip_prefix("--") else { return format!("`{name}` has no flag {word}") };
+    if typed.flag(word).is_some() {
+        return format!("{word} goes behind `{name}`");
+    }
     let others = typed.others_with(long);
     if !others.is_empty() {
         return if typed.is_bare() {
