@@ -232,7 +232,8 @@ impl Session {
     /// Whether a stream at rest on this lane had better wait there, and another be used: there is bulk on the lane, and
     /// there are lanes without.
     pub(crate) fn is_crowded(&self, lane: u32) -> bool {
-        self.lanes.is_crowded_alone(lane)
+        // Asked for each request: most sessions never have a second lane, and need no lock for that.
+        self.next_lane.load(Ordering::Relaxed) > 1 && self.lanes.is_crowded_alone(lane)
     }
 
     /// Queues a message that must not be lost. A client that reads none of a whole queue of them is broken.
