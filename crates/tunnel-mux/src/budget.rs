@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::yamux::Shared;
 
-/// Unread bytes a stream may always hold, however much the budget is used: a stream with no more
-/// is never shed.
+/// Unread bytes a stream may hold however much the budget is used. A stream with no more is never
+/// shed, unless its owner has used up an allowance of its own ([`Budget::apart`]).
 pub const FAIR_SHARE: usize = 64 << 10;
 
 /// A bound on received bytes that wait to be read, in bytes, for all lanes whose
@@ -35,9 +35,9 @@ pub const FAIR_SHARE: usize = 64 << 10;
 /// - With all of it used: whichever stream the next frame is for, if it has some unread and would
 ///   have more than a quarter of [`FAIR_SHARE`].
 ///
-/// Worst case: `bytes` (and a 64th of it for each owner), and for each live stream [`FAIR_SHARE`] (256 KiB if the peer opened it, until
-/// it is found stalled), and for each lane one frame (at most 1 MiB). Streams of a lane that is gone
-/// are not shed: they count until they are read or dropped.
+/// Worst case: `bytes` (and a 64th of it for each owner), and for each live stream [`FAIR_SHARE`]
+/// (256 KiB if the peer opened it, until it is found stalled), and for each lane one frame (at most
+/// 1 MiB). Streams of a lane that is gone are not shed: they count until they are read or dropped.
 #[derive(Clone)]
 pub struct Budget {
     books: Arc<Books>,
@@ -50,13 +50,13 @@ pub struct Budget {
 struct Owner {
     /// Below zero for a moment when a byte is read before it is counted.
     used: AtomicI64,
-    /// Bytes ever counted.
+    /// Bytes ever counted: the clock by which its streams are found stalled.
     received: AtomicU64,
 }
 
 struct Books {
     limit: AtomicU64,
-    /// Bytes ever counted. Also the clock by which a stream is found stalled.
+    /// Bytes ever counted. Also the clock by which a stream is found stalled, unless its owner has one.
     received: AtomicU64,
     /// Bytes ever taken off again.
     released: AtomicU64,

@@ -188,8 +188,8 @@ impl Session {
         self.lanes.bytes()
     }
 
-    /// Opens a stream on the lane with the least outstanding, whose number comes with it, waiting while all are full and the client may add one. The
-    /// caller bounds the wait.
+    /// Opens a stream on the lane with the least outstanding, whose number comes with it. Waits while all are full and
+    /// the client may add one; the caller bounds the wait.
     ///
     /// # Cancel safety
     /// Cancel safe.

@@ -67,9 +67,11 @@ impl ServerHandle {
     }
 
     /// Keeps new visitors out of the tunnel at this address, or lets them in again: without a path out of the whole
-    /// host, with one out of that path and what is below it, by whatever tunnels of that owner they come. Those who are there go on, but for
-    /// datagrams. Web visitors are answered 503 (`tunnel-paused`), others reset. It stays so while the tunnel's owner
-    /// comes and goes, until it is undone; and with a successor, or after a restart, for the leases that are passed on.
+    /// host, with one out of that path and what is below it, by whatever tunnels of that owner they come.
+    ///
+    /// Those who are there go on, but for datagrams. Web visitors are answered 503 (`tunnel-paused`), others reset. It
+    /// stays so while the tunnel's owner comes and goes, until it is undone; and with a successor, or after a restart,
+    /// for the leases that are passed on.
     ///
     /// # Errors
     /// [`NoSuchTunnel`]

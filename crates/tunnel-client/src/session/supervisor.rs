@@ -146,7 +146,7 @@ impl Supervisor {
                     Ok(Ok(established)) => self.welcomed(established),
                     Ok(Err(error)) => self.failed(error)?,
                     // Aborted by a drain, or a bug in a dialer.
-                    Err(died) => self.retry(died.to_string(), None),
+                    Err(died) => self.retry(died.to_string(), None, Duration::MAX),
                 },
                 Some(ended) = self.sessions.join_next() => {
                     // Its last words first: they may say why it ended, and when to come back.
@@ -259,17 +259,17 @@ impl Supervisor {
             // A captive portal or a wrong DNS answer looks like this too, and passes.
             self.backoff.at_least(SLOWEST);
         }
-        self.retry(chain(&error), error.retry_after());
+        self.retry(chain(&error), error.retry_after(), Duration::MAX);
         Ok(())
     }
 
-    /// Puts the next attempt off, and says so.
-    fn retry(&mut self, reason: String, retry_after: Option<Duration>) {
+    /// Puts the next attempt off, for no longer than `at_most`, and says so.
+    fn retry(&mut self, reason: String, retry_after: Option<Duration>, at_most: Duration) {
         if self.draining.is_some() {
             return;
         }
         let reason = text::printable(reason);
-        let retry_in = self.backoff.next(self.outage(), random(), retry_after);
+        let retry_in = self.backoff.next(self.outage(), random(), retry_after).min(at_most);
         self.attempt_at = Instant::now() + retry_in;
         warn!(%reason, ?retry_in, "not connected");
         self.last_failure.clone_from(&reason);
@@ -289,11 +289,9 @@ impl Supervisor {
                 SessionEnd::Left => "the session was left".into(),
                 SessionEnd::Lost(reason) => reason,
             };
-            self.retry(reason, None);
-            if !self.leaving.is_empty() {
-                // Another one lives, so the server is there: what is gone is a successor that died as it took over.
-                self.attempt_at = self.attempt_at.min(Instant::now() + STILL_THERE);
-            }
+            // If another one lives the server is there: what is gone is a successor that died as it took over.
+            let at_most = if self.leaving.is_empty() { Duration::MAX } else { STILL_THERE };
+            self.retry(reason, None, at_most);
         }
     }
 
