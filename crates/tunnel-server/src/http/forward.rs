@@ -6,7 +6,9 @@
 
 use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
 
-use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
+use ::http::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion, header::CONTENT_LENGTH,
+};
 use tokio::time::Instant;
 use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Version;
@@ -344,6 +346,10 @@ fn accept(
     let (mut head, body) = response.into_parts();
     if let Err(error) = headers::to_visitor(&mut head.headers) {
         return Err(Failure::new(Code::UpstreamMalformed).because(error.to_string()));
+    }
+    if head.status == StatusCode::NO_CONTENT {
+        // It has none (RFC 9110 §8.6), and over HTTP/2 visitors reset an answer that claims one.
+        head.headers.remove(CONTENT_LENGTH);
     }
     if head.version >= HttpVersion::HTTP_11 {
         exchange.allow_reuse();

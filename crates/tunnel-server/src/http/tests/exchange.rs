@@ -118,6 +118,7 @@ async fn answers_without_a_body_end_with_their_head() {
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
         ("GET", "HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"),
         ("DELETE", "HTTP/1.1 204 No Content\r\n\r\n"),
+        ("PUT", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
         ("OPTIONS", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ] {
         visitor.say(&format!("{method} / HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;

@@ -136,6 +136,20 @@ async fn a_request_is_to_an_http1_upstream_what_it_would_be_from_an_http1_visito
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_content_claims_no_length() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let mut visitor = Visitor::new(&world).await;
+    let answer = visitor.start("http://a.test/").await;
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    upstream.say("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").await;
+    let (answer, body) = whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    assert_eq!((answer.status(), body.len()), (StatusCode::NO_CONTENT, 0));
+    assert!(!answer.headers().contains_key("content-length"), "visitors would reset it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trailer_that_only_a_head_may_have_breaks_the_request_off() {
     for (name, speaks_h2) in
         [("x-forwarded-for", false), ("x_real_ip", false), ("authorization", true), ("host", true)]
