@@ -15,7 +15,9 @@ use crate::http::gate::{Facts, Refusal, Verdict};
 
 /// Reads a head, and makes of it what HTTP/1 would have had: one `Host`, one `Cookie`.
 pub(super) fn read(head: &mut Parts, has_ended: bool) -> Verdict {
-    if head.headers.len() > HeadLimits::default().fields {
+    // Crumbs of cookies are one field: browsers send each cookie as one, and on HTTP/1 they were in one line.
+    let crumbs = head.headers.get_all(COOKIE).iter().count();
+    if head.headers.len() - crumbs.saturating_sub(1) > HeadLimits::default().fields {
         return Err(HeadError::TooManyFields.into());
     }
     let upgrade = protocol(head)?;

@@ -143,6 +143,13 @@ fn there_are_as_many_fields_as_on_http1_and_no_more() {
         let lines: Vec<_> = plain.into_iter().chain(names[..count].iter().map(String::as_str)).collect();
         assert_eq!(read_lines(&lines, true).0.is_ok(), is_fine, "{count}");
     }
+    // As browsers write what is one line on HTTP/1.
+    let crumbs: Vec<_> = (0..180).map(|i| format!("cookie: c{i}=1")).collect();
+    let lines: Vec<_> =
+        plain.into_iter().chain(crumbs.iter().chain(&names[..99]).map(String::as_str)).collect();
+    let (verdict, head) = read_lines(&lines, true);
+    assert!(verdict.is_ok(), "{verdict:?}");
+    assert_eq!(head.headers.get_all(COOKIE).iter().count(), 1);
 }
 
 #[test]
