@@ -1,5 +1,5 @@
-//! Takes an upstream's chunks apart (RFC 9112 §7.1), with hyper's tolerance: blanks behind a size, and extensions of
-//! any kind. Nobody else reads these bytes, so there is no second reading to be afraid of.
+//! Takes an upstream's chunks apart (RFC 9112 §7.1), with the tolerance of browsers: blanks behind a size, extensions of
+//! any kind, lines that end in LF alone. Nobody else reads these bytes, so there is no second reading to be afraid of.
 
 use std::io;
 
@@ -69,7 +69,7 @@ impl Chunks {
                 return Ok(Step::Data(from.split_to(length)));
             }
             let byte = from.get_u8();
-            if let (State::EndLf, b'\n') = (self.state, byte) {
+            if let (State::EndLf | State::Line, b'\n') = (self.state, byte) {
                 return self.end().map(Step::End);
             }
             self.state = self.step(byte).ok_or(io::ErrorKind::InvalidData)?;
@@ -82,18 +82,20 @@ impl Chunks {
         Some(match (self.state, byte) {
             (State::Start, _) => State::Size(digit(byte)?),
             (State::Size(size) | State::Blank(size) | State::Extension(size), b'\r') => State::SizeLf(size),
+            (State::Size(0) | State::Blank(0) | State::Extension(0) | State::SizeLf(0), b'\n') => State::Line,
+            (
+                State::Size(size) | State::Blank(size) | State::Extension(size) | State::SizeLf(size),
+                b'\n',
+            ) => State::Data(size),
             (State::Size(size) | State::Blank(size), b';') => State::Extension(size),
             (State::Size(size) | State::Blank(size), b'\t' | b' ') => State::Blank(size),
             (State::Size(size), _) => State::Size(size.checked_mul(16)? | digit(byte)?),
             (State::Extension(size), _) => {
                 self.extensions += 1;
-                let is_fine = byte != b'\n' && self.extensions < MAX_EXTENSIONS;
-                is_fine.then_some(State::Extension(size))?
+                (self.extensions < MAX_EXTENSIONS).then_some(State::Extension(size))?
             }
-            (State::SizeLf(0), b'\n') => State::Line,
-            (State::SizeLf(size), b'\n') => State::Data(size),
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Start,
+            (State::DataCr | State::DataLf, b'\n') => State::Start,
             (State::Line | State::Trailer | State::TrailerLf, _) => self.trail(byte)?,
             _ => return None,
         })
@@ -103,8 +105,8 @@ impl Chunks {
         let next = match (self.state, byte) {
             (State::Line, b'\r') => return Some(State::EndLf),
             (State::Trailer, b'\r') => State::TrailerLf,
+            (State::Trailer | State::TrailerLf, b'\n') => State::Line,
             (State::Line | State::Trailer, _) => State::Trailer,
-            (State::TrailerLf, b'\n') => State::Line,
             _ => return None,
         };
         self.trailers.push(byte);
