@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tunnel_router::may_trail;
 
-use super::{super::body::BodyError, early::Early};
+use super::{super::body::BodyError, early::Early, linger::Whole};
 use crate::http::gate::Deadline;
 
 /// The rest of a body. What was taken of it is at once made room for: nothing is taken before the other side wants
@@ -24,6 +24,8 @@ pub(in crate::http) struct Streamed {
     is_data_over: bool,
     /// Tells a visitor that waits for it to send the body.
     wanted: Option<Early>,
+    /// Who wants to know whether it came to its end.
+    whole: Option<Whole>,
     /// How long a body whose length was said may keep us waiting.
     patience: Option<Duration>,
     /// It is a request's, whose trailers come when it has long been routed and let in.
@@ -38,6 +40,7 @@ impl Streamed {
             left: length,
             is_data_over: false,
             wanted: None,
+            whole: None,
             patience: None,
             is_request: false,
             deadline: Deadline::default(),
@@ -60,6 +63,12 @@ impl Streamed {
     /// Lets whoever waits for it be told to send.
     pub(super) fn on_wanted(mut self, wanted: Early) -> Self {
         self.wanted = Some(wanted);
+        self
+    }
+
+    /// Tells whether it came to its end, once nobody reads it any more.
+    pub(super) fn telling(mut self, whole: Whole) -> Self {
+        self.whole = Some(whole);
         self
     }
 
@@ -107,5 +116,13 @@ impl Streamed {
 
     pub(in crate::http) fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if self.stream.is_end_stream() {
+            self.whole.iter().for_each(Whole::set);
+        }
     }
 }

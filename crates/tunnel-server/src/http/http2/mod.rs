@@ -13,6 +13,7 @@ mod wire;
 
 mod early;
 mod facts;
+mod linger;
 
 pub(super) mod body;
 pub(super) mod io;
@@ -39,6 +40,7 @@ use tunnel_router::Framing;
 use self::{
     body::Streamed,
     io::StreamIo,
+    linger::Whole,
     send::{SendError, send},
     wire::Wire,
 };
@@ -209,6 +211,7 @@ impl Desk {
         let (mut head, stream) = request.into_parts();
         let verdict = facts::read(&mut head, stream.is_end_stream());
         let (early, mut said) = Early::new();
+        let whole = (!stream.is_end_stream()).then(Whole::default);
         let mut tunnel = None;
         let body = match &verdict {
             Ok(facts) if facts.upgrade.is_some() => {
@@ -221,7 +224,10 @@ impl Desk {
                     Framing::None => Some(0),
                     Framing::Chunked => None,
                 };
-                let body = Streamed::new(stream, length).of_request().with_patience(patience.stall);
+                let mut body = Streamed::new(stream, length).of_request().with_patience(patience.stall);
+                if let Some(whole) = &whole {
+                    body = body.telling(whole.clone());
+                }
                 Inbound::Http2(if facts.expects_continue { body.on_wanted(early.clone()) } else { body })
             }
             Err(_) => Inbound::Empty,
@@ -252,7 +258,13 @@ impl Desk {
                 let _ = switched.send(StreamIo::new(to, from));
                 Ok(())
             }
-            _ => send(&mut respond, &method, response, patience.stall).await,
+            _ => {
+                send(&mut respond, &method, response, patience.stall).await?;
+                if let Some(whole) = whole {
+                    whole.linger(&mut respond).await;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -150,6 +150,31 @@ async fn an_answer_without_content_claims_no_length() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_that_still_sends_can_look_at_its_answer_before_it_is_stopped() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let mut visitor = Visitor::new(&world).await;
+    for (url, status) in [("http://a.test/", 413), ("http://b.test/", 404)] {
+        let request = Request::put(url).header("content-length", "9").body(()).unwrap();
+        let (answer, mut body) = visitor.send(request, false).await;
+        body.send_data("abc".into(), false).unwrap();
+        if status == 413 {
+            let mut upstream = client.accept().await;
+            upstream.head().await;
+            upstream.say("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig").await;
+        }
+        let (answer, _) = whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+        assert_eq!(answer.status(), status);
+        // Whatever was said before this answer has arrived with it.
+        visitor.get("http://b.test/").await;
+        let reset = poll_fn(|cx| std::task::Poll::Ready(body.poll_reset(cx))).await;
+        assert!(reset.is_pending(), "{reset:?}");
+        let reset = timeout(HANG, poll_fn(|cx| body.poll_reset(cx))).await.unwrap();
+        assert_eq!(reset.unwrap(), Reason::NO_ERROR);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trailer_that_only_a_head_may_have_breaks_the_request_off() {
     for (name, speaks_h2) in
         [("x-forwarded-for", false), ("x_real_ip", false), ("authorization", true), ("host", true)]
