@@ -4,7 +4,7 @@
 //! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it. Where several
 //! clients serve, one that doesn't reach its upstream costs no request, so the begin of a body is kept until it does.
 
-use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, io, net::IpAddr, sync::Arc};
 
 use ::http::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion, header::CONTENT_LENGTH,
@@ -26,7 +26,6 @@ use super::{
         upstream::{AskError, Unanswered},
     },
     link::{Link, Question},
-    pool,
     respond::Failure,
     upgrade::{self, Carried, Challenge},
     upload::{Receipt, Upload},
@@ -38,10 +37,6 @@ use crate::{
     policy::{Policies, Public},
     records::Drafted,
 };
-
-/// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
-/// theirs after 5 s, and one that closes just now would take the request with it.
-pub(super) const FRESH: Duration = Duration::from_secs(2);
 
 /// How much of a body is kept until the first client's upstream is known to be there, in bytes.
 const KEPT: usize = 64 * 1024;
@@ -291,9 +286,9 @@ async fn attempt(
     how: &Attempt,
     passage: &mut Passage,
 ) -> Result<(Response<Inbound>, Exchange), Failed> {
-    let idle = if outgoing.is_repeatable { pool::IDLE } else { FRESH };
     let search = Search::new(endpoint, how.visitor, passage.checked.as_ref(), how.avoid.clone());
-    let link = Link::get(&desk.shared, search, desk.visit(how.id), how.may_reuse.then_some(idle));
+    let link =
+        Link::get(&desk.shared, search, desk.visit(how.id), how.may_reuse.then_some(outgoing.is_repeatable));
     let link = link.await.map_err(|error| Failed {
         // Nobody was there to take it: waiting was the endpoint's business, and is over.
         fault: match error {
@@ -330,6 +325,9 @@ async fn attempt(
         }
         Err(Unanswered { error, is_unsent }) => {
             let fault = Fault::new(error, exchange.receipt());
+            if is_reused && matches!(fault, Fault::Dispatch(DispatchError::Broken(_))) {
+                target.pool.set_hasty();
+            }
             let target = Some(target);
             Err(Failed { fault, is_unsent, is_reused, receipt: exchange.give_up(), target })
         }

@@ -5,7 +5,6 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -70,7 +69,8 @@ pub(super) struct Idle {
 }
 
 impl Link {
-    /// A stream to whoever is to serve the visitor: one that was idle for less than `reuse`, or else a new one.
+    /// A stream to whoever is to serve the visitor: with `reuse` an idle one if there is one for a request that can be
+    /// sent again, or can't; else a new one.
     ///
     /// # Errors
     /// Those of [`dispatch::open`]; nothing was sent then.
@@ -78,14 +78,14 @@ impl Link {
         shared: &Shared,
         mut search: Search<'_>,
         visit: Visit,
-        reuse: Option<Duration>,
+        reuse: Option<bool>,
     ) -> Result<Self, DispatchError> {
         loop {
             let serving = search.next().await?;
             // Only a new stream tells whether the upstream is back.
             let reuse = reuse.filter(|_| !serving.policies.separate_streams && !serving.is_trial());
-            if let Some(most) = reuse {
-                if let Some(Idle { sender, lane, cut }) = serving.pool.take(most, &serving.session) {
+            if let Some(is_repeatable) = reuse {
+                if let Some(Idle { sender, lane, cut }) = serving.pool.take(is_repeatable, &serving.session) {
                     return Ok(Self { sender, lane, serving, is_reused: true, cut });
                 }
                 // Those that are there are too old for this request, or on a lane that is worse, and will be so for

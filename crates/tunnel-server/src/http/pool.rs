@@ -5,6 +5,9 @@
 //!
 //! An idle stream is a visitor less that its client can take, and so gives way: to a new stream where it can't be used
 //! itself, and to whatever else comes to a client that is full.
+//!
+//! An upstream may end a stream at any time, and one that does just as a request comes takes that with it. For what
+//! can't be sent again only [`FRESH`] streams are used, and none if the upstream ends those too.
 
 use std::{
     future::poll_fn,
@@ -24,6 +27,10 @@ use crate::{endpoint::Target, session::Session, shared::Shared};
 /// How long a stream is kept idle; up to twice that, as the sweep comes round no more often.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 
+/// How long a stream may have been idle to be used for a request that can't be sent again: many upstreams close
+/// theirs after 5 s, and one that closes just now would take the request with it.
+pub(super) const FRESH: Duration = Duration::from_secs(2);
+
 /// How many idle streams are kept.
 const MOST: usize = 64;
 
@@ -34,6 +41,8 @@ pub(crate) struct Pool(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     idle: Vec<(Idle, Instant)>,
+    /// When the upstream last ended a stream, without a word, that had hardly been idle.
+    hasty: Option<Instant>,
     is_closed: bool,
     is_looked_after: bool,
     /// Of the task that looks after the idle ones.
@@ -53,10 +62,14 @@ impl Pool {
         keeper.into_iter().for_each(Waker::wake);
     }
 
-    /// A stream of this session that was idle for less than `most`, if there is one. None that shares its lane with a
-    /// download, as long as there are lanes without: a new stream would be on one of those.
-    pub(super) fn take(&self, most: Duration, session: &Session) -> Option<Idle> {
+    /// A stream of this session for a request that can be sent again or not, if there is one. None that shares its lane
+    /// with a download, as long as there are lanes without: a new stream would be on one of those.
+    pub(super) fn take(&self, is_repeatable: bool, session: &Session) -> Option<Idle> {
         let mut inner = self.lock();
+        let most = if is_repeatable { IDLE } else { FRESH };
+        if !is_repeatable && inner.hasty.is_some_and(|hasty| hasty.elapsed() < IDLE) {
+            return None;
+        }
         let mut place = inner.idle.len();
         while let Some(next) = place.checked_sub(1)
             && inner.idle[next].1.elapsed() < most
@@ -65,10 +78,14 @@ impl Pool {
             if session.is_crowded(inner.idle[place].0.lane) {
                 continue;
             }
-            let (link, _) = inner.idle.remove(place);
+            let (link, since) = inner.idle.remove(place);
             // Whoever takes it will be woken in the keeper's stead.
             if !link.sender.poll_gone(&mut Context::from_waker(Waker::noop())) {
                 return Some(link);
+            }
+            inner.note_end(since);
+            if !is_repeatable {
+                return None;
             }
         }
         None
@@ -93,9 +110,20 @@ impl Pool {
         let mut inner = self.lock();
         let is_wanted = !inner.is_closed && link.sender.is_ready() && inner.idle.len() < MOST;
         let is_gone = |keeper: &Waker| link.sender.poll_gone(&mut Context::from_waker(keeper));
-        if is_wanted && !is_gone(inner.keeper.as_ref().unwrap_or(Waker::noop())) {
-            inner.idle.push((link, Instant::now()));
+        if !is_wanted {
+            return;
         }
+        let now = Instant::now();
+        if is_gone(inner.keeper.as_ref().unwrap_or(Waker::noop())) {
+            inner.note_end(now);
+        } else {
+            inner.idle.push((link, now));
+        }
+    }
+
+    /// A stream that was used again ended under its request.
+    pub(super) fn set_hasty(&self) {
+        self.lock().hasty = Some(Instant::now());
     }
 
     /// Ends the streams that were idle for too long.
@@ -111,12 +139,27 @@ impl Pool {
             return Poll::Ready(());
         }
         inner.keeper = Some(cx.waker().clone());
-        inner.idle.retain(|(link, _)| !link.sender.poll_gone(cx));
+        let mut last = None;
+        inner.idle.retain(|(link, since)| {
+            let is_gone = link.sender.poll_gone(cx);
+            last = last.max(is_gone.then_some(*since));
+            !is_gone
+        });
+        last.into_iter().for_each(|since| inner.note_end(since));
         Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// An upstream ended a stream that was idle `since` then.
+    fn note_end(&mut self, since: Instant) {
+        if since.elapsed() < FRESH {
+            self.hasty = Some(Instant::now());
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use tunnel_protocol::{Code, StreamReply};
 
 use super::world::{World, field};
-use crate::{endpoint::State, http::forward::FRESH};
+use crate::{endpoint::State, http::pool::FRESH};
 
 fn request(method: &str, body: &str) -> String {
     format!("{method} / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -135,6 +135,43 @@ async fn a_stream_that_closed_while_idle_costs_no_request() {
         let mut upstream = client.accept().await;
         upstream.head().await;
         upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_repeated_is_kept_from_an_upstream_that_closes_without_a_word() {
+    for is_asked in [false, true] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.visit().await;
+        visitor.say(&request("GET", "")).await;
+        let mut hasty = client.accept().await;
+        hasty.head().await;
+        hasty.say(OK).await;
+        visitor.answer().await;
+        if is_asked {
+            // As if its end had crossed the request.
+            visitor.say(&request("GET", "")).await;
+            hasty.head().await;
+            drop(hasty);
+        } else {
+            hasty.io.shutdown().await.unwrap();
+            let _ = hasty.rest().await;
+            visitor.say(&request("GET", "")).await;
+        }
+        let mut idle = client.accept().await;
+        idle.head().await;
+        idle.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+        visitor.say(&request("POST", "body")).await;
+        let mut new = client.accept().await;
+        new.head().await;
+        new.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+        visitor.say(&request("GET", "")).await;
+        assert!(new.bytes(4).await == "body" && new.head().await.starts_with("get "), "what can goes on");
+        new.say(OK).await;
         assert_eq!(visitor.answer().await.1, "ok");
     }
 }
