@@ -4,7 +4,7 @@
 //! every lane look their tunnel up in it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -111,10 +111,7 @@ impl Table {
         if let Some(reason) = &inner.ended {
             return Err(BindError::Ended(reason.clone()));
         }
-        let others = inner.entries.values().filter(|other| {
-            !other.is_retired() && former.as_ref().is_none_or(|former| former.id != other.id)
-        });
-        let others = others.count();
+        let others = inner.others(former.as_ref());
         if others >= self.max {
             return Err(BindError::TooMany(others));
         }
@@ -191,6 +188,17 @@ impl Table {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// How many tunnels there are beside a new one that is to take the place of `former`. A tunnel and the one that is
+    /// about to take its place are one: a client that has as many as it may can still change all of them at once.
+    fn others(&self, former: Option<&Former>) -> usize {
+        let wanted = || self.entries.values().filter(|entry| !entry.is_retired());
+        let formers = wanted().filter_map(|entry| entry.former.as_ref()).chain(former);
+        let replaced: BTreeSet<_> = formers.map(|former| former.id).collect();
+        wanted().filter(|entry| !replaced.contains(&entry.id)).count()
     }
 }
 
@@ -382,6 +390,20 @@ mod tests {
         table.end_all(None);
         assert!(matches!(two.entry.ended().await, TunnelEnd::Client(None)));
         assert!(matches!(table.add(random(), Vec::new(), forward(), None), Err(BindError::Ended(None))));
+    }
+
+    #[test]
+    fn all_tunnels_can_be_replaced_at_once_also_where_there_is_no_room_for_another() {
+        let table = Arc::new(Table::new(2));
+        let add = |former| table.add(random(), Vec::new(), forward(), former);
+        let old = [add(None).unwrap(), add(None).unwrap()];
+        let former = |of: &Registration| Some(Former { id: of.entry.id, address: None });
+        let new = [add(former(&old[0])).unwrap(), add(former(&old[1])).unwrap()];
+        assert!(matches!(add(None), Err(BindError::TooMany(2))));
+        table.took_over(&new[0].entry);
+        drop(new);
+        assert!(add(former(&old[1])).is_ok());
+        assert!(add(None).is_ok(), "one was taken over by what is gone");
     }
 
     #[test]
