@@ -12,6 +12,9 @@ use http::{
     uri::Authority,
 };
 
+/// Where a WebDAV server is to move or copy something: to itself, as it compares with `Host`.
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
+const IF: HeaderName = HeaderName::from_static("if");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -59,7 +62,8 @@ impl HostRewrite {
     pub(crate) fn to_upstream(&self, headers: &mut HeaderMap) -> Option<Public> {
         let mut public = Public::read(headers)?;
         if let Some(origin) = headers.get(ORIGIN)
-            && let Some(("", theirs)) = self.own_of(origin, &public.site)
+            && let Some(("", theirs)) =
+                origin.to_str().ok().and_then(|origin| self.own_of(origin, &public.site))
         {
             public.origin = Some(origin.clone());
             // It knows its own scheme best: it may reach us through something that ends TLS.
@@ -68,11 +72,17 @@ impl HostRewrite {
             }
             set(headers, ORIGIN, &theirs);
         }
-        if let Some((path, theirs)) =
-            headers.get(REFERER).and_then(|referer| self.own_of(referer, &public.site))
+        for name in [REFERER, DESTINATION] {
+            let own = headers.get(&name).and_then(|url| self.own_of(url.to_str().ok()?, &public.site));
+            if let Some((path, theirs)) = own {
+                let own = theirs + path;
+                set(headers, name, &own);
+            }
+        }
+        if let Some(conditions) =
+            headers.get(IF).and_then(|list| self.conditions(list.to_str().ok()?, &public.site))
         {
-            let referer = theirs + path;
-            set(headers, REFERER, &referer);
+            set(headers, IF, &conditions);
         }
         headers.insert(HOST, self.value.clone());
         // Frameworks compare these with `Origin` and the hosts they know. Who is reached by its own name is reached
@@ -102,11 +112,25 @@ impl HostRewrite {
     }
 
     /// The upstream's origin in place of the public one, and what follows it.
-    fn own_of<'v>(&self, value: &'v HeaderValue, public: &Site) -> Option<(&'v str, String)> {
-        let (scheme, authority, rest) = split(value.to_str().ok()?)?;
+    fn own_of<'v>(&self, url: &'v str, public: &Site) -> Option<(&'v str, String)> {
+        let (scheme, authority, rest) = split(url)?;
         let scheme = scheme?;
         (Site::of(&authority.parse().ok()?, scheme) == *public)
             .then(|| (rest, format!("{}://{}", self.scheme, self.value.to_str().unwrap_or_default())))
+    }
+
+    /// WebDAV's conditions, in which URLs are in angle brackets: `<http://app.test/file> (<opaquelocktoken:…>)`.
+    fn conditions(&self, list: &str, public: &Site) -> Option<String> {
+        let mut changed = false;
+        let parts = list.split('<').map(|part| match self.own_of(part, public) {
+            Some((rest, own)) => {
+                changed = true;
+                own + rest
+            }
+            None => part.to_owned(),
+        });
+        let translated = parts.collect::<Vec<_>>().join("<");
+        changed.then_some(translated)
     }
 
     /// A URL at the public address in place of one at the upstream's own.

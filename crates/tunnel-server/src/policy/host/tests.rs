@@ -49,6 +49,21 @@ fn a_request_names_the_upstream_only() {
 }
 
 #[test]
+fn webdav_is_told_of_places_at_its_own_address() {
+    let rewrite = HostRewrite::new("localhost:3000", false).unwrap();
+    let lock =
+        "<https://app.test/a%20b> (<opaquelocktoken:1> [\"x\"]) <http://other.test/> (Not <DAV:no-lock>)";
+    let (headers, _) =
+        request(&rewrite, "app.test", "https", &[("destination", "https://app.test/c%20d"), ("if", lock)]);
+    assert_eq!(get(&headers, "destination"), Some("http://localhost:3000/c%20d"));
+    let own = lock.replace("https://app.test", "http://localhost:3000");
+    assert_eq!(get(&headers, "if"), Some(own.as_str()));
+    let others = [("destination", "http://other.test/x"), ("if", "(<opaquelocktoken:1>)")];
+    let (headers, _) = request(&rewrite, "app.test", "https", &others);
+    assert!(others.iter().all(|(name, value)| get(&headers, name) == Some(value)), "{headers:?}");
+}
+
+#[test]
 fn other_origins_stay_what_they_are() {
     let rewrite = HostRewrite::new("localhost:3000", false).unwrap();
     for origin in [
