@@ -34,7 +34,7 @@ pub(crate) use self::{
     runner::{Choice, Scenario, run},
     silent::{SILENT_UPSTREAM, SilentUpstream, silent_upstream},
     steady::{Goal, Steady, Visits, mirror},
-    vps::Vps,
+    vps::{Server, Vps},
     world::{Ended, World},
 };
 

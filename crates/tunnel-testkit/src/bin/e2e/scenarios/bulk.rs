@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::Instant,
 };
@@ -16,9 +16,9 @@ super::scenarios! {
     "a large upload and download over TCP are equal byte by byte" => over_tcp,
 }
 
-const MIB: u64 = 1024 * 1024;
-const UP: u64 = 1;
-const DOWN: u64 = 2;
+pub(super) const MIB: u64 = 1024 * 1024;
+pub(super) const UP: u64 = 1;
+pub(super) const DOWN: u64 = 2;
 
 async fn over_http(world: Arc<World>) -> Outcome<String> {
     let length = world.pick(64 * MIB, 10 * 1024 * MIB);
@@ -34,23 +34,10 @@ async fn over_http(world: Arc<World>) -> Outcome<String> {
 
     let mut visitor = Visitor::connect(vps.web()).await?;
     let began = Instant::now();
-    visitor
-        .send(format!("PUT / HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", online.host()))
-        .await?;
-    Pattern::new(UP).write(visitor.stream(), length).await.told("the upload")?;
-    let answer = visitor.answer().await.told("the upload's answer")?;
-    let body = String::from_utf8_lossy(&answer.body);
-    check!(answer.status == 200 && body == "equal", "the upload: {} {body:.300}", answer.status);
+    upload(&mut visitor, online.host(), length).await?;
     let up = rate(length, began);
-
     let began = Instant::now();
-    visitor.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", online.host())).await?;
-    let head = visitor.head().await?;
-    check!(header(&head, "content-length") == Some(&length.to_string()), "the download begins with {head}");
-    // What came with the head belongs to the body.
-    let beginning = visitor.buffered();
-    let mut body = std::io::Cursor::new(beginning).chain(visitor.stream());
-    Pattern::new(DOWN).read(&mut body, length).await.told("the download")?;
+    download(&mut visitor, online.host(), length).await?;
     let down = rate(length, began);
     Ok(format!(
         "{} MiB each way; up {up}, down {down}; server {}, client {}",
@@ -60,8 +47,35 @@ async fn over_http(world: Arc<World>) -> Outcome<String> {
     ))
 }
 
+/// Sends a body to [`answer_http`], which must find it equal.
+pub(super) async fn upload<S>(visitor: &mut Visitor<S>, host: &str, length: u64) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    visitor.send(format!("PUT / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n")).await?;
+    Pattern::new(UP).write(visitor.stream(), length).await.told("the upload")?;
+    let answer = visitor.answer().await.told("the upload's answer")?;
+    let body = String::from_utf8_lossy(&answer.body);
+    check!(answer.status == 200 && body == "equal", "the upload: {} {body:.300}", answer.status);
+    Ok(())
+}
+
+/// Reads a body from [`answer_http`] and compares it.
+pub(super) async fn download<S>(visitor: &mut Visitor<S>, host: &str, length: u64) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    visitor.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await?;
+    let head = visitor.head().await?;
+    check!(header(&head, "content-length") == Some(&length.to_string()), "the download begins with {head}");
+    // What came with the head belongs to the body.
+    let beginning = visitor.buffered();
+    let mut body = std::io::Cursor::new(beginning).chain(visitor.stream());
+    Pattern::new(DOWN).read(&mut body, length).await.told("the download")
+}
+
 /// PUT: judges the body. GET: sends one.
-async fn answer_http(mut stream: TcpStream, length: u64) -> Outcome {
+pub(super) async fn answer_http(mut stream: TcpStream, length: u64) -> Outcome {
     let mut seen = Vec::new();
     loop {
         let end = loop {
@@ -114,7 +128,7 @@ async fn over_tcp(world: Arc<World>) -> Outcome<String> {
 }
 
 /// Sends one pattern and reads another. The last byte is the verdict of the peer, sent when it has read all.
-async fn both_ways(mut stream: TcpStream, (out, back): (u64, u64), length: u64) -> Outcome {
+pub(super) async fn both_ways(mut stream: TcpStream, (out, back): (u64, u64), length: u64) -> Outcome {
     let (mut read, mut write) = stream.split();
     let (read_all, said_all) = tokio::sync::oneshot::channel();
     let reading = async {

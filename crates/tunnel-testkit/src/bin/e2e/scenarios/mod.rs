@@ -27,6 +27,7 @@ mod https;
 mod upstreams;
 
 mod bulk;
+mod busy_day;
 mod crowd;
 mod live;
 
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         upstreams::SCENARIOS,
         flags::SCENARIOS,
         bulk::SCENARIOS,
+        busy_day::SCENARIOS,
         live::SCENARIOS,
         access_log::SCENARIOS,
         dashboard::SCENARIOS,

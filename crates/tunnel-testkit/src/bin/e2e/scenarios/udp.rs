@@ -14,13 +14,13 @@ super::scenarios! {
 }
 
 /// A UDP service on this machine that makes of each datagram, and its sender, an answer.
-struct Service {
-    address: SocketAddr,
+pub(super) struct Service {
+    pub(super) address: SocketAddr,
     _serving: JoinSet<()>,
 }
 
 impl Service {
-    async fn new(answer: fn(&[u8], SocketAddr) -> Vec<u8>) -> Outcome<Self> {
+    pub(super) async fn new(answer: fn(&[u8], SocketAddr) -> Vec<u8>) -> Outcome<Self> {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
         let address = socket.local_addr()?;
         let mut serving = JoinSet::new();
@@ -48,10 +48,7 @@ impl Stage {
         flags: &[&str],
         answer: fn(&[u8], SocketAddr) -> Vec<u8>,
     ) -> Outcome<Self> {
-        let mut random = [0; 2];
-        getrandom::fill(&mut random)?;
-        let first = 20_000 + u16::from_be_bytes(random) % 100 * 100;
-        let ports = format!("{first}-{}", first + 99);
+        let ports = some_ports()?;
         let mut vps = Vps::new(world, &[&["--udp-ports", &ports], flags].concat())?;
         let server = vps.start().await?;
         let laptop = Laptop::new(world, "laptop", vps.control(), &server.token()?);
@@ -71,8 +68,16 @@ impl Stage {
     }
 }
 
+/// A range of ports for UDP tunnels, as a server is given it; below those that the system gives out itself.
+pub(super) fn some_ports() -> Outcome<String> {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random)?;
+    let first = 20_000 + u16::from_be_bytes(random) % 100 * 100;
+    Ok(format!("{first}-{}", first + 99))
+}
+
 /// Asks until there is an answer, as whoever uses datagrams must.
-async fn ask(visitor: &UdpSocket, question: &[u8]) -> Outcome<Vec<u8>> {
+pub(super) async fn ask(visitor: &UdpSocket, question: &[u8]) -> Outcome<Vec<u8>> {
     let mut answer = vec![0; 65_536];
     within("an answer", async {
         loop {
