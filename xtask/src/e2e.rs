@@ -4,7 +4,7 @@
 //! upstreams and failing relay, and xtask names none of our crates. This builds both and runs one with the other.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -34,18 +34,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         println!("skipped: the end-to-end tests need signals");
         return Ok(true);
     }
-    let built = build(arguments.release)?;
-    let path = |name: &str| {
-        let artifact = built.iter().find(|artifact| artifact.target.name == name);
-        artifact
-            .and_then(|artifact| artifact.executable.clone())
-            .with_context(|| format!("cargo built no `{name}`"))
-    };
-    let mut scenarios = Command::new(path("e2e")?);
-    scenarios
-        .env("TUNNEL_BIN", path("tunnel")?)
-        .args(arguments.long.then_some("--long"))
-        .args(&arguments.names);
+    let built = build(&["--bin", "tunnel", "--bin", "e2e"], arguments.release)?;
+    let scenarios = executable(&built, "e2e")?;
+    try_with(&scenarios, &executable(&built, "tunnel")?, arguments.long, &arguments.names)
+}
+
+/// Runs the long variant of scenarios with a `tunnel` that is there already; `Ok(false)` when one failed.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn run_long(binary: &Path, name: &str) -> Result<bool> {
+    let built = build(&["--bin", "e2e"], false)?;
+    try_with(&executable(&built, "e2e")?, binary, true, &[name.to_owned()])
+}
+
+fn try_with(scenarios: &Path, binary: &Path, long: bool, names: &[String]) -> Result<bool> {
+    let mut scenarios = Command::new(scenarios);
+    scenarios.env("TUNNEL_BIN", binary).args(long.then_some("--long")).args(names);
     Ok(scenarios.status().context("the scenarios did not start")?.success())
 }
 
@@ -61,9 +67,17 @@ struct Named {
     name: String,
 }
 
-fn build(release: bool) -> Result<Vec<Artifact>> {
+fn executable(built: &[Artifact], name: &str) -> Result<PathBuf> {
+    let artifact = built.iter().find(|artifact| artifact.target.name == name);
+    artifact
+        .and_then(|artifact| artifact.executable.clone())
+        .with_context(|| format!("cargo built no `{name}`"))
+}
+
+fn build(binaries: &[&str], release: bool) -> Result<Vec<Artifact>> {
     let output = Command::new("cargo")
-        .args(["build", "--quiet", "-p", "tunnel", "-p", "tunnel-testkit", "--bin", "tunnel", "--bin", "e2e"])
+        .args(["build", "--quiet", "-p", "tunnel", "-p", "tunnel-testkit"])
+        .args(binaries)
         .args(["--message-format", "json-render-diagnostics"])
         .args(release.then_some("--release"))
         .stderr(Stdio::inherit())

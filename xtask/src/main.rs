@@ -8,6 +8,8 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+mod cargo;
+mod dist;
 mod e2e;
 mod fuzz;
 mod test;
@@ -27,6 +29,9 @@ enum Chore {
     Test,
     /// Try the real binary as processes: crashes, restarts, dead links, crowds.
     E2e(e2e::Arguments),
+    /// Build the program for machines that are busy: optimised by what it does on a busy day. Takes two builds for
+    /// release, and needs `rustup component add llvm-tools`.
+    Dist,
     /// Throw bytes at every reader that strangers reach, a while each.
     Fuzz(fuzz::Arguments),
     /// Measure what a tunnel costs, beside none and beside its peers (on Linux: it reads /proc).
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Test => test::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),
+        Chore::Dist => dist::run(),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Bench(arguments) => bench::run(&arguments),

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 
 use super::systems::System;
+use crate::cargo::target_directory;
 
 /// The `tunnel` binary of this checkout, built for release.
 pub(super) fn tunnel() -> Result<PathBuf> {
@@ -48,20 +48,4 @@ fn run(cargo: &mut Command) -> Result<()> {
     let status = cargo.stdout(Stdio::null()).status().context("cargo did not start: is it on the PATH?")?;
     ensure!(status.success(), "{cargo:?} failed");
     Ok(())
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    target_directory: PathBuf,
-}
-
-fn target_directory() -> Result<PathBuf> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo did not start: is it on the PATH?")?;
-    ensure!(output.status.success(), "cargo metadata failed");
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata's JSON")?;
-    Ok(metadata.target_directory)
 }
