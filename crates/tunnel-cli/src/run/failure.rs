@@ -63,6 +63,12 @@ pub enum Failure {
     /// The server process whose place this one should take.
     #[error("cannot take over from the running server")]
     Predecessor(#[source] io::Error),
+    /// The server process whose place this one should take didn't wait for it any longer.
+    #[error(
+        "the running server has taken everything back, since this process gave no sign of life as it took over; this \
+         process ends, and the other one goes on"
+    )]
+    Disowned,
     /// The running server can't be asked for an upgrade.
     #[error("cannot ask for an upgrade at {}; is the server running, and is this its --data-dir?", path.display())]
     Upgrade {

@@ -53,7 +53,7 @@ pub(super) fn listen(
     _: &Path,
     _: Option<Predecessor>,
     parts: Parts,
-) -> Result<impl Future<Output = ()> + use<>, Failure> {
+) -> Result<impl Future<Output = Result<(), Failure>> + use<>, Failure> {
     Ok(async move {
         let _parts = parts;
         std::future::pending().await

@@ -204,7 +204,8 @@ async fn serve(
                 draining(&first);
                 drop(stop);
             }
-            () = upgrades => {
+            replaced = upgrades => {
+                replaced?;
                 // The successor answers from now on.
                 admin.abort_all();
                 drop(stop);
@@ -212,13 +213,17 @@ async fn serve(
                 draining(&signals.next().await);
             }
         }
-        signals.next().await
+        Err(Failure::Killed(signals.next().await))
     };
     let end = tokio::select! {
         () = serving => Ok(()),
-        signal = stopping => Err(Failure::Killed(signal)),
+        cut = stopping => cut,
         never = notifier.keep(&handle) => match never {},
     };
+    if matches!(end, Err(Failure::Disowned)) {
+        // The file is the other process's again.
+        keeping.abort_all();
+    }
     access_log.end().await;
     traces.end().await;
     // The last leases, and what was used last, are written before the process ends, on a disk that works.

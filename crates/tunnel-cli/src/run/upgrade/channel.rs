@@ -15,17 +15,22 @@ use rustix::{
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{
-    io::{AsyncReadExt, Interest},
-    net::UnixStream,
-};
+use tokio::{io::Interest, net::UnixStream};
 
 /// The longest message, in bytes: a lease is a few hundred.
 const MESSAGE_MAX: u32 = 64 * 1024;
+/// Bytes before each message, which say how long it is.
+const LENGTH: usize = 4;
 
 /// One end of the way between two processes.
 #[derive(Debug)]
-pub(super) struct Channel(UnixStream);
+pub(super) struct Channel {
+    socket: UnixStream,
+    /// What has come of the next message, its length first, ...
+    read: Vec<u8>,
+    /// ... and the file that came with it.
+    file: Option<OwnedFd>,
+}
 
 impl Channel {
     /// Two ends; the other one is for a child's standard input.
@@ -37,7 +42,7 @@ impl Channel {
     /// Talks over a socket.
     pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self(UnixStream::from_std(socket)?))
+        Ok(Self { socket: UnixStream::from_std(socket)?, read: Vec::new(), file: None })
     }
 
     /// Says something, with an open file if need be.
@@ -54,32 +59,42 @@ impl Channel {
         while sent < frame.len() {
             // The file goes with the first byte.
             let file = file.filter(|_| sent == 0);
-            let write = || send_some(&self.0, &frame[sent..], file);
-            sent += self.0.async_io(Interest::WRITABLE, write).await?;
+            let write = || send_some(&self.socket, &frame[sent..], file);
+            sent += self.socket.async_io(Interest::WRITABLE, write).await?;
         }
         Ok(())
     }
 
     /// The next message and the file that came with it; `None` at the end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub(super) async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-        let (mut head, mut read, mut file) = ([0; 4], 0, None);
-        while read < head.len() {
-            let rest = &mut head[read..];
-            let (bytes, came) = self.0.async_io(Interest::READABLE, || receive_some(&self.0, rest)).await?;
+        let mut chunk = [0; 1024];
+        while let missing @ 1.. = self.missing()? {
+            let rest = &mut chunk[..missing.min(1024)];
+            let read = || receive_some(&self.socket, rest);
+            let (bytes, file) = self.socket.async_io(Interest::READABLE, read).await?;
             match bytes {
-                0 if read == 0 => return Ok(None),
+                0 if self.read.is_empty() => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                bytes => read += bytes,
+                bytes => self.read.extend_from_slice(&chunk[..bytes]),
             }
-            file = came.or(file);
+            self.file = file.or(self.file.take());
         }
-        let length = u32::from_be_bytes(head);
-        if length > MESSAGE_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
+        let message = std::mem::take(&mut self.read);
+        Ok(Some((serde_json::from_slice(&message[LENGTH..])?, self.file.take())))
+    }
+
+    /// How many bytes of the next message, or of its length, are still to come.
+    fn missing(&self) -> io::Result<usize> {
+        let Some(length) = self.read.first_chunk::<LENGTH>() else { return Ok(LENGTH - self.read.len()) };
+        match u32::from_be_bytes(*length) {
+            length if length > MESSAGE_MAX => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"))
+            }
+            length => Ok(LENGTH + length as usize - self.read.len()),
         }
-        let mut text = vec![0; length as usize];
-        self.0.read_exact(&mut text).await?;
-        Ok(Some((serde_json::from_slice(&text)?, file)))
     }
 }
 
@@ -141,11 +156,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_read_of_a_message_is_kept_by_who_turns_to_something_else() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut theirs = Channel::new(theirs.into()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let frame = [&6_u32.to_be_bytes()[..], b"\"word\""].concat();
+        send_some(&ours.socket, &frame[..7], Some(listener.as_fd())).unwrap();
+        tokio::select! {
+            biased;
+            _ = theirs.receive::<String>() => panic!("half a message"),
+            () = std::future::ready(()) => {}
+        }
+        send_some(&ours.socket, &frame[7..], None).unwrap();
+        let (word, file) = theirs.receive::<String>().await.unwrap().unwrap();
+        assert!(word == "word" && file.is_some());
+    }
+
+    #[tokio::test]
     async fn too_long_a_message_is_refused_on_either_side() {
         let (ours, theirs) = Channel::pair().unwrap();
         assert!(ours.send(&"x".repeat(70_000), None).await.is_err());
         let mut theirs = Channel::new(theirs.into()).unwrap();
-        let (mut raw, _) = (ours.0, ());
+        let mut raw = ours.socket;
         tokio::io::AsyncWriteExt::write_all(&mut raw, &u32::MAX.to_be_bytes()).await.unwrap();
         assert!(theirs.receive::<String>().await.is_err());
     }

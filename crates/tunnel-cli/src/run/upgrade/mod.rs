@@ -6,11 +6,15 @@
 //!   Begin, the listening sockets ──────────►
 //!                   ◄──────────────── Ready   or Failed, or its end: then the old one goes on as if nothing had been
 //!   no more clients; leases, ports, Run ───►  takes clients
+//!                   ◄───────── Beat, Beat, …  or nothing for long: then the old one disowns it
 //!   sends its clients there
 //!   Open, when they are there ─────────────►  takes visitors
+//!                   ◄─────────────── Opened
 //!   drains, and ends                          writes the leases from now on
 //! ```
-//! Until it says Open the old one has let go of nothing, and takes back what it handed over if the new one dies.
+//! Until it hears Opened the old one has let go of nothing, and takes back what it handed over if the new one dies or
+//! falls silent. One that fell silent is killed, and told so in case it lives: an end of the channel without that word
+//! is the end of the old process, whose place the new one takes.
 //! What happens to clients and visitors meanwhile is `tunnel-server`'s part.
 
 mod channel;
@@ -44,22 +48,24 @@ const MOVING: Duration = Duration::from_secs(15);
 
 /// Listens for requests, by SIGUSR2 and at a door in the data directory, from now on. The future lets visitors in when
 /// the predecessor says so, if there is one; then it lets a new process take over when asked to, and is ready when one
-/// has.
+/// has. It fails if the predecessor has taken everything back.
 pub(super) fn listen(
     data: &Path,
     mut predecessor: Option<Predecessor>,
     parts: Parts,
-) -> Result<impl Future<Output = ()> + use<>, Failure> {
+) -> Result<impl Future<Output = Result<(), Failure>> + use<>, Failure> {
     let signal = signal(SignalKind::user_defined2()).map_err(Failure::Signals)?;
     let door = door::open(data, predecessor.as_mut().and_then(Predecessor::door));
-    let upgrades = Upgrades { signal, door, parts };
+    let mut upgrades = Upgrades { signal, door, parts };
     Ok(async move {
-        if let Some(predecessor) = predecessor {
-            predecessor.opened().await;
-            upgrades.parts.notifier.take_over();
-            upgrades.parts.handle.open();
+        let ended = upgrades.run_after(predecessor).await;
+        if ended.is_err()
+            && let Some(door) = upgrades.door.take()
+        {
+            // The predecessor's again.
+            door.leave();
         }
-        upgrades.run().await;
+        ended
     })
 }
 
@@ -88,8 +94,32 @@ pub(super) struct Parts {
 }
 
 impl Upgrades {
+    /// Takes the predecessor's place when it says so, and then lets a new process take over.
+    async fn run_after(&mut self, predecessor: Option<Predecessor>) -> Result<(), Failure> {
+        let Some(mut predecessor) = predecessor else {
+            self.run().await;
+            return Ok(());
+        };
+        let Parts { handle, notifier, .. } = &self.parts;
+        predecessor.opened(|| _ = handle.totals()).await?;
+        handle.open();
+        let notifier = notifier.clone();
+        let disowned = async {
+            if let Err(failure) = predecessor.left().await {
+                return failure;
+            }
+            // Not before: a service manager listens to one process only.
+            notifier.take_over();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.run() => Ok(()),
+            failure = disowned => Err(failure),
+        }
+    }
+
     /// Lets a new process take over when asked to, and returns when one has.
-    async fn run(mut self) {
+    async fn run(&mut self) {
         loop {
             let mut asker = next(&mut self.signal, self.door.as_mut()).await;
             match self.attempt(&mut asker).await {
@@ -146,8 +176,8 @@ async fn next(signal: &mut tokio::signal::unix::Signal, door: Option<&mut Door>)
     }
 }
 
-/// Hands over to a successor that is ready; how many clients went there, and how many are late. If it dies before it
-/// takes visitors, all is taken back.
+/// Hands over to a successor that is ready; how many clients went there, and how many are late. If it dies or
+/// hangs before it takes visitors, all is taken back.
 async fn hand_over(
     parts: &Parts,
     mut successor: Successor,
@@ -184,7 +214,7 @@ async fn move_to(
     asker.tell(&Outcome::Ready { pid, version }).await;
     let (clients, late) = tokio::select! {
         biased;
-        unready = successor.lost() => return Err(unready),
+        unready = successor.lost_or_silent() => return Err(unready),
         moved = handle.clients_moved(MOVING) => moved,
     };
     info!(clients, late, "clients have moved");
@@ -194,7 +224,7 @@ async fn move_to(
     Ok((clients, late))
 }
 
-/// Goes on as if there had been no successor, which has died. Visitors were served here all the time.
+/// Goes on as if there had been no successor, which has ended. Visitors were served here all the time.
 async fn take_back(parts: &Parts) {
     parts.taken_back.send_replace(());
     if parts.ownership.is_some() {

@@ -5,9 +5,13 @@ use std::{
     io,
     net::{TcpListener, UdpSocket},
     os::fd::{AsFd, OwnedFd},
+    time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 use tracing::info;
 use tunnel_server::{Estate, PortSocket};
 
@@ -31,7 +35,12 @@ pub(in crate::run) struct Predecessor {
     door: Option<OwnedFd>,
     /// What makes the data directory this server's.
     ownership: Option<Ownership>,
+    /// Whether it listens for signs of life.
+    hears: bool,
 }
+
+/// How often it is told that this process lives, until it has handed over.
+const BEAT: Duration = Duration::from_millis(500);
 
 impl Predecessor {
     /// Meets the predecessor and takes its listening sockets, if this process was started by one.
@@ -42,19 +51,22 @@ impl Predecessor {
         // From now on the signal can't kill this process, which is the service as soon as it has taken over.
         drop(signal(SignalKind::user_defined2()).map_err(Failure::Signals)?);
         let meeting = async {
-            let channel = from_standard_input()?;
-            let mut this = Self { channel, sockets: Vec::new(), door: None, ownership: None };
+            let mut this = Self::new(from_standard_input()?);
             this.take_sockets().await?;
             Ok(this)
         };
         meeting.await.map(Some).map_err(Failure::Predecessor)
     }
 
+    fn new(channel: Channel) -> Self {
+        Self { channel, sockets: Vec::new(), door: None, ownership: None, hears: false }
+    }
+
     async fn take_sockets(&mut self) -> io::Result<()> {
         loop {
             match self.next().await? {
-                (ToSuccessor::Begin { words: WORDS }, _) => {}
-                (ToSuccessor::Begin { words }, _) => {
+                (ToSuccessor::Begin { words: WORDS, hears }, _) => self.hears = hears,
+                (ToSuccessor::Begin { words, .. }, _) => {
                     let reason = format!(
                         "this version hands over in other words ({WORDS}) than the running one ({words})"
                     );
@@ -88,13 +100,20 @@ impl Predecessor {
 
     /// Says that this process can take over, and takes what the predecessor has.
     pub(in crate::run) async fn inherit(&mut self) -> Result<Estate, Failure> {
-        self.take_estate().await.map_err(Failure::Predecessor)
+        let estate = self.take_estate().await.map_err(Failure::Predecessor)?;
+        // One that listens says nothing else before it has heard a sign of life.
+        let is_disowned = self.hears
+            && tokio::select! {
+                biased;
+                _ = self.next() => true,
+                () = std::future::ready(()) => false,
+            };
+        if is_disowned { Err(Failure::Disowned) } else { Ok(estate) }
     }
 
     async fn take_estate(&mut self) -> io::Result<Estate> {
-        self.channel
-            .send(&ToPredecessor::Ready { version: env!("CARGO_PKG_VERSION").to_owned() }, None)
-            .await?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.channel.send(&ToPredecessor::Ready { version, beats: true }, None).await?;
         let mut estate = Estate::default();
         loop {
             match self.next().await? {
@@ -115,10 +134,45 @@ impl Predecessor {
         let _ = self.channel.send(&ToPredecessor::Failed { reason: reason.to_owned() }, None).await;
     }
 
-    /// Waits until the predecessor says that visitors are to be let in, or is gone.
-    pub(in crate::run) async fn opened(mut self) {
-        let said = self.next().await;
+    /// Waits until the predecessor says that visitors are to be let in, or is gone; `look` looks at the server before
+    /// each sign of life, so that one that is stuck gives none.
+    ///
+    /// # Errors
+    /// It has taken everything back: this process must serve nobody.
+    pub(super) async fn opened(&mut self, look: impl Fn()) -> Result<(), Failure> {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let said = loop {
+            tokio::select! {
+                // What it said while this process hung comes first.
+                biased;
+                said = self.next() => break said,
+                _ = beats.tick(), if self.hears => {
+                    look();
+                    // If it is gone, that is heard of in its turn.
+                    let _ = self.channel.send(&ToPredecessor::Beat, None).await;
+                }
+            }
+        };
+        if matches!(said, Ok((ToSuccessor::Disown, _))) {
+            return Err(Failure::Disowned);
+        }
         info!(asked = said.is_ok(), "taking visitors");
+        Ok(())
+    }
+
+    /// Says that visitors are let in, and waits until the predecessor has left the service to this process.
+    ///
+    /// # Errors
+    /// It didn't hear that in time, and has taken everything back.
+    pub(super) async fn left(mut self) -> Result<(), Failure> {
+        if self.hears {
+            let _ = self.channel.send(&ToPredecessor::Opened, None).await;
+        }
+        match self.next().await {
+            Ok((ToSuccessor::Disown, _)) => Err(Failure::Disowned),
+            _ => Ok(()),
+        }
     }
 
     async fn next(&mut self) -> io::Result<(ToSuccessor, Option<OwnedFd>)> {
@@ -135,4 +189,91 @@ fn from_standard_input() -> io::Result<Channel> {
 
 fn unexpected(message: &ToSuccessor) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("it said {message:?} out of turn"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process whose predecessor is the test.
+    fn meet(hears: bool) -> (Channel, Predecessor) {
+        let (theirs, ours) = Channel::pair().unwrap();
+        (theirs, Predecessor { hears, ..Predecessor::new(Channel::new(ours.into()).unwrap()) })
+    }
+
+    async fn heard(channel: &mut Channel) -> ToPredecessor {
+        channel.receive().await.unwrap().unwrap().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_signs_of_life_until_it_takes_visitors() {
+        let (mut old, mut new) = meet(true);
+        let driving = async {
+            for _ in 0..3 {
+                assert!(matches!(heard(&mut old).await, ToPredecessor::Beat));
+            }
+            old.send(&ToSuccessor::Open, None).await.unwrap();
+            while matches!(heard(&mut old).await, ToPredecessor::Beat) {}
+            drop(old);
+        };
+        let serving = async {
+            new.opened(|| {}).await.unwrap();
+            new.left().await.unwrap();
+        };
+        tokio::join!(driving, serving);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_listens_for_nothing_is_told_nothing() {
+        let (mut old, mut new) = meet(false);
+        let driving = async {
+            // sleep: by the paused clock, so that signs of life would have been due
+            tokio::time::sleep(BEAT * 3).await;
+            old.send(&ToSuccessor::Open, None).await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(new.opened(|| {}), driving);
+        opened.unwrap();
+        let told = async {
+            let told = tokio::time::timeout(BEAT * 3, old.receive::<ToPredecessor>()).await;
+            assert!(told.is_err(), "it was told {told:?}");
+            drop(old);
+        };
+        let (left, ()) = tokio::join!(new.left(), told);
+        left.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_was_disowned_before_it_began_does_not_begin() {
+        for is_disowned in [false, true] {
+            let (old, mut new) = meet(true);
+            old.send(&ToSuccessor::Run, None).await.unwrap();
+            if is_disowned {
+                old.send(&ToSuccessor::Disown, None).await.unwrap();
+            }
+            let inherited = new.inherit().await;
+            assert_eq!(matches!(inherited, Err(Failure::Disowned)), is_disowned, "{inherited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_disowned_serves_nobody_whenever_it_hears_of_it() {
+        let (old, mut new) = meet(true);
+        old.send(&ToSuccessor::Disown, None).await.unwrap();
+        drop(old);
+        assert!(matches!(new.opened(|| {}).await, Err(Failure::Disowned)));
+        let (old, mut new) = meet(true);
+        old.send(&ToSuccessor::Open, None).await.unwrap();
+        old.send(&ToSuccessor::Disown, None).await.unwrap();
+        drop(old);
+        new.opened(|| {}).await.unwrap();
+        assert!(matches!(new.left().await, Err(Failure::Disowned)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_whose_predecessor_dies_takes_its_place() {
+        let (old, mut new) = meet(true);
+        drop(old);
+        new.opened(|| {}).await.unwrap();
+        new.left().await.unwrap();
+    }
 }

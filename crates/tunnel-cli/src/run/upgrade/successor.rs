@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
-use tracing::info;
+use tracing::{info, warn};
 use tunnel_server::{Estate, PortSocket};
 
 use super::{
@@ -32,6 +32,10 @@ const READY: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(2);
 /// How long it may take to read what is handed over.
 const TAKING: Duration = Duration::from_secs(10);
+/// How long it may give no sign of life after that; it is to give one each half second.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long a process that does nothing may take to be told that it is disowned: it fits into the socket, or doesn't.
+const DISOWNING: Duration = Duration::from_millis(100);
 
 /// Variables that were for this process alone.
 const OURS: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"];
@@ -42,6 +46,8 @@ pub(super) struct Successor {
     channel: Channel,
     pub(super) pid: u32,
     pub(super) version: String,
+    /// Whether it gives signs of life; one of an older version doesn't.
+    beats: bool,
     /// Not to be waited for once it has taken over: it outlives this process.
     child: Child,
 }
@@ -63,6 +69,8 @@ pub(super) enum Unready {
     Died(ExitStatus),
     #[error("the new process failed as it took over, and was killed")]
     Stuck(#[source] io::Error),
+    #[error("the new process gave no sign of life for {} s as it took over, and was killed", SILENCE.as_secs())]
+    Silent,
     #[error("cannot talk to the new process")]
     Channel(#[from] io::Error),
 }
@@ -91,13 +99,15 @@ impl Successor {
         info!(pid, path = %path.display(), "a new process is starting");
         let lock = ownership.map(|ownership| ownership.file().as_fd());
         match timeout(READY, prepare(&mut channel, sockets, door, lock)).await {
-            Ok(Ok(Some(ToPredecessor::Ready { version }))) => Ok(Self { channel, pid, version, child }),
+            Ok(Ok(Some(ToPredecessor::Ready { version, beats }))) => {
+                Ok(Self { channel, pid, version, beats, child })
+            }
             Ok(Ok(Some(ToPredecessor::Failed { reason }))) => {
                 end(&mut child).await;
                 Err(Unready::Failed(reason))
             }
             // A process that ends closes its side, which may be seen as either.
-            Ok(Ok(None) | Err(_)) => match end(&mut child).await {
+            Ok(Ok(_) | Err(_)) => match end(&mut child).await {
                 Some(status) => Err(Unready::Ended(status)),
                 None => Err(Unready::Slow),
             },
@@ -108,10 +118,10 @@ impl Successor {
         }
     }
 
-    /// Hands over who holds which names, and the open ports.
+    /// Hands over who holds which names, and the open ports, and waits until they are served there.
     ///
     /// # Errors
-    /// It can't take them. It has ended then.
+    /// It can't take them, or says nothing. It has ended then.
     pub(super) async fn take(&mut self, estate: Estate) -> Result<(), Unready> {
         let handing = async {
             for lease in estate.leases {
@@ -127,39 +137,91 @@ impl Successor {
             self.channel.send(&ToSuccessor::Run, None).await
         };
         let handed = timeout(TAKING, handing).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        match handed {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.died(error).await),
+        if let Err(error) = handed {
+            return Err(self.died(error).await);
         }
+        self.answers(|said| matches!(said, ToPredecessor::Beat)).await
     }
 
     /// Waits for its end, or until it says that it can't go on; it has ended then.
     ///
     /// # Cancel safety
-    /// Cancel safe as long as it is well: then it says nothing.
+    /// Cancel safe as long as it is well.
     pub(super) async fn lost(&mut self) -> Unready {
-        match self.channel.receive().await {
-            Ok(Some((ToPredecessor::Failed { reason }, _))) => {
-                end(&mut self.child).await;
-                Unready::Failed(reason)
-            }
-            Ok(Some((ToPredecessor::Ready { .. }, _))) => {
-                self.died(io::Error::other("it said that it is ready a second time")).await
-            }
-            Ok(None) => self.died(io::Error::from(io::ErrorKind::UnexpectedEof)).await,
-            Err(error) => self.died(error).await,
+        match self.hear().await {
+            Ok(_) => self.died(io::Error::other("it spoke out of turn")).await,
+            Err(unready) => unready,
         }
     }
 
-    /// Has it take visitors.
+    /// The same for one that serves what was handed over: also waits until it has given no sign of life for long.
+    ///
+    /// # Cancel safety
+    /// The same.
+    pub(super) async fn lost_or_silent(&mut self) -> Unready {
+        if !self.beats {
+            return self.lost().await;
+        }
+        loop {
+            match timeout(SILENCE, self.hear()).await {
+                Ok(Ok(ToPredecessor::Beat)) => {}
+                Ok(Ok(_)) => return self.died(io::Error::other("it spoke out of turn")).await,
+                Ok(Err(unready)) => return unready,
+                Err(_elapsed) => return self.disown().await,
+            }
+        }
+    }
+
+    /// Has it take visitors, and waits until it does.
     ///
     /// # Errors
     /// It has ended.
     pub(super) async fn open(&mut self) -> Result<(), Unready> {
-        match self.channel.send(&ToSuccessor::Open, None).await {
-            Ok(()) => Ok(()),
+        if let Err(error) = self.channel.send(&ToSuccessor::Open, None).await {
+            return Err(self.died(error).await);
+        }
+        self.answers(|said| matches!(said, ToPredecessor::Opened)).await
+    }
+
+    /// Waits until it says this, if it is one that answers.
+    async fn answers(&mut self, is_answer: fn(&ToPredecessor) -> bool) -> Result<(), Unready> {
+        if !self.beats {
+            return Ok(());
+        }
+        let answer = async {
+            loop {
+                match self.hear().await {
+                    Ok(said) if is_answer(&said) => return Ok(()),
+                    Ok(_) => {}
+                    Err(unready) => return Err(unready),
+                }
+            }
+        };
+        match timeout(SILENCE, answer).await {
+            Ok(answered) => answered,
+            Err(_elapsed) => Err(self.disown().await),
+        }
+    }
+
+    /// What it says next, if that isn't its end.
+    async fn hear(&mut self) -> Result<ToPredecessor, Unready> {
+        match self.channel.receive().await {
+            Ok(Some((ToPredecessor::Failed { reason }, _))) => {
+                end(&mut self.child).await;
+                Err(Unready::Failed(reason))
+            }
+            Ok(Some((said, _))) => Ok(said),
+            Ok(None) => Err(self.died(io::Error::from(io::ErrorKind::UnexpectedEof)).await),
             Err(error) => Err(self.died(error).await),
         }
+    }
+
+    /// Ends one that gives no sign of life. If what is killed isn't the server itself but what started it, the server
+    /// may wake one day: it finds that its predecessor is gone, and must not take that for its turn.
+    async fn disown(&mut self) -> Unready {
+        let _ = timeout(DISOWNING, self.channel.send(&ToSuccessor::Disown, None)).await;
+        kill(&mut self.child).await;
+        Unready::Silent
     }
 
     async fn died(&mut self, error: io::Error) -> Unready {
@@ -176,7 +238,7 @@ async fn prepare(
     door: Option<BorrowedFd<'_>>,
     lock: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<ToPredecessor>> {
-    channel.send(&ToSuccessor::Begin { words: WORDS }, None).await?;
+    channel.send(&ToSuccessor::Begin { words: WORDS, hears: true }, None).await?;
     for (role, socket) in sockets {
         channel.send(&ToSuccessor::Socket { role: *role }, Some(socket.as_fd())).await?;
     }
@@ -192,7 +254,82 @@ async fn end(child: &mut Child) -> Option<ExitStatus> {
     if let Ok(status) = timeout(END, child.wait()).await {
         return status.ok();
     }
-    let _ = child.start_kill();
-    let _ = child.wait().await;
+    kill(child).await;
     None
+}
+
+/// Ends a process. One that waits for a disk ends when that answers, and does nothing until then.
+async fn kill(child: &mut Child) {
+    let _ = child.start_kill();
+    if timeout(END, child.wait()).await.is_err() {
+        warn!(pid = child.id(), "the new process was killed, and hasn't ended yet");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A successor whose part the test plays, and a process to be ended in its place.
+    fn start(beats: bool) -> (Successor, Channel) {
+        let (channel, theirs) = Channel::pair().unwrap();
+        let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let successor = Successor { channel, pid: 0, version: String::new(), beats, child };
+        (successor, Channel::new(theirs.into()).unwrap())
+    }
+
+    async fn heard(channel: &mut Channel) -> ToSuccessor {
+        channel.receive().await.unwrap().unwrap().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_says_nothing_when_it_is_to_take_over_is_disowned_and_ended() {
+        let (mut old, mut new) = start(true);
+        assert!(matches!(old.take(Estate::default()).await, Err(Unready::Silent)));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Run));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Disown));
+        let status = old.child.wait().await.unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_falls_silent_while_clients_move_is_disowned() {
+        let (mut old, new) = start(true);
+        let mut lost = Box::pin(old.lost_or_silent());
+        let beating = async {
+            for _ in 0..5 {
+                new.send(&ToPredecessor::Beat, None).await.unwrap();
+                // sleep: by the paused clock
+                tokio::time::sleep(SILENCE / 2).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            unready = &mut lost => panic!("it was well: {unready}"),
+            () = beating => {}
+        }
+        assert!(matches!(lost.await, Unready::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_say_that_it_takes_visitors_is_disowned() {
+        let (mut old, mut new) = start(true);
+        // It was well before.
+        new.send(&ToPredecessor::Beat, None).await.unwrap();
+        assert!(matches!(old.open().await, Err(Unready::Silent)));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Open));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Disown));
+        let (mut old, new) = start(true);
+        new.send(&ToPredecessor::Beat, None).await.unwrap();
+        new.send(&ToPredecessor::Opened, None).await.unwrap();
+        old.open().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_an_older_version_is_believed() {
+        let (mut old, _new) = start(false);
+        old.take(Estate::default()).await.unwrap();
+        assert!(timeout(SILENCE * 3, old.lost_or_silent()).await.is_err());
+        old.open().await.unwrap();
+    }
 }

@@ -1,7 +1,8 @@
 //! What the old and the new process, and whoever asks for an upgrade, say to each other.
 //!
 //! The two processes may be of different versions: unknown fields are ignored, and a message that isn't understood
-//! ends the attempt before anything has been handed over.
+//! ends the attempt before anything has been handed over. What came later is said only to who has said that it
+//! understands it (`hears`, `beats`), so that the version of the words stays, and any two versions can hand over.
 
 use serde::{Deserialize, Serialize};
 use tunnel_server::SavedLease;
@@ -16,7 +17,12 @@ pub(super) const WORDS: u32 = 1;
 #[serde(tag = "say", rename_all = "kebab-case")]
 pub(super) enum ToSuccessor {
     /// The first: what follows is in these words.
-    Begin { words: u32 },
+    Begin {
+        words: u32,
+        /// Whether it listens for [`ToPredecessor::Beat`] and [`ToPredecessor::Opened`].
+        #[serde(default)]
+        hears: bool,
+    },
     /// With a listening socket.
     Socket { role: Role },
     /// With the listening socket by which upgrades are asked for.
@@ -32,6 +38,8 @@ pub(super) enum ToSuccessor {
     Run,
     /// Take visitors.
     Open,
+    /// It took everything back, since it heard nothing in time: serve nobody, and end. Only to one that beats.
+    Disown,
 }
 
 /// Kinds of ports.
@@ -47,9 +55,20 @@ pub(super) enum Kind {
 #[serde(tag = "say", rename_all = "kebab-case")]
 pub(super) enum ToPredecessor {
     /// It can take over.
-    Ready { version: String },
+    Ready {
+        version: String,
+        /// Whether it says [`ToPredecessor::Beat`] and [`ToPredecessor::Opened`], and understands
+        /// [`ToSuccessor::Disown`].
+        #[serde(default)]
+        beats: bool,
+    },
     /// It can't, and ends.
     Failed { reason: String },
+    /// It serves what was handed over: the first answers `Run`, others follow until `Open` comes. Only to one that
+    /// hears.
+    Beat,
+    /// It takes visitors; answers `Open`. Only to one that hears.
+    Opened,
 }
 
 /// From whoever asks for an upgrade, in a line. Connecting alone asks for nothing: a second server looks in so whether

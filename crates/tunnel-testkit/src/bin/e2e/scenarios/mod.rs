@@ -10,6 +10,7 @@ mod reload;
 mod restarts;
 mod upgrade;
 mod upgrade_dies;
+mod upgrade_hangs;
 
 mod domains_pools;
 mod names;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         reload::SCENARIOS,
         upgrade::SCENARIOS,
         upgrade_dies::SCENARIOS,
+        upgrade_hangs::SCENARIOS,
         names::SCENARIOS,
         domains_pools::SCENARIOS,
         policies::SCENARIOS,

@@ -142,14 +142,14 @@ async fn second_server(world: Arc<World>) -> Outcome<String> {
 }
 
 /// What `tunnel status` shows.
-async fn status(vps: &Vps) -> Outcome<Value> {
+pub(super) async fn status(vps: &Vps) -> Outcome<Value> {
     let told = vps.command(&["status", "--json"]).await?;
     check!(told.status == Some(0), "no status: {told:?}");
     serde_json::from_str(&told.stdout).told(told.stdout)
 }
 
 /// Waits for what a server says of its successor; gives that one's number.
-async fn successor(server: &mut Process, mark: usize, what: &str) -> Outcome<Pid> {
+pub(super) async fn successor(server: &mut Process, mark: usize, what: &str) -> Outcome<Pid> {
     let (line, _) = server.says(mark, what).await?;
     let said: Value = serde_json::from_str(&line).told(&line)?;
     let pid = said["fields"]["pid"].as_i64().or(said["pid"].as_i64());
