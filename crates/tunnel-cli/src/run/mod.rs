@@ -8,6 +8,7 @@ mod signals;
 mod admin;
 mod descriptors;
 mod keeper;
+mod lease_keeping;
 mod notify;
 mod reload;
 mod server;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, io, net::TcpListener, path::Path,
 use tokio::sync::watch;
 use tunnel_server::{Estate, ServerHandle};
 
-use super::{Failure, notify::Notifier, sockets::Role};
+use super::{Failure, lease_keeping::LeaseKeeping, notify::Notifier, sockets::Role};
 use crate::{args::UpgradeArgs, output::Console, program::Program, state::ownership::Ownership};
 
 /// Nobody has a predecessor here.
@@ -42,7 +42,7 @@ pub(super) struct Parts {
     pub(super) handle: ServerHandle,
     pub(super) sockets: Vec<(Role, TcpListener)>,
     pub(super) ownership: Option<Ownership>,
-    pub(super) leases_kept: watch::Receiver<bool>,
+    pub(super) leases: LeaseKeeping,
     pub(super) taken_back: watch::Sender<()>,
     pub(super) notifier: Arc<Notifier>,
     pub(super) console: Console,

@@ -1,16 +1,16 @@
 //! `tunnel server`.
 
-use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 use tracing::warn;
 use tunnel_admin::{NoTokens, Tokens};
-use tunnel_server::{AllowAll, Config, ControlTls, Event, Rights, Server, ServerHandle, WebTls};
+use tunnel_server::{AllowAll, Config, ControlTls, Rights, Server, WebTls};
 use tunnel_store::{Actor, NewToken};
 use tunnel_transport::{ControlIdentity, acceptor};
 
@@ -19,6 +19,7 @@ use super::{
     admin::{self, Admin},
     descriptors::visitor_places,
     keeper::Keeper,
+    lease_keeping::LeaseKeeping,
     notify::Notifier,
     reload::{Reloading, Running},
     signals::{Hangups, Signals},
@@ -134,13 +135,8 @@ async fn serve(
     let shown = Admin::new(&plan, handle.clone(), tokens, console);
     admin.spawn(shown.run(door, takes_over, taken_back.subscribe()));
     let mut keeping = JoinSet::new();
-    let (kept, mut leases_kept) = watch::channel(false);
-    keeping.spawn(keep_leases(
-        plan.data.clone(),
-        handle.clone(),
-        (events, kept),
-        (keeps_leases, taken_back.subscribe()),
-    ));
+    let file = (plan.data.clone(), keeps_leases);
+    let leases = LeaseKeeping::begin(file, handle.clone(), events, &mut keeping);
     let mut noting = JoinSet::new();
     noting.spawn(store::keep(store.clone(), handle.subscribe()));
     let mut renewing = JoinSet::new();
@@ -160,7 +156,7 @@ async fn serve(
             handle: handle.clone(),
             sockets: shared,
             ownership,
-            leases_kept: leases_kept.clone(),
+            leases: leases.clone(),
             taken_back,
             notifier: notifier.clone(),
             console,
@@ -227,7 +223,7 @@ async fn serve(
     access_log.end().await;
     traces.end().await;
     // The last leases, and what was used last, are written before the process ends, on a disk that works.
-    let _ = timeout(LAST_WRITE, leases_kept.wait_for(|kept| *kept)).await;
+    leases.written(LAST_WRITE).await;
     let _ = timeout(LAST_WRITE, store.flush()).await;
     end
 }
@@ -300,28 +296,6 @@ fn ownership(
             console.warning(&format!("another server on this data directory would not be noticed: {why}"));
             (None, true)
         }
-    }
-}
-
-/// Keeps the leases' file until the server drains or hands over, and again when it takes back, if it is this server's.
-async fn keep_leases(
-    data: PathBuf,
-    handle: ServerHandle,
-    (mut events, kept): (broadcast::Receiver<Event>, watch::Sender<bool>),
-    (is_ours, mut taken_back): (bool, watch::Receiver<()>),
-) {
-    if !is_ours {
-        kept.send_replace(true);
-        return;
-    }
-    loop {
-        leases::keep(&data, events, || handle.leases()).await;
-        kept.send_replace(true);
-        if taken_back.changed().await.is_err() {
-            return;
-        }
-        events = handle.subscribe();
-        kept.send_replace(false);
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
     Ok(Content::deserialize(content).map_err(fault)?.leases)
 }
 
-/// Keeps the file up to date, until the server drains: what it held then is what its successor needs.
+/// Keeps the file up to date, until the server drains: what it held then is what its successor needs. With `is_anew` the
+/// file is written soon whatever happens, since changes may have been missed.
 ///
 /// A change in the tenth of a second before the draining may be missing.
 ///
@@ -46,10 +47,12 @@ pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
 pub(crate) async fn keep(
     directory: &Path,
     mut events: Receiver<Event>,
+    is_anew: bool,
     current: impl Fn() -> Vec<SavedLease>,
 ) {
     // What was held when a burst of changes began, and when to write what is held by then.
-    let mut burst: Option<(Instant, Vec<SavedLease>)> = None;
+    let mut burst: Option<(Instant, Vec<SavedLease>)> =
+        is_anew.then(|| (Instant::now() + COLLECT, current()));
     let mut file = LeasesFile::new(directory);
     loop {
         let due = burst.as_ref().map(|(due, _)| *due);
@@ -211,7 +214,7 @@ mod tests {
         let sender = broadcast::Sender::new(8);
         let held = Mutex::new(vec![lease("a")]);
         let looked = tokio::sync::Notify::new();
-        let keeping = keep(home.path(), sender.subscribe(), || {
+        let keeping = keep(home.path(), sender.subscribe(), false, || {
             looked.notify_one();
             held.lock().unwrap().clone()
         });
@@ -240,7 +243,7 @@ mod tests {
         std::fs::create_dir_all(in_the_way.join("inside")).unwrap();
         let sender = broadcast::Sender::new(8);
         let looked = tokio::sync::Notify::new();
-        let keeping = keep(home.path(), sender.subscribe(), || {
+        let keeping = keep(home.path(), sender.subscribe(), false, || {
             looked.notify_one();
             vec![lease("a")]
         });
@@ -263,6 +266,16 @@ mod tests {
         assert_eq!(load(home.path()).unwrap(), [lease("a")]);
     }
 
+    #[tokio::test]
+    async fn who_begins_anew_writes_what_is_held_without_being_told_of_changes() {
+        let home = tempfile::tempdir().unwrap();
+        let sender = broadcast::Sender::new(8);
+        let events = sender.subscribe();
+        sender.send(Event::Draining).unwrap();
+        keep(home.path(), events, true, || vec![lease("a")]).await;
+        assert_eq!(load(home.path()).unwrap(), [lease("a")]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_changed_as_the_draining_began_is_not_taken_for_what_was_held() {
         let home = tempfile::tempdir().unwrap();
@@ -270,7 +283,7 @@ mod tests {
         let events = sender.subscribe();
         sender.send(Event::LeasesChanged).unwrap();
         sender.send(Event::Draining).unwrap();
-        keep(home.path(), events, Vec::new).await;
+        keep(home.path(), events, false, Vec::new).await;
         assert!(!home.path().join(FILE).exists());
     }
 }

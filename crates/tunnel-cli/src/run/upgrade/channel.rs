@@ -11,7 +11,7 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, recvmsg, sendmsg,
+        SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,6 +43,12 @@ impl Channel {
     pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UnixStream::from_std(socket)?, read: Vec::new(), file: None })
+    }
+
+    /// Ends it for both sides.
+    pub(super) fn close(&self) {
+        // A socket that isn't connected any more is closed already.
+        let _ = shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Says something, with an open file if need be.

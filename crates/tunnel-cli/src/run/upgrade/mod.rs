@@ -40,11 +40,13 @@ use self::{
     successor::{Successor, Unready},
     words::Outcome,
 };
-use super::{Failure, notify::Notifier, sockets::Role};
+use super::{Failure, lease_keeping::LeaseKeeping, notify::Notifier, sockets::Role};
 use crate::{output::Console, program::Program, state::ownership::Ownership};
 
 /// How long clients may take to move, at most: those who are late are cut off at the end of the grace.
 const MOVING: Duration = Duration::from_secs(15);
+/// How long the disk may take for the leases that this process writes last.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// Listens for requests, by SIGUSR2 and at a door in the data directory, from now on. The future lets visitors in when
 /// the predecessor says so, if there is one; then it lets a new process take over when asked to, and is ready when one
@@ -85,8 +87,8 @@ pub(super) struct Parts {
     pub(super) sockets: Vec<(Role, TcpListener)>,
     /// What makes the data directory this server's, and isn't this process's any more once a successor serves.
     pub(super) ownership: Option<Ownership>,
-    /// Whether the last leases have been written, and no more will be.
-    pub(super) leases_kept: watch::Receiver<bool>,
+    /// Who keeps the leases' file.
+    pub(super) leases: LeaseKeeping,
     /// Told when what was handed over is this process's again.
     pub(super) taken_back: watch::Sender<()>,
     pub(super) notifier: Arc<Notifier>,
@@ -194,7 +196,7 @@ async fn hand_over(
     }
     let moved = move_to(parts, &mut successor, asker).await;
     if moved.is_err() {
-        take_back(parts).await;
+        take_back(parts);
     }
     moved
 }
@@ -206,9 +208,14 @@ async fn move_to(
 ) -> Result<(usize, usize), Unready> {
     let Parts { handle, console, .. } = parts;
     let (pid, version) = (successor.pid, successor.version.clone());
-    let estate = handle.hand_over();
     // The file is the successor's from now on.
-    let _ = parts.leases_kept.clone().wait_for(|kept| *kept).await;
+    parts.leases.let_go();
+    let estate = handle.hand_over();
+    if !parts.leases.written(LAST_WRITE).await {
+        // They might come to the disk after the successor's, and would be what the next start finds.
+        successor.dismiss().await;
+        return Err(Unready::Unwritten(LAST_WRITE));
+    }
     successor.take(estate).await?;
     console.remark(&format!("upgrade: process {pid} (tunnel {version}) takes over"));
     asker.tell(&Outcome::Ready { pid, version }).await;
@@ -225,11 +232,8 @@ async fn move_to(
 }
 
 /// Goes on as if there had been no successor, which has ended. Visitors were served here all the time.
-async fn take_back(parts: &Parts) {
-    parts.taken_back.send_replace(());
-    if parts.ownership.is_some() {
-        // From then on no change of the leases is missed.
-        let _ = parts.leases_kept.clone().wait_for(|kept| !kept).await;
-    }
+fn take_back(parts: &Parts) {
     parts.handle.take_back();
+    parts.leases.take_back();
+    parts.taken_back.send_replace(());
 }

@@ -71,6 +71,8 @@ pub(super) enum Unready {
     Stuck(#[source] io::Error),
     #[error("the new process gave no sign of life for {} s as it took over, and was killed", SILENCE.as_secs())]
     Silent,
+    #[error("the last leases weren't written within {} s, so the disk is stuck or very slow; the new process was sent away", .0.as_secs())]
+    Unwritten(Duration),
     #[error("cannot talk to the new process")]
     Channel(#[from] io::Error),
 }
@@ -170,6 +172,12 @@ impl Successor {
                 Err(_elapsed) => return self.disown().await,
             }
         }
+    }
+
+    /// Sends it away, which has been handed nothing yet.
+    pub(super) async fn dismiss(&mut self) {
+        self.channel.close();
+        end(&mut self.child).await;
     }
 
     /// Has it take visitors, and waits until it does.
