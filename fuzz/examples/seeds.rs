@@ -100,7 +100,7 @@ fn control_message() -> io::Result<()> {
         ClientMessage::Unbind { tunnel },
         ClientMessage::Ping { seq: u64::MAX },
         ClientMessage::Pong { seq: 0 },
-        ClientMessage::Drain,
+        ClientMessage::Drain { moved: Some(true) },
         ClientMessage::Unknown,
     ];
     let report = RequestReport {

@@ -50,7 +50,11 @@ pub enum ClientMessage {
         seq: u64,
     },
     /// The client is about to leave: open no more streams, release its names; answered by `Drained`.
-    Drain,
+    Drain {
+        /// Whether it leaves for another session, as it was told to, and not for good. Older clients don't say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<bool>,
+    },
     /// A message of a newer peer.
     #[serde(other)]
     Unknown,

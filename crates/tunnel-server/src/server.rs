@@ -382,10 +382,11 @@ async fn drain(control: &Control) {
     let (visitors, tasks) = (shared.accounts.visitors(), shared.visitors.len());
     info!(grace_s = grace.as_secs(), visitors, tasks, "draining");
     let has_successor = shared.has_successor();
+    // In this order, so that whoever begins to listen misses one of the two at most.
+    shared.draining.cancel();
     if !has_successor {
         shared.events.emit(Event::Draining);
     }
-    shared.draining.cancel();
     let mut farewells = JoinSet::new();
     // A successor's clients know already.
     for session in control.sessions.all().into_iter().filter(|_| !has_successor) {

@@ -39,7 +39,12 @@ impl LeaseKeeping {
             let keep = move |is_anew| {
                 let (data, handle) = (data.clone(), handle.clone());
                 let events = events.take().unwrap_or_else(|| handle.subscribe());
-                async move { leases::keep(&data, events, is_anew, || handle.leases()).await }
+                async move {
+                    // What it holds from then on is what it has let go of.
+                    if !handle.is_draining() {
+                        leases::keep(&data, events, is_anew, || handle.leases()).await;
+                    }
+                }
             };
             tasks.spawn(take_turns(turn.subscribe(), resting, keep));
         }

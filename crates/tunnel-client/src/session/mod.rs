@@ -188,11 +188,14 @@ pub(crate) async fn run(
         }
     };
     let left = async {
-        let Some(order) = leave_order(&mut leave).await else { return std::future::pending().await };
-        let Leave { by, is_replaced } = order;
-        let answered_by = if is_replaced { by } else { Instant::now() + DRAINED_DEADLINE };
-        wanted_lanes.send_replace(0);
-        let _ = timeout_at(by, finish(&outbox, &gauge, (&drained, answered_by), &flushed)).await;
+        loop {
+            let Some(order) = leave_order(&mut leave).await else { return std::future::pending().await };
+            wanted_lanes.send_replace(0);
+            tokio::select! {
+                _ = timeout_at(order.by, finish(&outbox, &gauge, order, &drained, &flushed)) => return,
+                Ok(()) = leave.changed() => {}
+            }
+        }
     };
     let end = tokio::select! {
         end = receive => SessionEnd::Lost(end.to_string()),
@@ -215,10 +218,12 @@ async fn leave_order(leave: &mut watch::Receiver<Option<Leave>>) -> Option<Leave
 async fn finish(
     outbox: &mpsc::Sender<ClientMessage>,
     gauge: &Gauge,
-    (drained, answered_by): (&Notify, Instant),
+    Leave { by, is_replaced }: Leave,
+    drained: &Notify,
     flushed: &Notify,
 ) {
-    let _ = outbox.send(ClientMessage::Drain).await;
+    let answered_by = if is_replaced { by } else { Instant::now() + DRAINED_DEADLINE };
+    let _ = outbox.send(ClientMessage::Drain { moved: Some(is_replaced) }).await;
     let _ = timeout_at(answered_by, drained.notified()).await;
     loop {
         gauge.idle().await;

@@ -391,12 +391,14 @@ impl Supervisor {
 }
 
 impl Live {
-    /// Only the first order counts.
+    /// Only the first order counts, but that one who leaves for another session may leave for good.
     fn leave(&self, order: Leave) {
         self.handle.leave.send_if_modified(|given| {
-            let first = given.is_none();
-            given.get_or_insert(order);
-            first
+            let counts = given.is_none_or(|given| given.is_replaced && !order.is_replaced);
+            if counts {
+                *given = Some(order);
+            }
+            counts
         });
     }
 }

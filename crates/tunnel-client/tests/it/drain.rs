@@ -25,7 +25,7 @@ async fn draining_asks_the_server_finishes_visitors_and_ends() {
 
     let drain = client.drain(LONG);
     let rest = async {
-        assert_eq!(soon(session.hear()).await, Some(ClientMessage::Drain));
+        assert_eq!(soon(session.hear()).await, Some(ClientMessage::Drain { moved: Some(false) }));
         event(&mut events, |event| matches!(event, Event::Draining).then_some(())).await;
         assert_eq!(client.status().phase, Phase::Draining);
         session.say(ServerMessage::Drained).await;

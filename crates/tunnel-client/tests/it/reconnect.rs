@@ -96,7 +96,7 @@ async fn a_server_going_away_is_left_only_when_the_next_has_the_tunnels_and_visi
     assert_eq!(new.grant("fox").await, id);
     // What the old session says on the tunnel now is not about the new one.
     old.say(ServerMessage::Unbound { tunnel: id, refusal: Refusal::permanent(Code::TakenOver, "") }).await;
-    assert_eq!(soon(old.hear()).await, Some(ClientMessage::Drain));
+    assert_eq!(soon(old.hear()).await, Some(ClientMessage::Drain { moved: Some(true) }));
     old.say(ServerMessage::Drained).await;
 
     // The visitor under way is finished on the old session.
@@ -109,6 +109,26 @@ async fn a_server_going_away_is_left_only_when_the_next_has_the_tunnels_and_visi
     let mut next = new.visit(id).await;
     next.ready().await;
     assert_eq!((client.status().phase, server.dials()), (Phase::Online, 2));
+}
+
+#[tokio::test]
+async fn who_was_sent_on_and_then_leaves_for_good_says_so() {
+    let (mut server, client, mut old) = connected().await;
+    let (listener, id) = tokio::join!(client.http().listen(), old.grant("fox"));
+    let _listener = listener.unwrap();
+    old.say(ServerMessage::GoAway { refusal: Refusal::passing(Code::Draining, "restarting", 1) }).await;
+    let mut new = server.login().await.welcome_with(welcome(2)).await;
+    assert_eq!(new.grant("fox").await, id);
+    // One that has visitors of its own doesn't answer.
+    assert_eq!(soon(old.hear()).await, Some(ClientMessage::Drain { moved: Some(true) }));
+    new.cut();
+    let leaving = async {
+        assert_eq!(soon(old.hear()).await, Some(ClientMessage::Drain { moved: Some(false) }));
+        old.say(ServerMessage::Drained).await;
+        old.until_gone().await;
+    };
+    tokio::join!(client.drain(Duration::from_secs(3600)), leaving);
+    assert!(client.closed().await.is_ok());
 }
 
 #[tokio::test]

@@ -139,13 +139,13 @@ async fn listen(
                     ClientMessage::Pong { seq } => session.pong(seq),
                     // It is with the successor by now, or was until that died and will be back. The names stay, and
                     // there is no answer: this process has visitors who still need the session, and ends it when they
-                    // are gone.
-                    ClientMessage::Drain
+                    // are gone. An older client that leaves for good can't be told from it.
+                    ClientMessage::Drain { moved: None | Some(true) }
                         if control.shared.has_successor() || (session.was_sent_on() && binds.serves()) =>
                     {
                         session.set_leaving();
                     }
-                    ClientMessage::Drain => {
+                    ClientMessage::Drain { .. } => {
                         // Names first, so that no stream is opened after the client has read the answer.
                         binds.release_all();
                         session.set_leaving();

@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tunnel_client::Event;
 use tunnel_server::Snapshot;
 use tunnel_testkit::{Site, Upstream, Visitor, header};
 
@@ -137,6 +138,32 @@ async fn no_request_fails_when_successors_die_with_the_clients() {
     crowd.stop().await;
     assert_eq!(tunnel.url(), url);
     until(&new.handle, |now| now.sessions.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_its_server_takes_back_leaves_no_name_behind() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let upstream = Upstream::hello("site").await.unwrap();
+    let token = site.token("one");
+    // One that hears of a successor which takes nobody, and one that was there when it died.
+    for dies in [false, true] {
+        let client = site.client(&token).connect().await.unwrap();
+        let mut events = client.events();
+        let _tunnel = client.http().subdomain("myapp").forward(upstream.target()).await.unwrap();
+        assert_eq!(server.handle.leases().len(), 1);
+        if dies {
+            site.fail_to_succeed(&server).await.unwrap();
+        } else {
+            server.handle.hand_over();
+            server.handle.clients_moved(Duration::ZERO).await;
+            while !matches!(events.next().await, Some(Event::Moving { .. })) {}
+        }
+        timeout(PATIENCE, client.drain(PATIENCE)).await.expect("it has left");
+        server.handle.take_back();
+        until(&server.handle, |now| now.sessions.is_empty()).await;
+        assert_eq!(server.handle.leases(), [], "a name was left behind");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

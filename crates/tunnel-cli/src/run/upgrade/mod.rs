@@ -211,12 +211,14 @@ async fn move_to(
     // The file is the successor's from now on.
     parts.leases.let_go();
     let estate = handle.hand_over();
+    let mut untaken = Untaken(Some(handle));
     if !parts.leases.written(LAST_WRITE).await {
         // They might come to the disk after the successor's, and would be what the next start finds.
         successor.dismiss().await;
         return Err(Unready::Unwritten(LAST_WRITE));
     }
     successor.take(estate).await?;
+    untaken.0 = None;
     console.remark(&format!("upgrade: process {pid} (tunnel {version}) takes over"));
     asker.tell(&Outcome::Ready { pid, version }).await;
     let (clients, late) = tokio::select! {
@@ -231,8 +233,23 @@ async fn move_to(
     Ok((clients, late))
 }
 
+/// What was handed over, until a successor has taken it. If this process is told to stop before, there is none: the
+/// clients are told by this one then.
+struct Untaken<'a>(Option<&'a ServerHandle>);
+
+impl Drop for Untaken<'_> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0 {
+            handle.take_back();
+        }
+    }
+}
+
 /// Goes on as if there had been no successor, which has ended. Visitors were served here all the time.
 fn take_back(parts: &Parts) {
+    if parts.handle.is_draining() {
+        return;
+    }
     parts.handle.take_back();
     parts.leases.take_back();
     parts.taken_back.send_replace(());
