@@ -398,7 +398,13 @@ async fn drain(control: &Control) {
     shared.visitors.close();
     let farewells = tokio::time::timeout(grace.min(FAREWELL), farewells.join_all());
     let visitors = tokio::time::timeout(grace, shared.visitors.wait());
-    let (_, visitors) = tokio::join!(farewells, visitors);
+    // Whom it had begun to let in is sent on to a successor in words.
+    let logins = tokio::time::timeout(grace.min(LOGINS), async {
+        while has_successor && control.throttle.strangers() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    let (_, visitors, _) = tokio::join!(farewells, visitors, logins);
     if visitors.is_err() {
         let (visitors, tasks) = (shared.accounts.visitors(), shared.visitors.len());
         warn!(visitors, tasks, "the grace is over");
@@ -417,7 +423,10 @@ async fn sweep(registry: Arc<Registry>) {
 /// How long clients may take to hear that the server goes away; those that hear it move without a gap.
 const FAREWELL: Duration = Duration::from_millis(800);
 
-/// How often waiting visitors are looked for before a successor takes over.
+/// How long clients that are logging in may take until they hear of a successor.
+const LOGINS: Duration = Duration::from_secs(2);
+
+/// How often waiting visitors, and clients that are logging in, are looked for when a successor takes over.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How long ended sessions may take to notice.

@@ -79,6 +79,11 @@ impl Throttle {
         Some(StrangerPermit { throttle: self.clone(), neighbourhood, number, evicted })
     }
 
+    /// How many connections have not logged in.
+    pub(crate) fn strangers(&self) -> usize {
+        self.lock().count
+    }
+
     /// How long an address must still wait before its next token is looked at.
     pub(crate) fn delay(&self, address: IpAddr) -> Duration {
         let state = self.lock();

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tunnel_io::{BoxedIo, Io};
 use tunnel_protocol::{
-    Challenge, FrameDecoder, FrameError, Hello, LoginReply, Secret, Welcome, frame,
+    Challenge, Code, FrameDecoder, FrameError, Hello, LoginReply, Refusal, Secret, Welcome, frame,
     limits::LOGIN_FRAME_MAX,
     login::{Attach, Credential},
     proof,
@@ -20,6 +20,8 @@ use crate::{LoginError, shared::Settings, text};
 
 /// Time a dialer has beyond its own limit, so that its own error, which says more, comes first.
 const DIAL_MARGIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often a server may send a login on to another process at the same address.
+const SENT_ON: u32 = 3;
 
 /// A connection on which the next byte is the multiplexer's.
 pub(crate) struct Established {
@@ -29,11 +31,28 @@ pub(crate) struct Established {
     pub(crate) clock_ahead_ms: Option<i64>,
 }
 
-/// Dials and logs in: as a new session, or with `attach` as a further lane of one.
+/// Dials and logs in: as a new session, or with `attach` as a further lane of one. A server that is being replaced just
+/// now refuses those whom it had begun to let in, and they ask its successor.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection.
 pub(crate) async fn log_in(settings: &Settings, attach: Option<Attach>) -> Result<Established, LoginError> {
+    // A lane belongs to its session's process.
+    for _ in 0..if attach.is_none() { SENT_ON } else { 0 } {
+        match log_in_once(settings, None).await {
+            Err(LoginError::Refused(refusal)) if is_sent_on(&refusal) => {}
+            other => return other,
+        }
+    }
+    log_in_once(settings, attach).await
+}
+
+/// Whether another process takes connections at the same address already.
+fn is_sent_on(refusal: &Refusal) -> bool {
+    refusal.code == Code::Draining && refusal.retry_after_ms == Some(0)
+}
+
+async fn log_in_once(settings: &Settings, attach: Option<Attach>) -> Result<Established, LoginError> {
     let mut io = timeout(settings.timeouts.dial + DIAL_MARGIN, settings.dialer.dial())
         .await
         .unwrap_or_else(|_| Err(no_connection(settings)))?;

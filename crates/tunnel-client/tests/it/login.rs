@@ -9,6 +9,32 @@ use tunnel_protocol::Version;
 use crate::support::{connected, event, server, soon, welcome};
 
 #[tokio::test]
+async fn a_server_that_is_being_replaced_sends_a_login_on_and_nobody_hears_of_it() {
+    let (mut server, builder) = server();
+    let sent_on = async {
+        for _ in 0..2 {
+            server.login().await.refuse(Refusal::passing(Code::Draining, "another process", 0)).await;
+        }
+        server.login().await.welcome().await
+    };
+    let (client, _session) = tokio::join!(builder.fail_fast(true).connect(), sent_on);
+    client.unwrap();
+    // But not for ever.
+    let (mut server, builder) = self::server();
+    let refusing = async {
+        loop {
+            server.login().await.refuse(Refusal::passing(Code::Draining, "another process", 0)).await;
+        }
+    };
+    let refused = tokio::select! {
+        refused = builder.fail_fast(true).connect() => refused,
+        () = refusing => unreachable!("it refuses for ever"),
+    };
+    assert!(refused.is_err());
+    assert!(server.dials() < 10, "{}", server.dials());
+}
+
+#[tokio::test]
 async fn connect_returns_when_welcomed_having_proven_the_token() {
     let (mut server, builder) = server();
     let (client, _session) = tokio::join!(builder.agent("test/1").machine("box").connect(), async {

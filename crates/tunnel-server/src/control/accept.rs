@@ -19,7 +19,8 @@ use crate::{events::Event, metrics::Metrics, throttle::StrangerPermit};
 pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<ControlTls>) {
     loop {
         let (socket, address) = tokio::select! {
-            accepted = listener.accept() => accepted,
+            // Who comes from then on is the successor's.
+            biased;
             () = control.shared.draining.cancelled() => return,
             () = control.shared.successor(true) => {
                 tokio::select! {
@@ -28,6 +29,7 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
                     () = control.shared.draining.cancelled() => return,
                 }
             }
+            accepted = listener.accept() => accepted,
         };
         Metrics::count(&control.shared.metrics.control_connections);
         let Some(permit) = control.throttle.admit(address.ip()) else {

@@ -116,8 +116,8 @@ fn admit(
     nonce: Option<&[u8; 32]>,
 ) -> Result<(Entry, Welcome), Refusal> {
     let version = SUPPORTED.agree(hello.versions).map_err(|mismatch| mismatch_refusal(mismatch, hello))?;
-    if control.takes_no_clients() {
-        return Err(Refusal::passing(Code::Draining, "the server is about to stop", 1_000));
+    if let Some(refusal) = control.why_no_clients() {
+        return Err(refusal);
     }
     let identity = authenticate(control, hello, address, nonce)?;
     let session = match &hello.attach {
@@ -193,9 +193,9 @@ fn new_session(
     let Some(guard) = control.sessions.insert(&session, limits) else {
         return Err(Refusal::passing(Code::ServerBusy, "the server has no room for another client", 10_000));
     };
-    if control.takes_no_clients() {
+    if let Some(refusal) = control.why_no_clients() {
         // It began just now, and has told the sessions it saw.
-        return Err(Refusal::passing(Code::Draining, "the server is about to stop", 1_000));
+        return Err(refusal);
     }
     Ok(NewSession { session, outbox, guard })
 }

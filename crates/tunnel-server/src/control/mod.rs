@@ -25,7 +25,7 @@ use std::{
 };
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tunnel_protocol::SessionId;
+use tunnel_protocol::{Code, Refusal, SessionId};
 
 pub(crate) use self::{
     accept::{accept, serve},
@@ -51,9 +51,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Whether clients are to log in elsewhere, or later.
-    pub(crate) fn takes_no_clients(&self) -> bool {
-        self.shared.draining.is_cancelled() || self.shared.has_successor()
+    /// Why clients are to log in later, if they are, or at once: at the successor that takes connections by now.
+    pub(crate) fn why_no_clients(&self) -> Option<Refusal> {
+        if self.shared.has_successor() {
+            return Some(Refusal::passing(Code::Draining, "another server process is taking over", 0));
+        }
+        let is_draining = self.shared.draining.is_cancelled();
+        is_draining.then(|| Refusal::passing(Code::Draining, "the server is about to stop", 1_000))
     }
 }
 

@@ -167,6 +167,38 @@ async fn a_client_that_leaves_before_its_server_takes_back_leaves_no_name_behind
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_log_in_while_servers_succeed_each_other_are_let_in_at_once() {
+    let site = Site::new().unwrap();
+    let token = site.token("one");
+    let mut server = site.start(Vec::new()).unwrap();
+    let (stop, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let mut storm = JoinSet::new();
+    for _ in 0..8 {
+        let (site, token, stop, count) = (site.clone(), token.clone(), stop.clone(), count.clone());
+        storm.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                // One that doesn't try again.
+                let client = site.client(&token).fail_fast(true).connect().await.expect("it is let in");
+                count.fetch_add(1, Ordering::Relaxed);
+                client.close().await;
+            }
+        });
+    }
+    let crowd = Crowd { stop, answered: count, visitors: JoinSet::new() };
+    for _ in 0..5 {
+        crowd.answers(30).await;
+        let (new, old) = site.succeed(server).await.unwrap();
+        timeout(PATIENCE, old.drain()).await.expect("its clients have moved");
+        server = new;
+    }
+    crowd.answers(30).await;
+    crowd.stop().await;
+    while let Some(ended) = storm.join_next().await {
+        ended.expect("a client that was always let in");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_under_way_stay_and_new_ones_go_to_the_successor() {
     let site = Site::new().unwrap();
     let server = site.start(Vec::new()).unwrap();

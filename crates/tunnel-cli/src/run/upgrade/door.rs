@@ -30,6 +30,8 @@ const REQUEST_MAX: u64 = 256;
 const KNOCKING_MAX: usize = 16;
 /// How long who asked may take to read an answer.
 const READING: Duration = Duration::from_secs(1);
+/// How often somebody asks who is sent away without a word.
+const UNHEARD: u32 = 3;
 /// Between tries while the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -182,28 +184,48 @@ impl Asker {
 }
 
 /// Asks the server with this data directory for an upgrade; `hear` hears what becomes of it, and says whether that is
-/// all.
+/// all. A process that is replaced just then goes away without a word, and its successor is asked.
 pub(in crate::run) async fn ask(
     directory: &Path,
     mut hear: impl FnMut(Outcome) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let path = path(directory);
-    let failed = |source| Failure::Upgrade { path: path.clone(), source };
-    let mut stream = UnixStream::connect(&path).await.map_err(failed)?;
-    let mut request = serde_json::to_vec(&Request::Upgrade).map_err(|error| failed(error.into()))?;
-    request.push(b'\n');
-    stream.write_all(&request).await.map_err(failed)?;
-    let mut lines = BufReader::new(stream).lines();
-    while let Some(line) = lines.next_line().await.map_err(failed)? {
-        let outcome = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
-        if hear(outcome)? {
+    for _ in 0..UNHEARD {
+        if ask_once(&path, &mut hear).await? {
             return Ok(());
         }
     }
-    Err(failed(io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the server went away before it said how it ended",
-    )))
+    let source =
+        io::Error::new(io::ErrorKind::UnexpectedEof, "the server went away before it said how it ended");
+    Err(Failure::Upgrade { path, source })
+}
+
+/// Whether it was heard.
+async fn ask_once(
+    path: &Path,
+    hear: &mut impl FnMut(Outcome) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    let failed = |source| Failure::Upgrade { path: path.to_owned(), source };
+    let mut stream = UnixStream::connect(path).await.map_err(failed)?;
+    let mut request = serde_json::to_vec(&Request::Upgrade).map_err(|error| failed(error.into()))?;
+    request.push(b'\n');
+    // One that has gone away is found at the answer.
+    let _ = stream.write_all(&request).await;
+    let mut lines = BufReader::new(stream).lines();
+    let mut is_heard = false;
+    loop {
+        let line = match lines.next_line().await {
+            Ok(Some(line)) => line,
+            Ok(None) | Err(_) if !is_heard => return Ok(false),
+            Ok(None) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(failed(error)),
+        };
+        is_heard = true;
+        let outcome = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
+        if hear(outcome)? {
+            return Ok(true);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +298,33 @@ mod tests {
         }
         drop(door);
         assert!(!path(home.path()).exists());
+    }
+
+    #[tokio::test]
+    async fn who_asks_a_process_that_is_being_replaced_asks_its_successor() {
+        let (home, old) = door();
+        let socket = old.share().unwrap();
+        let asking = ask(home.path(), |outcome| Ok(matches!(outcome, Outcome::Moved { .. })));
+        let replacing = async {
+            let (knocking, _) = old.listener.accept().await.unwrap();
+            old.leave();
+            let mut new = open(home.path(), Some(socket)).unwrap();
+            drop(knocking);
+            new.next().await.tell(&Outcome::Moved { clients: 0, late: 0 }).await;
+        };
+        tokio::join!(asking, replacing).0.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_was_told_something_does_not_ask_again() {
+        let (home, mut door) = door();
+        let hearing = async {
+            let ready = Outcome::Ready { pid: 1, version: String::new() };
+            door.next().await.tell(&ready).await;
+            door
+        };
+        let (asked, _door) = tokio::join!(ask(home.path(), |_| Ok(false)), hearing);
+        assert!(matches!(asked, Err(Failure::Upgrade { .. })));
     }
 
     #[tokio::test]
