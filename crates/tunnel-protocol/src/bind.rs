@@ -76,6 +76,9 @@ pub struct PortSpec {
     /// As in [`HttpSpec`].
     #[serde(default, skip_serializing_if = "is_false")]
     pub pool: bool,
+    /// Whether nobody is told of the port: it is free for anyone as soon as it isn't served, and not kept for its owner.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fleeting: bool,
 }
 
 /// What an upstream of a web tunnel speaks.

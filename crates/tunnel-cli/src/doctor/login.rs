@@ -19,7 +19,7 @@ const LOGIN: Duration = Duration::from_secs(4);
 /// For all heartbeats.
 const BEATS: Duration = Duration::from_secs(3);
 const BEAT_COUNT: u32 = 3;
-/// For leaving in order: the port of the UDP check is free again at once.
+/// For leaving in order, which frees the port of the UDP check.
 const LEAVE: Duration = Duration::from_millis(500);
 /// A difference of clocks that matters to nothing.
 const CLOCKS_AGREE: Duration = Duration::from_secs(5);

@@ -50,7 +50,7 @@ async fn answer_all(echo: &UdpSocket) -> Infallible {
 }
 
 async fn there_and_back(client: &Client, target: &Target, echo: Upstream) -> Check {
-    let tunnel = match timeout(BIND, client.udp().forward(echo)).await {
+    let tunnel = match timeout(BIND, client.udp().fleeting(true).forward(echo)).await {
         Ok(Ok(tunnel)) => tunnel,
         Ok(Err(BindError::Refused(refusal))) => return refused(&refusal),
         Ok(Err(error)) => return Check::skipped("udp", chain(&error)),

@@ -47,6 +47,13 @@ impl UdpTunnel {
         self
     }
 
+    /// Whether nobody is told of the port: the server gives it to anyone as soon as this client doesn't serve it, and
+    /// keeps it for nobody. Default: no.
+    pub fn fleeting(mut self, fleeting: bool) -> Self {
+        self.spec.fleeting = fleeting;
+        self
+    }
+
     /// In the place of `former`, a tunnel of the same client, if it has the same name (one of the server's choice is
     /// kept): no visitor is without the one or the other. Once this one is online, `former` has ended with
     /// [`TunnelEnd::Replaced`](crate::TunnelEnd::Replaced), and serves visitors under way for as long as its handle

@@ -83,7 +83,8 @@ impl<'a> Binds<'a> {
                 policies,
                 max_tunnels: standing.rights.max_tunnels,
             };
-            self.publish(&spec, &claim, &self.asker(&standing)).map(|lease| lease.until(expires))
+            let lease = self.publish(&spec, &claim, &self.asker(&standing))?;
+            Ok(lease.until(expires).fleeting(is_fleeting(&spec)))
         });
         match bound {
             Ok(lease) => {
@@ -341,6 +342,13 @@ fn sharing(spec: &BindSpec) -> (bool, UpstreamProtocol) {
         | BindSpec::Udp(PortSpec { pool, .. }) => (*pool, UpstreamProtocol::default()),
         _ => (false, UpstreamProtocol::default()),
     }
+}
+
+fn is_fleeting(spec: &BindSpec) -> bool {
+    matches!(
+        spec,
+        BindSpec::Tcp(PortSpec { fleeting: true, .. }) | BindSpec::Udp(PortSpec { fleeting: true, .. })
+    )
 }
 
 fn expired() -> Refusal {

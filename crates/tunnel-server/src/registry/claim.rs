@@ -154,6 +154,7 @@ impl Registry {
             endpoint,
             end: End::Lost,
             expires: None,
+            is_fleeting: false,
         })
     }
 

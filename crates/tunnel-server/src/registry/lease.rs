@@ -21,6 +21,8 @@ pub(crate) struct Lease {
     pub(super) end: End,
     /// When the tunnel is over, whatever becomes of the session until then.
     pub(super) expires: Option<Instant>,
+    /// Whether the name is free at once when this ends.
+    pub(super) is_fleeting: bool,
 }
 
 /// How a lease ends.
@@ -54,6 +56,12 @@ impl Lease {
     /// When the tunnel is over, if a time was set.
     pub(crate) fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// The same, for a port that nobody was told of: it isn't kept for anyone, however this ends.
+    pub(crate) fn fleeting(mut self, fleeting: bool) -> Self {
+        self.is_fleeting = fleeting;
+        self
     }
 
     /// Whether it still holds the name: nobody took it over, and nobody took it away.
@@ -103,7 +111,8 @@ impl Drop for Lease {
             registry.shared.events.emit(Event::LeasesChanged);
             return;
         }
-        let until = match self.end {
+        let end = if self.is_fleeting { End::Forfeited } else { self.end };
+        let until = match end {
             End::Lost => {
                 let until = self.bounded(now + timeouts.lease);
                 entry.phase = Phase::Held { until, by };

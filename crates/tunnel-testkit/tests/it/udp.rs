@@ -95,6 +95,31 @@ async fn exchange(visitor: &UdpSocket, datagram: &[u8]) {
     timeout(PATIENCE, exchanging).await.expect("an answer in time");
 }
 
+#[tokio::test]
+async fn a_port_that_nobody_was_told_of_is_free_when_its_client_ends() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let token = site.token("one");
+    for is_left_in_order in [true, false] {
+        let client = site.client(&token).connect().await.unwrap();
+        let tunnel = client.udp().fleeting(true).forward(port_of_nobody()).await.unwrap();
+        until(&server.handle, |now| now.tunnels.len() == 1).await;
+        drop(tunnel);
+        if is_left_in_order {
+            client.drain(PATIENCE).await;
+        } else {
+            client.close().await;
+        }
+        until(&server.handle, |now| now.sessions.is_empty()).await;
+        assert!(server.handle.tunnel_counts().is_empty(), "{:?}", server.handle.tunnel_counts());
+    }
+}
+
+/// Where nothing is sent to.
+fn port_of_nobody() -> SocketAddr {
+    ([127, 0, 0, 1], 9).into()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_of_every_size_come_back_equal() {
     let bench = bench(|_| {}).await;
