@@ -99,14 +99,14 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// A keeper that says when it begins, and ends when a permit is there: one whose disk is stuck has none.
-    fn begin(tasks: &mut JoinSet<()>) -> (LeaseKeeping, mpsc::UnboundedReceiver<bool>, Arc<Semaphore>) {
+    fn begin(tasks: &mut JoinSet<()>) -> (LeaseKeeping, mpsc::Receiver<bool>, Arc<Semaphore>) {
         let turn = Arc::new(watch::Sender::new(0));
         let (resting, rests) = watch::channel(false);
-        let (began, begun) = mpsc::unbounded_channel();
+        let (began, begun) = mpsc::channel(8);
         let ends = Arc::new(Semaphore::new(0));
         let permits = ends.clone();
         let keep = move |is_anew| {
-            began.send(is_anew).unwrap();
+            began.try_send(is_anew).unwrap();
             let permits = permits.clone();
             async move { permits.acquire().await.unwrap().forget() }
         };

@@ -195,9 +195,11 @@ pub(in crate::run) async fn ask(
             return Ok(());
         }
     }
-    let source =
-        io::Error::new(io::ErrorKind::UnexpectedEof, "the server went away before it said how it ended");
-    Err(Failure::Upgrade { path, source })
+    Err(Failure::Upgrade { path, source: went_away() })
+}
+
+fn went_away() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the server went away before it said how it ended")
 }
 
 /// Whether it was heard.
@@ -217,7 +219,7 @@ async fn ask_once(
         let line = match lines.next_line().await {
             Ok(Some(line)) => line,
             Ok(None) | Err(_) if !is_heard => return Ok(false),
-            Ok(None) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(None) => return Err(failed(went_away())),
             Err(error) => return Err(failed(error)),
         };
         is_heard = true;
@@ -324,7 +326,7 @@ mod tests {
             door
         };
         let (asked, _door) = tokio::join!(ask(home.path(), |_| Ok(false)), hearing);
-        assert!(matches!(asked, Err(Failure::Upgrade { .. })));
+        assert!(asked.unwrap_err().line().contains("the server went away before it said how it ended"));
     }
 
     #[tokio::test]
