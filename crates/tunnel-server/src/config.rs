@@ -65,6 +65,14 @@ pub struct Limits {
     pub tunnels_per_token: usize,
     /// Sessions of one token. Default 1,024.
     pub sessions_per_token: usize,
+    /// Logins of one token that begin a session. Default 40 a second, 1,200 of them at once: more than a token may have
+    /// sessions, so that a whole fleet comes back at once when its server was restarted. One address has half of the
+    /// pace. Further lanes are counted apart, 16 times as many at once and four times as fast. `None`: any number.
+    pub login_rate_per_token: Option<Rate>,
+    /// Control connections from one address (IPv6: from one /64) that begin. Default 300 a second, 3,000 of them at
+    /// once: TLS handshakes of one machine can't take a core. Exempt are the same as from `connections_per_address`.
+    /// `None`: any number.
+    pub login_rate_per_address: Option<Rate>,
     /// Bytes received from clients and not yet taken by visitors, in all. Default 256 MiB; from half of it on, what
     /// visitors leave lying is reset.
     pub unread_bytes: usize,
@@ -224,6 +232,8 @@ impl Config {
             ));
         }
         for (name, rate) in [
+            ("login_rate_per_token", limits.login_rate_per_token),
+            ("login_rate_per_address", limits.login_rate_per_address),
             ("connection_rate_per_address", limits.connection_rate_per_address),
             ("request_rate_per_address", limits.request_rate_per_address),
         ] {
@@ -252,6 +262,8 @@ impl Default for Limits {
             tunnels_per_session: tunnel_protocol::limits::TUNNELS_PER_SESSION,
             tunnels_per_token: 1_024,
             sessions_per_token: 1_024,
+            login_rate_per_token: Some(Rate { count: 1_200, per: Duration::from_secs(30) }),
+            login_rate_per_address: Some(Rate { count: 3_000, per: Duration::from_secs(10) }),
             unread_bytes: 256 << 20,
             visitors_per_tunnel: 12_000,
             parked_per_tunnel: 1_000,

@@ -57,6 +57,7 @@ mod ids;
 mod load;
 mod metrics;
 mod places;
+mod rates;
 mod records;
 mod settings;
 mod shared;

@@ -106,6 +106,8 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             tunnels_per_session,
             tunnels_per_token,
             sessions_per_token,
+            login_rate_per_token,
+            login_rate_per_address,
             unread_bytes,
             visitors_per_tunnel,
             parked_per_tunnel,

@@ -13,7 +13,7 @@ use crate::{
     auth::Authenticator,
     census::{self, TunnelState},
     config::{Config, ConfigError},
-    control::{self, Control, Sessions},
+    control::{self, Control, LoginPace, Sessions},
     events::Event,
     ingress::{self, https::Https},
     load::{self, MemoryGauge},
@@ -163,7 +163,8 @@ impl ServerBuilder {
         let sessions = Arc::new(Sessions::default());
         let tasks = TaskTracker::new();
         let retiring = CancellationToken::new();
-        let control = Control { shared, registry, authenticator, throttle, sessions, retiring, tasks };
+        let pace = Arc::new(LoginPace::new());
+        let control = Control { shared, registry, authenticator, throttle, pace, sessions, retiring, tasks };
         let memory = self.memory.map(MemoryOf);
         Ok(Server { control, control_listeners: self.control, web: self.web, https: self.https, memory })
     }

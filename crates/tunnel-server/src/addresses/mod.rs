@@ -1,20 +1,18 @@
 //! What one visitor's address may do, over all listeners, ports and tunnels together: or a single machine could keep
-//! every other visitor out.
+//! every other visitor out. So that none can keep a core busy with handshakes, clients' addresses are counted as well.
 //!
 //! IPv6 addresses count by /64, which is what one customer gets. Those who come in others' stead aren't counted:
 //! trusted proxies and load balancers (whoever is behind them is), and loopback, which is a proxy that nobody told us
 //! of, or the operator.
 
 mod crowd;
-mod rates;
 
 use std::{net::IpAddr, time::Duration};
 
 use tunnel_protocol::Code;
 
 pub(crate) use self::crowd::{Counted, Crowd};
-use self::rates::Rates;
-use crate::{config::Rate, settings::Settings, throttle};
+use crate::{config::Rate, rates::Rates, settings::Settings, throttle};
 
 /// What is known of all addresses.
 #[derive(Debug)]
@@ -27,6 +25,8 @@ pub(crate) struct Addresses {
     new_requests: Rates,
     /// Apart from connections: anybody can send datagrams in anybody's name, which must not cost that one its pages.
     new_flows: Rates,
+    /// Apart from visitors: a client may have many of them behind its own address.
+    new_logins: Rates,
 }
 
 /// Why an address has to wait.
@@ -58,6 +58,7 @@ impl Addresses {
             new_connections: Rates::new(),
             new_requests: Rates::new(),
             new_flows: Rates::new(),
+            new_logins: Rates::new(),
         }
     }
 
@@ -97,6 +98,15 @@ impl Addresses {
     pub(crate) fn flow(&self, visitor: IpAddr) -> Result<(), Excess> {
         let rate = self.settings.now().limits.connection_rate_per_address;
         take(self.counted(visitor), (&self.new_flows, rate))
+    }
+
+    /// A connection of a client's begins, which nothing is known of yet.
+    ///
+    /// # Errors
+    /// [`Excess`]
+    pub(crate) fn log_in(&self, client: IpAddr) -> Result<(), Excess> {
+        let rate = self.settings.now().limits.login_rate_per_address;
+        take(self.counted(client), (&self.new_logins, rate))
     }
 
     /// A visitor begins to wait for an absent client.
@@ -145,6 +155,7 @@ mod tests {
         let mut config = Config::new(Hostname::parse("test").unwrap());
         config.limits.connection_rate_per_address = Some(Rate { count: 2, per: Duration::from_secs(1) });
         config.limits.request_rate_per_address = config.limits.connection_rate_per_address;
+        config.limits.login_rate_per_address = config.limits.connection_rate_per_address;
         let addresses = Addresses::new(Settings::new(config));
         let [forged, here] = [[192, 0, 2, 1], [127, 0, 0, 1]].map(IpAddr::from);
         let fast = Err(Excess::Fast(Duration::from_millis(500)));
@@ -154,6 +165,8 @@ mod tests {
         assert_eq!([0; 3].map(connect), [Ok(()), Ok(()), fast]);
         assert_eq!([0; 3].map(|_| addresses.request(forged).map(drop)), [Ok(()), Ok(()), fast]);
         assert_eq!([0; 3].map(|_| addresses.request(here).map(drop)), [Ok(()); 3]);
+        assert_eq!([0; 3].map(|_| addresses.log_in(forged)), [Ok(()), Ok(()), fast]);
+        assert_eq!([0; 3].map(|_| addresses.log_in(here)), [Ok(()); 3]);
         assert!(addresses.is_empty());
     }
 }

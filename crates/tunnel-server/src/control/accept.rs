@@ -32,10 +32,8 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
             accepted = listener.accept() => accepted,
         };
         Metrics::count(&control.shared.metrics.control_connections);
-        let Some(permit) = control.throttle.admit(address.ip()) else {
+        let Some(permit) = admit(&control, address) else {
             // No words for it: writing them would cost more than the connection.
-            control.shared.metrics.refused(Code::ServerBusy);
-            debug!(%address, "too many connections from one network that have not logged in");
             reset(socket);
             continue;
         };
@@ -61,10 +59,20 @@ pub(crate) async fn accept(control: Control, listener: Listener, tls: Arc<Contro
 /// Serves one connection that came some other way (an embedder's own transport), which must be confidential.
 pub(crate) async fn serve(control: Control, io: BoxedIo, address: SocketAddr) {
     Metrics::count(&control.shared.metrics.control_connections);
-    let Some(permit) = control.throttle.admit(address.ip()) else {
-        return control.shared.metrics.refused(Code::ServerBusy);
-    };
+    let Some(permit) = admit(&control, address) else { return };
     handle(control, async { Some((io, Asked::Token)) }, address, permit).await;
+}
+
+/// A place for a connection of which nothing is known but its address.
+fn admit(control: &Control, address: SocketAddr) -> Option<StrangerPermit> {
+    // The address first: who comes too fast takes nobody's place.
+    let is_in_time = control.shared.addresses.log_in(address.ip()).is_ok();
+    let permit = is_in_time.then(|| control.throttle.admit(address.ip())).flatten();
+    if permit.is_none() {
+        control.shared.metrics.refused(Code::ServerBusy);
+        debug!(%address, is_in_time, "too many connections from one network that have not logged in");
+    }
+    permit
 }
 
 /// A connection's whole life.

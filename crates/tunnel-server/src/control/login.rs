@@ -23,7 +23,7 @@ use tunnel_protocol::{
     version::{Mismatch, SUPPORTED},
 };
 
-use super::{Control, SessionGuard, standing};
+use super::{Control, SessionGuard, login_pace::Purpose, standing};
 use crate::{
     auth::{Identity, Login},
     events::Event,
@@ -120,6 +120,9 @@ fn admit(
         return Err(refusal);
     }
     let identity = authenticate(control, hello, address, nonce)?;
+    let purpose = if hello.attach.is_some() { Purpose::Lane } else { Purpose::Session };
+    let rate = control.shared.config().limits.login_rate_per_token;
+    control.pace.take(purpose, identity.token, control.shared.addresses.counted(address.ip()), rate)?;
     let session = match &hello.attach {
         Some(attach) => {
             let session = find(control, attach, &identity)?;

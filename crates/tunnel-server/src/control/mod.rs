@@ -14,6 +14,7 @@ mod enforce;
 mod heartbeat;
 mod lane;
 mod login;
+mod login_pace;
 mod messages;
 mod session;
 mod standing;
@@ -30,6 +31,7 @@ use tunnel_protocol::{Code, Refusal, SessionId};
 pub(crate) use self::{
     accept::{accept, serve},
     enforce::{charge, keep as enforce},
+    login_pace::LoginPace,
 };
 use crate::{
     auth::Authenticator, config::Limits, registry::Registry, session::Session, shared::Shared,
@@ -43,6 +45,7 @@ pub(crate) struct Control {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) pace: Arc<LoginPace>,
     pub(crate) sessions: Arc<Sessions>,
     /// Cancelled by whoever wants the server to drain without having asked for that when it began to run.
     pub(crate) retiring: CancellationToken,

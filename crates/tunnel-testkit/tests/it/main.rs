@@ -16,6 +16,7 @@ mod https;
 mod instruments;
 mod lanes;
 mod load;
+mod logins;
 mod names;
 mod places;
 mod policies;

@@ -1,4 +1,4 @@
-//! How often each of any number of addresses may come, in memory that doesn't grow.
+//! How often each of any number of addresses (or tokens) may come, in memory that doesn't grow.
 //!
 //! Each address has a bucket that holds a whole allowance and fills up evenly. All that is kept of a bucket is the
 //! time at which it will be full again (the generic cell rate algorithm), in a cell that chance gives to the address,
@@ -11,8 +11,7 @@
 //! times the rate of one address. There is no lock.
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    net::IpAddr,
+    hash::{BuildHasher, Hash, RandomState},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -40,14 +39,14 @@ impl Rates {
         Self { began: Instant::now(), chance: RandomState::new(), full_at }
     }
 
-    /// Takes one from this address's allowance, which is the given one from now on.
+    /// Takes one from the allowance of this address, or whatever `key` is, which is the given one from now on.
     ///
     /// # Errors
     /// There is none left: how long until there is.
-    pub(crate) fn take(&self, address: IpAddr, rate: Rate) -> Result<(), Duration> {
+    pub(crate) fn take(&self, key: impl Hash, rate: Rate) -> Result<(), Duration> {
         let (now, per) = (nanos(self.began.elapsed()), nanos(rate.per));
         let one = per / u64::from(rate.count).max(1);
-        let cells = self.cells(address);
+        let cells = self.cells(key);
         let fullest = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).min().unwrap_or(now);
         let over = (fullest.max(now) + one).saturating_sub(now + per);
         if over > 0 {
@@ -61,8 +60,8 @@ impl Rates {
         Ok(())
     }
 
-    fn cells(&self, address: IpAddr) -> [&AtomicU64; ROWS] {
-        let hash = self.chance.hash_one(address).to_le_bytes();
+    fn cells(&self, key: impl Hash) -> [&AtomicU64; ROWS] {
+        let hash = self.chance.hash_one(key).to_le_bytes();
         std::array::from_fn(|row| {
             // Each row by bits of its own.
             let place = usize::from(u16::from_le_bytes([hash[2 * row], hash[2 * row + 1]])) % CELLS;
@@ -78,7 +77,7 @@ fn nanos(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
+    use std::net::{IpAddr, Ipv6Addr};
 
     use super::*;
 
