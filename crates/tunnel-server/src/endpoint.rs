@@ -4,7 +4,7 @@
 //! returning client is attached to the same endpoint, and they go on. Only the registry attaches and detaches.
 //!
 //! Several clients may serve one endpoint. Each visitor is given to the one that has the fewest just then, but those
-//! that last failed to reach their upstream come last: nobody has fewer visitors than who fails at once.
+//! that last failed to reach their upstream, or were full, come last: nobody has fewer visitors than who fails at once.
 
 use std::{
     net::IpAddr,

@@ -66,8 +66,8 @@ pub(crate) struct Session {
     epoch: Instant,
     /// Cancelled when the client said that it is about to leave.
     leaving: CancellationToken,
-    /// Told whenever the client refuses a visitor because it is full: whatever is idle on it gives way.
-    pub(crate) crowded: Arc<Notify>,
+    /// How many visitors the client has refused because it was full: for each an idle stream gives way.
+    pub(crate) crowded: watch::Sender<u64>,
     /// Whether the client was sent to a successor.
     sent_on: AtomicBool,
 }
@@ -135,7 +135,7 @@ impl Session {
             heard_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             leaving: CancellationToken::new(),
-            crowded: Arc::default(),
+            crowded: watch::Sender::new(0),
             sent_on: AtomicBool::new(false),
         };
         (Arc::new(session), outbox)

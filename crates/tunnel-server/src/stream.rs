@@ -150,7 +150,7 @@ impl VisitorStream {
                 Ok(Some((StreamReply::Refused(code), _))) => {
                     self.target.reach.failed(code);
                     if code == Code::ClientBusy {
-                        self.target.session.crowded.notify_waiters();
+                        self.target.session.crowded.send_modify(|refused| *refused += 1);
                     }
                     return Poll::Ready(Err(io::Error::other(StreamRefused(code))));
                 }

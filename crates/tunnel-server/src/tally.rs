@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -81,6 +81,8 @@ pub(crate) struct Tally {
 pub(crate) struct UpstreamGauge {
     /// The code in the upper 16 bits, below it since when, in milliseconds of Unix time. 0 is unknown.
     state: AtomicU64,
+    /// Whether it last said that it had no room for a visitor, which says nothing of its upstream.
+    is_busy: AtomicBool,
     /// When the next trial is due, in milliseconds from `born`: no clock that somebody sets.
     trial_at: AtomicU64,
     born: Instant,
@@ -168,22 +170,26 @@ impl UpstreamGauge {
     /// The client is at the upstream.
     pub(crate) fn reached(&self) {
         self.set(OK);
-    }
-
-    /// The client can't reach it. What it refuses for other reasons says nothing of its upstream.
-    pub(crate) fn failed(&self, code: Code) {
-        if matches!(
-            code,
-            Code::UpstreamRefused | Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::UpstreamTls
-        ) {
-            self.set(code.number());
-            self.trial_at.store(self.now() + TRIAL_AFTER, Ordering::Relaxed);
+        if self.is_busy.load(Ordering::Relaxed) {
+            self.is_busy.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Whether the client last failed to reach it.
+    /// The client can't reach it, or has no room for a visitor. What it refuses for other reasons says nothing.
+    pub(crate) fn failed(&self, code: Code) {
+        match code {
+            Code::UpstreamRefused | Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::UpstreamTls => {
+                self.set(code.number());
+            }
+            Code::ClientBusy => self.is_busy.store(true, Ordering::Relaxed),
+            _ => return,
+        }
+        self.trial_at.store(self.now() + TRIAL_AFTER, Ordering::Relaxed);
+    }
+
+    /// Whether the client last failed to get a visitor there: others had better serve in its stead.
     pub(crate) fn is_failing(&self) -> bool {
-        number(self.state.load(Ordering::Relaxed)) > OK
+        self.is_busy.load(Ordering::Relaxed) || number(self.state.load(Ordering::Relaxed)) > OK
     }
 
     /// Whether it failed, and that is long enough ago to try again. Says so to one visitor at a time.
@@ -226,7 +232,12 @@ impl UpstreamGauge {
 
 impl Default for UpstreamGauge {
     fn default() -> Self {
-        Self { state: AtomicU64::new(0), trial_at: AtomicU64::new(0), born: Instant::now() }
+        Self {
+            state: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
+            trial_at: AtomicU64::new(0),
+            born: Instant::now(),
+        }
     }
 }
 
@@ -283,6 +294,8 @@ mod tests {
         assert_eq!(gauge.state(), UpstreamState::Unknown);
         gauge.failed(Code::ClientBusy);
         assert_eq!(gauge.state(), UpstreamState::Unknown, "says nothing of the upstream");
+        gauge.failed(Code::NoSuchTunnel);
+        assert_eq!(gauge.state(), UpstreamState::Unknown, "nor does this");
         gauge.failed(Code::UpstreamRefused);
         let UpstreamState::Failing { code: "upstream-refused", since } = gauge.state() else {
             panic!("{:?}", gauge.state())
@@ -297,15 +310,17 @@ mod tests {
     async fn an_upstream_that_failed_is_tried_again_by_one_visitor_after_a_while() {
         let gauge = UpstreamGauge::default();
         assert!(!gauge.is_failing() && !gauge.wants_trial(), "not known to fail");
-        gauge.failed(Code::UpstreamRefused);
-        assert!(gauge.is_failing() && !gauge.wants_trial(), "just now");
-        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
-        assert!(gauge.wants_trial());
-        assert!(!gauge.wants_trial(), "somebody is on the way");
-        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
-        assert!(gauge.wants_trial(), "it was never heard of again");
-        gauge.reached();
-        tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
-        assert!(!gauge.is_failing() && !gauge.wants_trial());
+        for code in [Code::UpstreamRefused, Code::ClientBusy] {
+            gauge.failed(code);
+            assert!(gauge.is_failing() && !gauge.wants_trial(), "just now");
+            tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+            assert!(gauge.wants_trial(), "{code}");
+            assert!(!gauge.wants_trial(), "somebody is on the way");
+            tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+            assert!(gauge.wants_trial(), "it was never heard of again");
+            gauge.reached();
+            tokio::time::advance(Duration::from_millis(TRIAL_AFTER)).await;
+            assert!(!gauge.is_failing() && !gauge.wants_trial(), "{code}");
+        }
     }
 }

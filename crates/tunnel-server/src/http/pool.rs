@@ -4,7 +4,7 @@
 //! client goes its streams go with it, while other clients of the name keep theirs.
 //!
 //! An idle stream is a visitor less that its client can take, and so gives way: to a new stream where it can't be used
-//! itself, and to whatever else comes to a client that is full.
+//! itself, and where the client is full one to each visitor that this one refused.
 //!
 //! An upstream may end a stream at any time, and one that does just as a request comes takes that with it. For what
 //! can't be sent again only [`FRESH`] streams are used, and none if the upstream ends those too.
@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::{
-    sync::Notify,
+    sync::watch,
     time::{Instant, sleep},
 };
 
@@ -45,6 +45,8 @@ struct Inner {
     hasty: Option<Instant>,
     is_closed: bool,
     is_looked_after: bool,
+    /// How many visitors its client has refused because it was full, as far as streams have given way to them.
+    refused: Option<u64>,
     /// Of the task that looks after the idle ones.
     keeper: Option<Waker>,
 }
@@ -99,9 +101,21 @@ impl Pool {
         drop(oldest);
     }
 
-    /// Ends all idle streams.
-    pub(super) fn clear(&self) {
-        let idle = std::mem::take(&mut self.lock().idle);
+    /// Notes how many visitors the client refused before the pool had any streams.
+    pub(super) fn note_refused(&self, refused: u64) {
+        self.lock().refused.get_or_insert(refused);
+    }
+
+    /// Ends one stream, of those that were idle for longest, for each visitor that the client has refused since this
+    /// was last called. The others stay: who is refused may be served elsewhere, and they cost no new place.
+    pub(super) fn make_room(&self, refused: u64) {
+        let mut inner = self.lock();
+        let before = inner.refused.unwrap_or(refused);
+        inner.refused = Some(refused.max(before));
+        let count = usize::try_from(refused.saturating_sub(before)).unwrap_or(usize::MAX);
+        let count = count.min(inner.idle.len());
+        let idle: Vec<_> = inner.idle.drain(..count).collect();
+        drop(inner);
         drop(idle);
     }
 
@@ -149,6 +163,12 @@ impl Pool {
         Poll::Pending
     }
 
+    /// How many idle streams there are.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.lock().idle.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,14 +193,15 @@ impl Drop for Pool {
 /// Sees to it that the idle streams of a target are looked after, by one task for all of them.
 pub(super) fn look_after(target: &Arc<Target>, shared: &Shared) {
     if !std::mem::replace(&mut target.pool.lock().is_looked_after, true) {
-        let crowded = target.session.crowded.clone();
+        let crowded = target.session.crowded.subscribe();
+        target.pool.note_refused(*crowded.borrow());
         shared.visitors.spawn(keep(Arc::downgrade(target), crowded, shared.clone()));
     }
 }
 
 /// Ends streams that their upstream ended, that were idle for too long, or whose client is full, until the pool is
 /// closed or gone.
-async fn keep(target: Weak<Target>, crowded: Arc<Notify>, shared: Shared) {
+async fn keep(target: Weak<Target>, mut crowded: watch::Receiver<u64>, shared: Shared) {
     let over = || poll_fn(|cx| target.upgrade().map_or(Poll::Ready(()), |target| target.pool.poll_keep(cx)));
     loop {
         tokio::select! {
@@ -188,7 +209,10 @@ async fn keep(target: Weak<Target>, crowded: Arc<Notify>, shared: Shared) {
             () = shared.stopping.cancelled() => break,
             () = shared.draining.cancelled() => break,
             () = over() => return,
-            () = crowded.notified() => target.upgrade().iter().for_each(|target| target.pool.clear()),
+            Ok(()) = crowded.changed() => {
+                let refused = *crowded.borrow_and_update();
+                target.upgrade().iter().for_each(|target| target.pool.make_room(refused));
+            }
             () = sleep(IDLE) => target.upgrade().iter().for_each(|target| target.pool.sweep()),
         }
     }

@@ -194,6 +194,8 @@ async fn drive(
 ) {
     let _ended = ended.drop_guard();
     let mut connection = pin!(connection);
+    let mut crowded = target.session.crowded.subscribe();
+    target.pool.note_refused(*crowded.borrow());
     let (mut cut, mut drained) = (pin!(cut.cancelled()), pin!(shared.draining.cancelled()));
     let mut is_drained = false;
     loop {
@@ -207,7 +209,7 @@ async fn drive(
                 is_drained = true;
                 target.pool.close();
             }
-            () = target.session.crowded.notified() => target.pool.clear(),
+            Ok(()) = crowded.changed() => target.pool.make_room(*crowded.borrow_and_update()),
             () = sleep(pool::IDLE) => target.pool.sweep(),
         }
     }

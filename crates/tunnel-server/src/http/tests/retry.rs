@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::{io::AsyncWriteExt, time::Instant};
-use tunnel_protocol::{Code, StreamReply};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
+use tunnel_protocol::{Code, RequestId, StreamKind, StreamReply};
 
-use super::world::{World, field};
-use crate::{endpoint::State, http::pool::FRESH};
+use super::world::{HANG, World, field};
+use crate::{
+    dispatch::{self, Visit},
+    endpoint::State,
+    http::pool::FRESH,
+};
 
 fn request(method: &str, body: &str) -> String {
     format!("{method} / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -269,7 +276,7 @@ async fn what_one_client_of_a_pool_can_not_reach_another_is_asked_for_with_the_b
             assert_eq!(upstream.bytes(body.len()).await, body);
             upstream.say(OK).await;
             assert_eq!(visitor.answer().await.1, "ok", "{code}");
-            assert_eq!(first.target.reach.is_failing(), code != ClientBusy);
+            assert!(first.target.reach.is_failing(), "{code}: others come first from now on");
         }
     }
 }
@@ -358,6 +365,68 @@ async fn an_idle_stream_gives_way_to_a_new_one_that_is_opened_in_its_stead() {
     visitor.say(&request("POST", "body")).await;
     assert_eq!(idle.rest().await.0, "", "ended");
     let mut upstream = client.accept().await;
+    upstream.head().await;
+    upstream.say(OK).await;
+    assert_eq!(visitor.answer().await.1, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_client_of_a_pool_is_not_asked_again_for_a_while() {
+    let mut world = World::new();
+    let mut first = world.tunnel("a.test");
+    let mut second = world.successor(&first);
+    second.attach_with(&first);
+    let mut visitor = world.visit().await;
+    visitor.say(&request("GET", "")).await;
+    first.refuse(Code::ClientBusy).await;
+    let mut busy = vec![(visitor, second.accept().await)];
+    for _ in 0..3 {
+        let visitor = world.get("a.test", "/").await;
+        busy.push((visitor, second.accept().await));
+    }
+    assert!(first.is_left_alone().await, "though it has nobody");
+    first.target.reach.hasten();
+    busy.push((world.get("a.test", "/").await, first.accept().await));
+    for (visitor, upstream) in &mut busy {
+        upstream.head().await;
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+    }
+    assert!(!first.target.reach.is_failing(), "it has room again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_client_loses_an_idle_stream_for_each_visitor_it_refuses_and_no_more() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let mut exchanges = Vec::new();
+    for _ in 0..3 {
+        exchanges.push((world.get("a.test", "/").await, client.accept().await));
+    }
+    let pool = client.target.clone();
+    let idle = async |count| {
+        while pool.pool.idle() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    for (place, (visitor, upstream)) in exchanges.iter_mut().enumerate() {
+        upstream.head().await;
+        upstream.say(OK).await;
+        assert_eq!(visitor.answer().await.1, "ok");
+        timeout(HANG, idle(place + 1)).await.unwrap();
+    }
+    for left in [2, 1] {
+        let visit = Visit { request: RequestId(1), visitor: world.address, local: world.address };
+        let endpoint = client.endpoint.clone();
+        let opening = dispatch::open(&endpoint, StreamKind::Tcp, visit, None, None);
+        let (stream, (_, mut refusing)) = tokio::join!(opening, client.accept_raw());
+        refusing.io.write_all(&StreamReply::Refused(Code::ClientBusy).encode()).await.unwrap();
+        assert!(stream.unwrap().ready().await.is_err());
+        assert_eq!(exchanges.remove(0).1.rest().await.0, "", "it gave way");
+        assert_eq!(pool.pool.idle(), left);
+    }
+    let (visitor, upstream) = &mut exchanges[0];
+    visitor.say(&request("GET", "")).await;
     upstream.head().await;
     upstream.say(OK).await;
     assert_eq!(visitor.answer().await.1, "ok");
