@@ -41,6 +41,10 @@ impl<T> Kept<T> {
         Ok(Prefixed::new(read.freeze(), io))
     }
 
+    pub(super) fn get_ref(&self) -> &T {
+        self.io.get_ref()
+    }
+
     pub(super) fn into_inner(self) -> T {
         self.io.into_inner().0
     }

@@ -23,7 +23,6 @@ use crate::{
     records::Draft,
     rights::TunnelKind,
     shared::Shared,
-    stream::VisitorStream,
     succession::PortSocket,
 };
 
@@ -148,7 +147,8 @@ pub(super) async fn serve(
         let mut kept = Kept::new(socket, endpoint.is_shared());
         let relayed = tunnel_io::relay(&mut kept, &mut stream, options).await;
         let target = stream.target().clone();
-        if !endpoint.has_other(&target, refusals) || !was_turned_away(&relayed, &mut stream).await {
+        let has_other = endpoint.has_other(&target, refusals);
+        if !has_other || !was_turned_away(&relayed, stream.ready(), kept.get_ref()).await {
             break (kept.into_inner(), stream, relayed);
         }
         avoid = Some(target);
@@ -178,14 +178,87 @@ pub(super) async fn serve(
     }
 }
 
-/// Whether the client didn't reach its upstream, and another may.
-async fn was_turned_away(relayed: &Relayed, stream: &mut VisitorStream) -> bool {
+/// Whether the client didn't reach its upstream, and another may. If it is yet to say so, by its `answer`, a visitor
+/// that is reset meanwhile needs none; one that only ended its side still waits, and what it sends waits in its socket.
+async fn was_turned_away(
+    relayed: &Relayed,
+    answer: impl Future<Output = io::Result<()>>,
+    visitor: &TcpStream,
+) -> bool {
     let Err(RelayError { side: Side::B, source, .. }) = &relayed.end else { return false };
     match DispatchError::from(source) {
         // What can't be written to any more says why when it is read.
-        DispatchError::Broken(_) => {
-            stream.ready().await.is_err_and(|error| DispatchError::from(&error).may_go_elsewhere())
-        }
+        DispatchError::Broken(_) => tokio::select! {
+            biased;
+            answer = answer => answer.is_err_and(|error| DispatchError::from(&error).may_go_elsewhere()),
+            _ = visitor.ready(Interest::ERROR) => false,
+        },
         error => error.may_go_elsewhere(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::*;
+    use crate::stream::StreamRefused;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    /// Only a hang takes so long.
+    const HANG: Duration = Duration::from_secs(20);
+
+    /// A visitor, and what the server has of it.
+    async fn visitor() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (visitor, listener.accept().await.unwrap().0)
+    }
+
+    /// What a relay ends with when its stream can't be written to, and hasn't said why.
+    async fn broken() -> Relayed {
+        let ((mut visitor, mut speaking), (mut stream, _)) = (duplex(8), duplex(8));
+        speaking.write_all(b"x").await.unwrap();
+        let relayed = tunnel_io::relay(&mut visitor, &mut stream, RelayOptions::default()).await;
+        assert!(matches!(&relayed.end, Err(error) if error.side == Side::B));
+        relayed
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_the_answer_to_a_visitor_that_was_reset() {
+        let (visitor, socket) = visitor().await;
+        let relayed = broken().await;
+        let turned_away = was_turned_away(&relayed, pending(), &socket);
+        let left = async {
+            tokio::task::yield_now().await;
+            reset(visitor);
+        };
+        let (turned_away, ()) = tokio::join!(timeout(HANG, turned_away), left);
+        assert!(!turned_away.expect("it ends with the visitor"));
+    }
+
+    #[tokio::test]
+    async fn a_visitor_that_ended_its_side_is_waited_for_and_loses_nothing() {
+        let (mut visitor, mut socket) = visitor().await;
+        visitor.write_all(b"all I have").await.unwrap();
+        visitor.shutdown().await.unwrap();
+        let relayed = broken().await;
+        // It has seen all of that, and goes on waiting.
+        let mut peeked = [0; 1];
+        socket.peek(&mut peeked).await.unwrap();
+        let (say, said) = tokio::sync::oneshot::channel();
+        let answer = async { said.await.unwrap_or(Ok(())) };
+        let mut turned_away = Box::pin(was_turned_away(&relayed, answer, &socket));
+        assert!(timeout(Duration::from_millis(50), &mut turned_away).await.is_err());
+        say.send(Err(io::Error::other(StreamRefused(Code::UpstreamRefused)))).unwrap();
+        assert!(timeout(HANG, &mut turned_away).await.unwrap());
+        drop(turned_away);
+        let mut sent = String::new();
+        socket.read_to_string(&mut sent).await.unwrap();
+        assert_eq!(sent, "all I have");
     }
 }
