@@ -33,6 +33,11 @@ impl Meter {
         self.b_to_a.load(Ordering::Relaxed)
     }
 
+    /// Forgets what went from A to B: it will be sent once more, and isn't two things.
+    pub fn reset_a_to_b(&self) {
+        self.a_to_b.store(0, Ordering::Relaxed);
+    }
+
     /// Counts `bytes` more from A to B.
     pub fn add_a_to_b(&self, bytes: u64) {
         self.a_to_b.fetch_add(bytes, Ordering::Relaxed);

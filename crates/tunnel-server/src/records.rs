@@ -217,6 +217,11 @@ impl Draft {
         self.is_upgraded.load(Ordering::Relaxed)
     }
 
+    /// What the visitor says is sent from its begin, perhaps once more: it is counted from there.
+    pub(crate) fn begin_in(&self) {
+        self.meter.reset_a_to_b();
+    }
+
     /// Counts bytes from the visitor.
     pub(crate) fn add_in(&self, bytes: usize) {
         self.meter.add_a_to_b(bytes as u64);

@@ -8,7 +8,10 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -33,6 +36,9 @@ pub(crate) struct VisitorStream {
     /// Whose it is, and whose bytes it counts, if it does.
     target: Arc<Target>,
     is_counted: bool,
+    /// How much was written to it, and how much of that was counted on another stream already.
+    sent: Sent,
+    counted_before: u64,
     /// When the upstream's first byte was there.
     first_byte: Option<Instant>,
     /// The visitor's place at the client, if the stream is what holds it.
@@ -47,6 +53,10 @@ struct Awaiting {
     accepted: bool,
     deadline: Pin<Box<Sleep>>,
 }
+
+/// How many bytes were written to a stream, for whoever can't see the stream itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent(Arc<AtomicU64>);
 
 /// The client refused the stream: the io error's inner error.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +73,20 @@ pub(crate) struct StreamLate;
 #[derive(Debug, thiserror::Error)]
 #[error("the owner's bytes of this month are used up")]
 pub(crate) struct Spent;
+
+impl Sent {
+    /// How many so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts more; how many there are then. Only the stream does, so it needs no more than this.
+    fn add(&self, more: usize) -> u64 {
+        let all = self.bytes() + more as u64;
+        self.0.store(all, Ordering::Relaxed);
+        all
+    }
+}
 
 impl VisitorStream {
     /// A stream whose header was just written, whose bytes from here on keep to `pace`. The client has `patience` to
@@ -83,6 +107,8 @@ impl VisitorStream {
             reply: Some(Box::new(Awaiting { bytes: [0; 3], filled: 0, accepted: false, deadline })),
             target,
             is_counted,
+            sent: Sent::default(),
+            counted_before: 0,
             first_byte: None,
             _serving: None,
         }
@@ -91,6 +117,16 @@ impl VisitorStream {
     /// Counts as one of the client's visitors as long as the stream is there.
     pub(crate) fn held_by(self, serving: Serving) -> Self {
         Self { _serving: Some(serving), ..self }
+    }
+
+    /// Counts its first `bytes` no more: they are those that another stream has counted, which the visitor sent once.
+    pub(crate) fn set_counted(&mut self, bytes: u64) {
+        self.counted_before = bytes;
+    }
+
+    /// How much was written to it, now and later.
+    pub(crate) fn sent(&self) -> &Sent {
+        &self.sent
     }
 
     /// Tells the client that this exchange was cut off.
@@ -202,7 +238,8 @@ impl AsyncWrite for VisitorStream {
         self.check_allowance()?;
         let wrote = ready!(Pin::new(&mut self.inner).poll_write(cx, buf));
         if let (true, Ok(count)) = (self.is_counted, &wrote) {
-            self.target.tally.add_in(*count);
+            let new = self.sent.add(*count).saturating_sub(self.counted_before);
+            self.target.tally.add_in(usize::try_from(new).unwrap_or(usize::MAX).min(*count));
         }
         Poll::Ready(wrote)
     }

@@ -92,6 +92,8 @@ struct Failed {
     /// On a stream that had served before.
     is_reused: bool,
     receipt: Receipt,
+    /// How many bytes of the visitor's were written to the stream.
+    sent: u64,
     /// Who served the visitor.
     target: Option<Arc<Target>>,
 }
@@ -105,6 +107,8 @@ struct Attempt {
     may_reuse: bool,
     /// Who just failed, or let go of, the visitor.
     avoid: Option<Arc<Target>>,
+    /// How much of the request the attempts before have counted.
+    counted: u64,
 }
 
 /// Forwards a request and returns the upstream's answer, as soon as its head is there.
@@ -148,14 +152,15 @@ pub(super) async fn forward(
     let trace = passage.draft.as_ref().and_then(|draft| draft.trace());
     trace.iter().for_each(|trace| trace.put(&mut outgoing.headers));
     let mut body = facts.has_body().then_some(body);
-    let mut how = Attempt { id, visitor, may_reuse: true, avoid: None };
+    let mut how = Attempt { id, visitor, may_reuse: true, avoid: None, counted: 0 };
     let (mut may_repeat, mut changes, mut refusals) = (true, 0, 0);
     let (mut response, exchange) = loop {
         let failed = match attempt(desk, endpoint, &outgoing, &mut body, &how, passage).await {
             Ok(answered) => break answered,
             Err(failed) => failed,
         };
-        let Failed { fault, is_unsent, is_reused, receipt, target } = failed;
+        let Failed { fault, is_unsent, is_reused, receipt, sent, target } = failed;
+        how.counted = how.counted.max(sent);
         if matches!(fault, Fault::Dispatch(DispatchError::PoliciesChanged)) && changes < CHANGES {
             changes += 1;
             let policies = endpoint.known_policies();
@@ -192,7 +197,7 @@ pub(super) async fn forward(
         } else {
             may_repeat = false;
         }
-        how = Attempt { id, visitor, may_reuse: false, avoid: target };
+        how = Attempt { may_reuse: false, avoid: target, ..how };
         Metrics::count(&desk.shared.metrics.retries);
         if let Some(target) = how.avoid.as_ref().filter(|_| is_late) {
             endpoint.wait_until_not(target).await;
@@ -287,8 +292,8 @@ async fn attempt(
     passage: &mut Passage,
 ) -> Result<(Response<Inbound>, Exchange), Failed> {
     let search = Search::new(endpoint, how.visitor, passage.checked.as_ref(), how.avoid.clone());
-    let link =
-        Link::get(&desk.shared, search, desk.visit(how.id), how.may_reuse.then_some(outgoing.is_repeatable));
+    let reuse = how.may_reuse.then_some(outgoing.is_repeatable);
+    let link = Link::get(&desk.shared, search, desk.visit(how.id), reuse, how.counted);
     let link = link.await.map_err(|error| Failed {
         // Nobody was there to take it: waiting was the endpoint's business, and is over.
         fault: match error {
@@ -298,6 +303,7 @@ async fn attempt(
         is_unsent: false,
         is_reused: false,
         receipt: Receipt::default(),
+        sent: 0,
         target: None,
     })?;
     let (is_reused, target) = (link.is_reused, link.serving.target().clone());
@@ -307,8 +313,12 @@ async fn attempt(
         link.put_back();
         let fault = Fault::Malformed("it speaks HTTP/2, in which the server opens no WebSockets".into());
         let receipt = Receipt::default();
-        return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, target: Some(target) });
+        let target = Some(target);
+        return Err(Failed { fault, is_unsent: false, is_reused: false, receipt, sent: 0, target });
     }
+    // What an idle stream carried before was others'.
+    let (sent, before) = (link.sent.clone(), if is_reused { link.sent.bytes() } else { 0 });
+    passage.draft.iter().for_each(|draft| draft.begin_in());
     let kept = if !is_reused && endpoint.is_shared() { KEPT } else { 0 };
     let (upload, receipt) = Upload::new(body.take(), outgoing.expects_continue, kept, passage.draft.clone());
     let early = outgoing.early(&receipt);
@@ -328,8 +338,8 @@ async fn attempt(
             if is_reused && matches!(fault, Fault::Dispatch(DispatchError::Broken(_))) {
                 target.pool.set_hasty();
             }
-            let target = Some(target);
-            Err(Failed { fault, is_unsent, is_reused, receipt: exchange.give_up(), target })
+            let (sent, target) = (sent.bytes() - before, Some(target));
+            Err(Failed { fault, is_unsent, is_reused, receipt: exchange.give_up(), sent, target })
         }
     }
 }

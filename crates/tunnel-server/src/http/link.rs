@@ -23,7 +23,7 @@ use crate::{
     dispatch::{self, DispatchError, Search, Visit},
     endpoint::{Endpoint, Serving},
     shared::Shared,
-    stream::VisitorStream,
+    stream::{Sent, VisitorStream},
 };
 
 /// How many interim answers (1xx) an upstream may give before its answer. None needs more than a few, and each costs
@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(super) serving: Serving,
     /// Whether it has served an exchange before.
     pub(super) is_reused: bool,
+    /// What was written to it, by all its exchanges.
+    pub(super) sent: Sent,
     cut: CancellationToken,
 }
 
@@ -65,12 +67,13 @@ pub(super) enum Sender {
 pub(super) struct Idle {
     pub(super) sender: Sender,
     pub(super) lane: u32,
+    sent: Sent,
     cut: CancellationToken,
 }
 
 impl Link {
     /// A stream to whoever is to serve the visitor: with `reuse` an idle one if there is one for a request that can be
-    /// sent again, or can't; else a new one.
+    /// sent again, or can't; else a new one. Of what the visitor says, so many bytes were `counted` already.
     ///
     /// # Errors
     /// Those of [`dispatch::open`]; nothing was sent then.
@@ -79,14 +82,16 @@ impl Link {
         mut search: Search<'_>,
         visit: Visit,
         reuse: Option<bool>,
+        counted: u64,
     ) -> Result<Self, DispatchError> {
         loop {
             let serving = search.next().await?;
             // Only a new stream tells whether the upstream is back.
             let reuse = reuse.filter(|_| !serving.policies.separate_streams && !serving.is_trial());
             if let Some(is_repeatable) = reuse {
-                if let Some(Idle { sender, lane, cut }) = serving.pool.take(is_repeatable, &serving.session) {
-                    return Ok(Self { sender, lane, serving, is_reused: true, cut });
+                let idle = serving.pool.take(is_repeatable, &serving.session);
+                if let Some(Idle { sender, lane, sent, cut }) = idle {
+                    return Ok(Self { sender, lane, serving, is_reused: true, sent, cut });
                 }
                 // Those that are there are too old for this request, or on a lane that is worse, and will be so for
                 // the next one like it.
@@ -94,7 +99,10 @@ impl Link {
             }
             let pace = search.pace(&serving);
             match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
-                Ok(stream) => return Self::begin(shared, search.endpoint(), stream, serving).await,
+                Ok(mut stream) => {
+                    stream.set_counted(counted);
+                    return Self::begin(shared, search.endpoint(), stream, serving).await;
+                }
                 Err(missed) => search.missed(&serving, missed)?,
             }
         }
@@ -107,7 +115,7 @@ impl Link {
         serving: Serving,
     ) -> Result<Self, DispatchError> {
         let cut = endpoint.over.child_token();
-        let lane = stream.lane();
+        let (lane, sent) = (stream.lane(), stream.sent().clone());
         let io = UpstreamIo { stream, cut: cut.clone(), is_read: false };
         let target = serving.target();
         let sender = if target.protocol == UpstreamProtocol::Http2 {
@@ -117,7 +125,7 @@ impl Link {
             pool::look_after(target, shared);
             Sender::Http1(http1::Asking::new(io, cut.clone(), shared.visitors.clone()))
         };
-        Ok(Self { sender, lane, serving, is_reused: false, cut })
+        Ok(Self { sender, lane, serving, is_reused: false, sent, cut })
     }
 
     /// Sends a request and waits for the head of its answer. `early` hears what comes before that, if anybody is to.
@@ -155,10 +163,10 @@ impl Link {
 
     /// Keeps the stream for another exchange.
     pub(super) fn put_back(self) {
-        let Self { sender, lane, serving, cut, .. } = self;
+        let Self { sender, lane, serving, sent, cut, .. } = self;
         // What the client said of the visitor at the stream's begin is true of that visitor only.
         if !serving.policies.separate_streams {
-            serving.pool.put(Idle { sender, lane, cut });
+            serving.pool.put(Idle { sender, lane, sent, cut });
         }
     }
 }

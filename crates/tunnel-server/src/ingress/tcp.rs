@@ -126,7 +126,7 @@ pub(super) async fn serve(
         debug!(%code, "visitor refused");
         return reset(socket.into_inner().0);
     }
-    let (mut avoid, mut refusals) = (None, 0);
+    let (mut avoid, mut refusals, mut counted) = (None, 0, 0);
     let (socket, stream, relayed) = loop {
         let opening = policy::open(endpoint, StreamKind::Tcp, visit, policies.clone(), avoid.as_ref());
         let opened = tokio::select! {
@@ -143,6 +143,8 @@ pub(super) async fn serve(
             }
         };
         draft.iter().for_each(Draft::set_queued);
+        draft.iter().for_each(Draft::begin_in);
+        stream.set_counted(counted);
         let options = RelayOptions { meter: draft.as_ref().map(Draft::meter), ..RelayOptions::default() };
         let mut kept = Kept::new(socket, endpoint.is_shared());
         let relayed = tunnel_io::relay(&mut kept, &mut stream, options).await;
@@ -153,6 +155,7 @@ pub(super) async fn serve(
         }
         avoid = Some(target);
         refusals += 1;
+        counted = counted.max(stream.sent().bytes());
         socket = match kept.rewind() {
             Ok(socket) => socket,
             Err(socket) => break (socket, stream, relayed),

@@ -201,9 +201,10 @@ async fn a_member_whose_upstream_is_down_costs_no_request() {
 async fn a_member_whose_upstream_is_down_costs_no_connection() {
     let nobody = nobody();
     let site = Site::new().unwrap();
-    let _server = site.start(Vec::new()).unwrap();
+    let server = site.start(Vec::new()).unwrap();
     let token = site.token("one");
     let upstream = Upstream::echo().await.unwrap();
+    let mut records = server.handle.requests();
     let down = site.client(&token).instance(InstanceId([1; 16])).connect().await.unwrap();
     let tunnel = down.tcp().pool(true).forward(nobody.1.clone()).await.unwrap();
     let port = port(&tunnel);
@@ -220,11 +221,21 @@ async fn a_member_whose_upstream_is_down_costs_no_connection() {
             let mut heard = Vec::new();
             visitor.read_to_end(&mut heard).await.unwrap();
             assert!(heard == said, "visitor {number} heard {} bytes", heard.len());
+            heard.len() as u64
         });
     }
+    let mut all = 0;
     while let Some(ended) = visitors.join_next().await {
-        ended.unwrap();
+        all += ended.unwrap();
     }
+    // Also what was sent twice: to the one that is down, and then to the other.
+    let mut recorded = (0, 0);
+    for _ in 0..20 {
+        let record = tokio::time::timeout(PATIENCE, records.recv()).await.unwrap().unwrap();
+        recorded = (recorded.0 + record.bytes_in, recorded.1 + record.bytes_out);
+    }
+    let traffic = server.handle.snapshot().tunnels[0].traffic.clone();
+    assert_eq!((recorded, (traffic.bytes_in, traffic.bytes_out)), ((all, all), (all, all)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

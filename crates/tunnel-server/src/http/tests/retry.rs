@@ -431,3 +431,36 @@ async fn a_full_client_loses_an_idle_stream_for_each_visitor_it_refuses_and_no_m
     upstream.say(OK).await;
     assert_eq!(visitor.answer().await.1, "ok");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_to_a_second_client_is_counted_once() {
+    for (method, body) in [("GET", ""), ("POST", "a body")] {
+        let mut counts = Vec::new();
+        for refusals in [0, 1] {
+            let mut world = World::new();
+            let mut records = world.shared.records.subscribe(false);
+            let mut first = world.tunnel("a.test");
+            let mut second = world.successor(&first);
+            second.attach_with(&first);
+            let mut visitor = world.visit().await;
+            visitor.say(&request(method, body)).await;
+            if refusals > 0 {
+                let (_, mut refusing) = first.accept_raw().await;
+                refusing.head().await;
+                assert_eq!(refusing.bytes(body.len()).await, body, "all of it was sent");
+                refusing.io.write_all(&StreamReply::Refused(Code::UpstreamRefused).encode()).await.unwrap();
+            }
+            let mut upstream = if refusals > 0 { second.accept().await } else { first.accept().await };
+            upstream.head().await;
+            assert_eq!(upstream.bytes(body.len()).await, body);
+            upstream.say(OK).await;
+            assert_eq!(visitor.answer().await.1, "ok");
+            let record = timeout(HANG, records.recv()).await.unwrap().unwrap();
+            assert_eq!(record.bytes_in, body.len() as u64);
+            let (traffic, account) = (first.target.tally.traffic(), first.target.tally.account().usage());
+            assert_eq!(traffic.bytes_in, account.bytes_in);
+            counts.push(traffic.bytes_in);
+        }
+        assert!(counts[0] > body.len() as u64 && counts[0] == counts[1], "{method}: {counts:?}");
+    }
+}

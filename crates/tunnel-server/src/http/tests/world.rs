@@ -269,10 +269,10 @@ impl Client {
         self.attach();
     }
 
-    /// Makes this and another client serve the tunnel together, under the same policies.
+    /// Makes this and another client serve the tunnel together, under the same policies and with the same counters.
     pub(super) fn attach_with(&mut self, other: &Self) {
-        let policies = other.target.policies.clone();
-        self.target = Arc::new(Target { policies, ..target(self.target.session.clone()) });
+        let (policies, tally) = (other.target.policies.clone(), other.target.tally.clone());
+        self.target = Arc::new(Target { policies, tally, ..target(self.target.session.clone()) });
         self.endpoint.set_state(State::Live(vec![other.target.clone(), self.target.clone()]));
     }
 
