@@ -104,6 +104,19 @@ pub enum WriteError {
         /// Whose it is.
         holder: String,
     },
+    /// It is, under the other of its two names: a subdomain's own and the host's that it is.
+    #[error(
+        "`{name}` is the same as `{twin}`, which is reserved for `{holder}`; to change that, run first: tunnel reserve \
+         --release {twin}"
+    )]
+    ReservedAs {
+        /// The name asked for.
+        name: String,
+        /// What it is reserved as.
+        twin: String,
+        /// Whose it is.
+        holder: String,
+    },
     /// It isn't reserved.
     #[error("`{0}` isn't reserved; what is, is shown by: tunnel reserve --list")]
     NotReserved(String),

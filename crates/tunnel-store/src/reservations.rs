@@ -58,21 +58,21 @@ pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Vec<ReservationR
     rows.collect()
 }
 
-/// Sets a name aside. Doing so twice for one token is no error; for another one it is.
+/// Sets a name aside. Doing so twice for one token is no error; for another one it is, also under its `twin`.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,
     name: &ReservedName,
+    twin: Option<&ReservedName>,
     token: TokenId,
 ) -> Result<(), WriteError> {
     let name = name.to_string();
-    let holder: Option<(String, String)> = transaction
-        .query_row(
-            "SELECT token, tokens.name FROM reservations JOIN tokens ON tokens.id = token WHERE reservations.name = ?",
-            [&name],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    match holder {
+    if let Some(twin) = twin.map(ReservedName::to_string)
+        && let Some((other, holder)) = holder_of(transaction, &twin)?
+        && other != token.to_string()
+    {
+        return Err(WriteError::ReservedAs { name, twin, holder });
+    }
+    match holder_of(transaction, &name)? {
         Some((holder, _)) if holder == token.to_string() => Ok(()),
         Some((_, holder)) => Err(WriteError::Reserved { name, holder }),
         None => {
@@ -83,6 +83,17 @@ pub(crate) fn insert(
             Ok(())
         }
     }
+}
+
+/// For which token a name is set aside, and what the operator calls that.
+fn holder_of(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<Option<(String, String)>> {
+    transaction
+        .query_row(
+            "SELECT token, tokens.name FROM reservations JOIN tokens ON tokens.id = token WHERE reservations.name = ?",
+            [name],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
 }
 
 pub(crate) fn remove(transaction: &Transaction<'_>, name: &ReservedName) -> Result<(), WriteError> {

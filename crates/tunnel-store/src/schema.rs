@@ -41,16 +41,26 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// A further connection to a file that was opened before.
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // SQLite means the whole path, and the directory may well be behind a link.
-    let whole =
-        path.parent().and_then(|directory| Some(directory.canonicalize().ok()?.join(path.file_name()?)));
-    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(whole.as_deref().unwrap_or(path), flags)?;
-    connection.busy_timeout(BUSY)?;
+    let connection = reach(path, OpenFlags::default())?;
     // Readers never wait for the writer, and what was committed is there after `kill -9` and after a power cut.
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+/// A connection that writes nothing, to a file that is there.
+pub(crate) fn look(path: &Path) -> rusqlite::Result<Connection> {
+    reach(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn reach(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    // SQLite means the whole path, and the directory may well be behind a link.
+    let whole =
+        path.parent().and_then(|directory| Some(directory.canonicalize().ok()?.join(path.file_name()?)));
+    let flags = flags | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(whole.as_deref().unwrap_or(path), flags)?;
+    connection.busy_timeout(BUSY)?;
     Ok(connection)
 }
 

@@ -20,6 +20,7 @@ use crate::{
     schema,
     tokens::{self, Changes, NewToken, TokenRecord},
     usage::{self, Month, MonthUsage, Usage},
+    view::{Rows, View},
     writer::{Writer, flush, in_transaction},
 };
 
@@ -91,6 +92,19 @@ impl Store {
                 self.memory.view().records.iter().take(11).map(|record| record.name.to_string()).collect();
             WriteError::UnknownToken { name: name.chars().take(100).collect(), known }
         })
+    }
+
+    /// All reservations in a data directory, by name, for whoever changes nothing there: not even a store is made.
+    ///
+    /// # Errors
+    /// [`OpenError::Database`].
+    pub fn reserved_in(directory: &Path) -> Result<Vec<Reservation>, OpenError> {
+        let path = directory.join(schema::FILE);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let rows = schema::look(&path).and_then(|connection| Rows::load(&connection));
+        rows.map(|rows| View::new(rows).reserved).map_err(|source| OpenError::Database { path, source })
     }
 
     /// All reservations, by name.
@@ -190,12 +204,19 @@ impl Store {
     /// Sets a name aside for a token: nobody else gets it, and whoever has it loses it.
     ///
     /// # Errors
-    /// [`WriteError::Reserved`] if it is another token's already.
-    pub async fn reserve(&self, name: ReservedName, token: &str, by: Actor) -> Result<(), WriteError> {
+    /// [`WriteError::Reserved`] if it is another token's already, or [`WriteError::ReservedAs`] if its
+    /// [`twin`](ReservedName::twin) is.
+    pub async fn reserve(
+        &self,
+        name: ReservedName,
+        twin: Option<ReservedName>,
+        token: &str,
+        by: Actor,
+    ) -> Result<(), WriteError> {
         let token = token.to_owned();
         self.write(move |transaction| {
             let id = tokens::find(transaction, &token)?;
-            reservations::insert(transaction, &name, id)?;
+            reservations::insert(transaction, &name, twin.as_ref(), id)?;
             Ok(note(transaction, &by, "name-reserved", &name.to_string(), &format!("for {token}"))?)
         })
         .await

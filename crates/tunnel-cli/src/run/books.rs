@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tunnel_admin::{
     Actor, IssuedToken, NewToken, Reservation, RightsChanges, Token, TokenInFull, Tokens, TokensError,
 };
+use tunnel_server::Hostname;
 use tunnel_store::Store;
 
 use super::{Failure, keeper::Keeper};
@@ -46,7 +47,7 @@ impl Books {
                 let list: tunnel_admin::TokenList = server.get("/api/v1/tokens").await.map_err(refused)?;
                 list.tokens
             }
-            Way::Directory { store, .. } => at(store, None, |keeper| keeper.tokens()).await?,
+            Way::Directory { store, .. } => at(store, Known::default(), |keeper| keeper.tokens()).await?,
         };
         tokens.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
         Ok(tokens)
@@ -56,7 +57,9 @@ impl Books {
         match &self.way {
             #[cfg(unix)]
             Way::Server(server) => server.get(&path("tokens", &name)).await.map_err(refused),
-            Way::Directory { store, .. } => at(store, None, move |keeper| keeper.token(&name)).await,
+            Way::Directory { store, .. } => {
+                at(store, Known::default(), move |keeper| keeper.token(&name)).await
+            }
         }
     }
 
@@ -65,7 +68,10 @@ impl Books {
             #[cfg(unix)]
             Way::Server(server) => server.post("/api/v1/tokens", &new).await.map_err(refused),
             Way::Directory { store, data } => {
-                at(store, pin(data)?, move |keeper| keeper.create_token(&Actor::Command, &new)).await
+                at(store, Known { pin: pin(data)?, ..Known::default() }, move |keeper| {
+                    keeper.create_token(&Actor::Command, &new)
+                })
+                .await
             }
         }
     }
@@ -78,7 +84,10 @@ impl Books {
                 server.patch(&path, &changes).await.map_err(refused)
             }
             Way::Directory { store, .. } => {
-                at(store, None, move |keeper| keeper.change_rights(&Actor::Command, &name, &changes)).await
+                at(store, Known::default(), move |keeper| {
+                    keeper.change_rights(&Actor::Command, &name, &changes)
+                })
+                .await
             }
         }
     }
@@ -92,7 +101,10 @@ impl Books {
                 server.post(&(path("tokens", &name) + "/rotate"), &rotation).await.map_err(refused)
             }
             Way::Directory { store, data } => {
-                at(store, pin(data)?, move |keeper| keeper.rotate_token(&Actor::Command, &name, grace)).await
+                at(store, Known { pin: pin(data)?, ..Known::default() }, move |keeper| {
+                    keeper.rotate_token(&Actor::Command, &name, grace)
+                })
+                .await
             }
         }
     }
@@ -102,7 +114,7 @@ impl Books {
             #[cfg(unix)]
             Way::Server(server) => server.delete(&path("tokens", &name)).await.map_err(refused),
             Way::Directory { store, .. } => {
-                at(store, None, move |keeper| keeper.revoke_token(&Actor::Command, &name)).await
+                at(store, Known::default(), move |keeper| keeper.revoke_token(&Actor::Command, &name)).await
             }
         }
     }
@@ -116,7 +128,7 @@ impl Books {
                     server.get("/api/v1/reservations").await.map_err(refused)?;
                 Ok(list.reservations)
             }
-            Way::Directory { store, .. } => at(store, None, |keeper| keeper.reservations()).await,
+            Way::Directory { store, .. } => at(store, Known::default(), |keeper| keeper.reservations()).await,
         }
     }
 
@@ -124,8 +136,9 @@ impl Books {
         match &self.way {
             #[cfg(unix)]
             Way::Server(server) => server.post("/api/v1/reservations", &reservation).await.map_err(refused),
-            Way::Directory { store, .. } => {
-                at(store, None, move |keeper| keeper.reserve(&Actor::Command, &reservation)).await
+            Way::Directory { store, data } => {
+                let known = Known { domain: Facts::load(data)?.domain(), ..Known::default() };
+                at(store, known, move |keeper| keeper.reserve(&Actor::Command, &reservation)).await
             }
         }
     }
@@ -135,7 +148,7 @@ impl Books {
             #[cfg(unix)]
             Way::Server(server) => server.delete(&path("reservations", &name)).await.map_err(refused),
             Way::Directory { store, .. } => {
-                at(store, None, move |keeper| keeper.release(&Actor::Command, &name)).await
+                at(store, Known::default(), move |keeper| keeper.release(&Actor::Command, &name)).await
             }
         }
     }
@@ -152,13 +165,20 @@ async fn server(data: &Path) -> Result<Option<tunnel_admin::AdminClient>, Failur
     }
 }
 
+/// What is known of the server besides its store, as far as a question needs it.
+#[derive(Default)]
+struct Known {
+    pin: Option<[u8; 32]>,
+    domain: Option<Hostname>,
+}
+
 /// Has the store asked, where waiting for a disk holds nobody up.
 async fn at<T: Send + 'static>(
     store: &Store,
-    pin: Option<[u8; 32]>,
+    known: Known,
     question: impl FnOnce(&Keeper) -> Result<T, TokensError> + Send + 'static,
 ) -> Result<T, Failure> {
-    let keeper = Keeper::new(store.clone(), pin);
+    let keeper = Keeper::new(store.clone(), known.pin, known.domain);
     let answer = spawn_blocking(move || question(&keeper)).await;
     // It panicked, or the process is about to end.
     let answer = answer.unwrap_or_else(|error| Err(TokensError::Store(error.into())));

@@ -7,20 +7,21 @@ use std::{
 
 use clap::CommandFactory;
 use serde_json::{Map, Value, json};
+use tunnel_store::Store;
 
 use super::Failure;
 use crate::{
     args::{
-        self, Command, CommandLine, ConfigArgs, ConfigCommand, Connection, Invocation, Usage, WhichSide,
-        innermost, parse_tunnel,
+        self, Auth, Command, CommandLine, ConfigArgs, ConfigCommand, Connection, Invocation, Usage,
+        WhichSide, innermost, parse_tunnel,
     },
     config::{
         self, FromFile, Problem, REDACTED, Shown, Side, Sources, UPSTREAM, default_place, load, show,
         tunnel_words,
     },
     output::Console,
-    resolve::client::TunnelPlan,
-    state::{certificates::Certificates, logins::Logins, places},
+    resolve::{client::TunnelPlan, server::ServerPlan},
+    state::{certificates::Certificates, logins::Logins, places, store},
 };
 
 pub(super) fn run(args: ConfigArgs, line: &CommandLine, console: Console) -> Result<(), Failure> {
@@ -99,7 +100,8 @@ fn look_through(path: &Path, side: Side, line: &CommandLine) -> (String, Vec<Pro
     };
     match side {
         Side::Server => {
-            problems.extend(server_problem(words(&["server"]), line).map(|text| Problem::of_all(path, text)));
+            let found = server_problems(words(&["server"]), line);
+            problems.extend(found.into_iter().map(|text| Problem::of_all(path, text)));
             (format!("good for a server: {settings}"), problems)
         }
         Side::Client => {
@@ -145,20 +147,33 @@ fn client_problem(parsed: Result<Invocation, Usage>) -> Option<String> {
     }
 }
 
-fn server_problem(words: Vec<OsString>, line: &CommandLine) -> Option<String> {
+/// What would keep a server from starting, or else what it would say at its start.
+fn server_problems(words: Vec<OsString>, line: &CommandLine) -> Vec<String> {
     let invocation = match args::parse_with(words, &line.environment, &|_| None) {
         Ok(invocation) => invocation,
-        Err(usage) => return Some(usage.line()),
+        Err(usage) => return vec![usage.line()],
     };
-    let Command::Server(args) = invocation.command else { return None };
+    let Command::Server(args) = invocation.command else { return Vec::new() };
     let plan = match args.resolve() {
         Ok(plan) => plan,
-        Err(error) => return Some(crate::output::chain(&error)),
+        Err(error) => return vec![crate::output::chain(&error)],
     };
+    if let Some(problem) = server_problem(&plan) {
+        return vec![problem];
+    }
+    if plan.auth == Auth::None {
+        return Vec::new();
+    }
+    // Whoever may not read the store may check the file all the same.
+    let reserved = Store::reserved_in(&plan.data).unwrap_or_default();
+    store::reserved_twice(&reserved, &plan.config.domain)
+}
+
+fn server_problem(plan: &ServerPlan) -> Option<String> {
     if let Err(error) = plan.config.validate() {
         return Some(error.to_string());
     }
-    if let Err(failure) = super::server::check(&plan) {
+    if let Err(failure) = super::server::check(plan) {
         return Some(failure.line());
     }
     Certificates::load(&plan.certificates).err().map(|error| crate::output::chain(&error))

@@ -12,6 +12,7 @@ use tunnel_admin::{
     Actor, ActorRecord, AuditEntry, AuditPage, Deed, IssuedToken, NewToken, Reservation, RightsChanges,
     Stamp, Token, TokenInFull, TokenRights, Tokens, TokensError, Usage,
 };
+use tunnel_server::Hostname;
 use tunnel_store::{Month, Store, TokenRecord, WriteError};
 
 use self::forms::{changes, reserved_name, rights, token};
@@ -22,13 +23,15 @@ pub(super) struct Keeper {
     store: Store,
     /// What tokens of this server carry of its key.
     pin: Option<[u8; 32]>,
+    /// The server's domain, if that is known: before its first start it isn't.
+    domain: Option<Hostname>,
     runtime: Handle,
 }
 
 impl Keeper {
     /// Must be made within the runtime that the store's callers wait in.
-    pub(super) fn new(store: Store, pin: Option<[u8; 32]>) -> Self {
-        Self { store, pin, runtime: Handle::current() }
+    pub(super) fn new(store: Store, pin: Option<[u8; 32]>, domain: Option<Hostname>) -> Self {
+        Self { store, pin, domain, runtime: Handle::current() }
     }
 
     fn record(&self, name: &str) -> Result<Token, TokensError> {
@@ -96,7 +99,8 @@ impl Tokens for Keeper {
 
     fn reserve(&self, by: &Actor, wanted: &Reservation) -> Result<(), TokensError> {
         let name = reserved_name(&wanted.name)?;
-        self.runtime.block_on(self.store.reserve(name, &wanted.token, actor(by))).map_err(refused)
+        let twin = self.domain.as_ref().and_then(|domain| name.twin(domain));
+        self.runtime.block_on(self.store.reserve(name, twin, &wanted.token, actor(by))).map_err(refused)
     }
 
     fn release(&self, by: &Actor, name: &str) -> Result<(), TokensError> {
@@ -157,7 +161,8 @@ fn refused(error: WriteError) -> TokensError {
         WriteError::NoRight { .. }
         | WriteError::LastRight(_)
         | WriteError::UnreadableRights { .. }
-        | WriteError::Reserved { .. } => TokensError::Invalid(words),
+        | WriteError::Reserved { .. }
+        | WriteError::ReservedAs { .. } => TokensError::Invalid(words),
         error => TokensError::Store(error.into()),
     }
 }

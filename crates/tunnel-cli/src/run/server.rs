@@ -128,7 +128,7 @@ async fn serve(
     let handle = server.handle();
     let mut admin = JoinSet::new();
     let tokens: Arc<dyn Tokens> = match plan.auth {
-        Auth::Token => Arc::new(Keeper::new(store.clone(), pin)),
+        Auth::Token => Arc::new(Keeper::new(store.clone(), pin, Some(plan.config.domain.clone()))),
         Auth::None => Arc::new(NoTokens),
     };
     let taken_back = watch::Sender::new(());
@@ -175,6 +175,10 @@ async fn serve(
             "no token is left, so no client can log in; make one: tunnel token create NAME --data-dir {}",
             plan.data.display()
         ));
+    }
+    if plan.auth == Auth::Token {
+        let clashes = store::reserved_twice(&store.reserved(), &plan.config.domain);
+        clashes.iter().for_each(|clash| console.warning(clash));
     }
     // Whoever reads it may ask at the admin socket at once.
     announcement.print(console, first_token.map(|token| token.expose()).as_deref());

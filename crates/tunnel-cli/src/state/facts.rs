@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tunnel_server::Hostname;
 
 use super::files::{self, FileError};
 
@@ -25,6 +26,12 @@ impl Facts {
     /// With how clients reach the server.
     pub(crate) fn reached_by(self, login: String) -> Self {
         Self { login: Some(login), ..self }
+    }
+
+    /// The server's domain, by which clients reach it.
+    pub(crate) fn domain(&self) -> Option<Hostname> {
+        let (host, _) = self.login.as_deref()?.split_whitespace().next()?.rsplit_once(':')?;
+        Hostname::parse(host).ok()
     }
 
     /// What is noted; the defaults before the server's first start.
@@ -57,6 +64,11 @@ mod tests {
         assert!(!Facts::load(home.path()).unwrap().pin);
         Facts::new(true).reached_by("vps.test:4444".into()).save(home.path()).unwrap();
         assert_eq!(Facts::load(home.path()).unwrap().login.as_deref(), Some("vps.test:4444"));
+        for login in ["vps.test:4444", "vps.test:4444 --plaintext"] {
+            let domain = Facts::new(true).reached_by(login.into()).domain();
+            assert_eq!(domain.unwrap().as_str(), "vps.test", "{login}");
+        }
+        assert_eq!(Facts::new(true).domain(), None);
         // As older versions wrote it.
         std::fs::write(home.path().join(FILE), r#"{"version":1,"pin":false}"#).unwrap();
         assert_eq!(Facts::load(home.path()).unwrap(), Facts::new(false));

@@ -6,8 +6,8 @@ use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{MissedTickBehavior, interval},
 };
-use tunnel_server::Event;
-use tunnel_store::{Actor, OpenError, Store};
+use tunnel_server::{Event, Hostname, ReservedName};
+use tunnel_store::{Actor, OpenError, Reservation, Store};
 
 use super::files::{self, FileError};
 
@@ -30,6 +30,21 @@ pub enum StoreError {
 pub(crate) fn open(directory: &Path) -> Result<Store, StoreError> {
     files::make_private(directory)?;
     Ok(Store::open(directory)?)
+}
+
+/// What names are reserved for two tokens, as is possible while a server's domain isn't known or when it becomes another:
+/// a line for each, of which the subdomain's reservation is the one that counts.
+pub(crate) fn reserved_twice(reserved: &[Reservation], domain: &Hostname) -> Vec<String> {
+    let subdomains = reserved.iter().filter(|one| matches!(one.name, ReservedName::Subdomain(_)));
+    let clashes = subdomains.filter_map(|one| {
+        let twin = one.name.twin(domain)?;
+        let other = reserved.iter().find(|other| other.name == twin && other.token != one.token)?;
+        Some(format!(
+            "`{}` is reserved for `{}`, and `{}`, which is the same, for `{}`; run: tunnel reserve --release {}",
+            one.name, one.token_name, other.name, other.token_name, other.name
+        ))
+    });
+    clashes.collect()
 }
 
 /// Notes down what happens on the server, until that has ended.

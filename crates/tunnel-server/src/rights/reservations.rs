@@ -33,6 +33,19 @@ pub enum ParseReservedError {
     Port,
 }
 
+impl ReservedName {
+    /// How else this name is written on a server of the domain `base`: `foo` and `foo.DOMAIN` are one name.
+    pub fn twin(&self, base: &Hostname) -> Option<Self> {
+        match self {
+            Self::Subdomain(label) => {
+                Hostname::under(label, base).ok().map(|host| Self::Host(HostPattern::Exact(host)))
+            }
+            Self::Host(HostPattern::Exact(host)) => host.label_under(base).map(Self::Subdomain),
+            Self::Host(HostPattern::Wildcard(_)) | Self::Tcp(_) | Self::Udp(_) => None,
+        }
+    }
+}
+
 /// Everything that is reserved on a server. An exact name counts before a wildcard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reservations(HashMap<ReservedName, TokenId>);
@@ -120,6 +133,19 @@ mod tests {
             ["", "20022", "tcp:", "tcp:0", "tcp:+1", "udp:70000", "a_b", "*", "*.", "a..b", "10.0.0.1"]
         {
             assert!(text.parse::<ReservedName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_subdomain_and_the_host_that_it_is_are_twins() {
+        let base = Hostname::parse("vps.test").unwrap();
+        let twin =
+            |name: &str| name.parse::<ReservedName>().unwrap().twin(&base).map(|twin| twin.to_string());
+        for (one, other) in [("demo", "demo.vps.test"), ("demo.vps.test", "demo")] {
+            assert_eq!(twin(one).as_deref(), Some(other));
+        }
+        for name in ["vps.test", "a.demo.vps.test", "demo.test", "*.vps.test", "tcp:20022", "udp:53"] {
+            assert_eq!(twin(name), None, "{name}");
         }
     }
 

@@ -140,7 +140,7 @@ async fn reservations_go_with_their_token() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path()).unwrap();
     let (ann, ben) = (make(&store, "ann").await, make(&store, "ben").await);
-    let reserve = |name: &str, token| store.reserve(name.parse().unwrap(), token, Actor::Command);
+    let reserve = |name: &str, token| store.reserve(name.parse().unwrap(), None, token, Actor::Command);
     reserve("demo", "ann").await.unwrap();
     reserve("demo", "ann").await.unwrap();
     reserve("tcp:22022", "ben").await.unwrap();
@@ -154,6 +154,31 @@ async fn reservations_go_with_their_token() {
     store.release("tcp:22022".parse().unwrap(), Actor::Command).await.unwrap();
     let again = store.release("tcp:22022".parse().unwrap(), Actor::Command).await;
     assert!(matches!(again, Err(WriteError::NotReserved(_))));
+}
+
+#[tokio::test]
+async fn the_two_names_of_a_host_are_reserved_for_one_token() {
+    let home = tempfile::tempdir().unwrap();
+    assert!(Store::reserved_in(home.path()).unwrap().is_empty());
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "looking makes nothing");
+    let store = Store::open(home.path()).unwrap();
+    for name in ["ann", "ben"] {
+        make(&store, name).await;
+    }
+    let reserve = |name: &str, twin: &str, token| {
+        store.reserve(name.parse().unwrap(), Some(twin.parse().unwrap()), token, Actor::Command)
+    };
+    reserve("demo", "demo.vps.test", "ann").await.unwrap();
+    let error = reserve("demo.vps.test", "demo", "ben").await.unwrap_err();
+    assert!(matches!(error, WriteError::ReservedAs { .. }));
+    let error = error.to_string();
+    assert!(error.contains("`ann`") && error.ends_with("--release demo") && !error.contains('\n'), "{error}");
+    reserve("demo.vps.test", "demo", "ann").await.unwrap();
+    let error = reserve("demo", "demo.vps.test", "ben").await.unwrap_err().to_string();
+    assert!(error.contains("--release demo.vps.test"), "{error}");
+    let looked_at = Store::reserved_in(home.path()).unwrap();
+    assert_eq!(looked_at.len(), 2);
+    assert_eq!(looked_at, store.reserved());
 }
 
 #[tokio::test]

@@ -34,6 +34,28 @@ fn a_server_that_couldnt_start_isnt_called_good() {
 }
 
 #[test]
+fn a_name_that_is_reserved_for_two_tokens_is_found() {
+    let user = User::new();
+    // Before a server has run there, nobody knows its domain.
+    for command in [
+        "token create ann",
+        "token create ben",
+        "reserve demo --for ann",
+        "reserve demo.vps.test --for ben",
+        "reserve own --for ann",
+        "reserve own.vps.test --for ann",
+    ] {
+        let output = user.output(&format!("{command} --data-dir data"));
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", text(&output.stderr));
+    }
+    let (status, said) = check(&user, "server.toml", "data_dir = \"data\"\ndomain = \"vps.test\"");
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("`demo.vps.test`, which is the same, for `ben`"), "{said}");
+    let (status, said) = check(&user, "server.toml", "data_dir = \"data\"\ndomain = \"other.test\"");
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
 fn a_client_that_couldnt_publish_isnt_called_good() {
     let user = User::new();
     let of = |kind: &str, rest: &str| format!("kind = \"{kind}\"\n{rest}\n");

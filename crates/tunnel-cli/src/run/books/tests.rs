@@ -54,8 +54,13 @@ async fn carried_out(books: &Books) -> Vec<String> {
     ] {
         lines.push(told(books.change(name.into(), changes(wanted)).await, |token| without_id(&token)));
     }
-    for (name, token) in [("demo", "ana"), ("demo", "bob"), ("*.example.com", "bob"), ("tcp:20000", "nobody")]
-    {
+    for (name, token) in [
+        ("demo", "ana"),
+        ("demo", "bob"),
+        ("demo.test", "bob"),
+        ("*.example.com", "bob"),
+        ("tcp:20000", "nobody"),
+    ] {
         lines.push(told(books.reserve(reservation(name, token)).await, |()| "reserved".into()));
     }
     lines.extend(books.reservations().await.unwrap().iter().map(|one| format!("{} {}", one.name, one.token)));
@@ -83,7 +88,7 @@ fn without_dates(lines: &[String]) -> Vec<String> {
 }
 
 async fn actors(store: &Store) -> Vec<String> {
-    let keeper = Keeper::new(store.clone(), None);
+    let keeper = Keeper::new(store.clone(), None, None);
     let all = spawn_blocking(move || keeper.audit(&AuditPage::default())).await.unwrap().unwrap();
     let mut by: Vec<_> = all.into_iter().map(|entry| entry.by.0).collect();
     by.dedup();
@@ -94,12 +99,14 @@ async fn actors(store: &Store) -> Vec<String> {
 async fn a_command_says_the_same_with_a_server_and_without_one() {
     let (home, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = store::open(home.path()).unwrap();
-    let running = serve(home.path(), Arc::new(Keeper::new(store.clone(), None)), &store);
+    let domain = Hostname::parse("test").ok();
+    let running = serve(home.path(), Arc::new(Keeper::new(store.clone(), None, domain)), &store);
     let asked = Books::open(home.path()).await.unwrap();
     assert!(matches!(asked.way, Way::Server(_)));
     let by_server = without_dates(&carried_out(&asked).await);
     drop(running);
 
+    Facts::new(true).reached_by("test:4444".into()).save(elsewhere.path()).unwrap();
     let direct = Books::open(elsewhere.path()).await.unwrap();
     let Way::Directory { store: beside, .. } = &direct.way else { panic!("nobody runs there") };
     let by_directory = without_dates(&carried_out(&direct).await);
@@ -110,6 +117,12 @@ async fn a_command_says_the_same_with_a_server_and_without_one() {
             &"1 there is a token called `ana` already; choose another name, or run: tunnel token revoke ana"
                 .to_owned()
         ),
+        "{by_server:#?}"
+    );
+    assert!(
+        by_server
+            .iter()
+            .any(|line| line.contains("`demo.test` is the same as `demo`, which is reserved for `ana`")),
         "{by_server:#?}"
     );
     assert!(by_server.iter().any(|line| line.starts_with("2 a token's name has 1 to 64")), "{by_server:#?}");

@@ -6,7 +6,7 @@ use super::*;
 
 fn keeper(runtime: &Runtime, directory: &tempfile::TempDir) -> Keeper {
     let _entered = runtime.enter();
-    Keeper::new(Store::open(directory.path()).unwrap(), None)
+    Keeper::new(Store::open(directory.path()).unwrap(), None, None)
 }
 
 fn by() -> Actor {
