@@ -165,7 +165,9 @@ async fn an_idle_flow_ends_and_the_next_datagram_begins_another() {
         exchange(&visitor, b"hello").await;
         let over = |now: &Snapshot| {
             let is_gone = now.tunnels[0].visitors == 0 && bench.client.status().visitors == 0;
-            now.udp_flows == flows && is_gone && now.sessions[0].streams == 1
+            // Each lane has a stream of its own, and a machine with much to do may have more than one.
+            let has_none = now.sessions[0].streams == now.sessions[0].lanes;
+            now.udp_flows == flows && is_gone && has_none
         };
         until(&bench.server.handle, over).await;
     }
