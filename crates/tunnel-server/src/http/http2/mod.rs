@@ -40,7 +40,7 @@ use tunnel_router::Framing;
 use self::{
     body::Streamed,
     io::StreamIo,
-    linger::Whole,
+    linger::{Places, Whole},
     send::{SendError, send},
     wire::Wire,
 };
@@ -92,6 +92,7 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
     };
     let mut pulse = connection.ping_pong().map(|pings| Pulse::new(pings, patience));
     let mut answers = JoinSet::new();
+    let lingering = Places::new();
     let mut rest = pin!(sleep(patience.head));
     let mut is_leaving = false;
     let mut resting = shared.load.resting();
@@ -101,7 +102,7 @@ pub(super) async fn serve<T: Socket>(desk: Arc<Desk>, io: T) {
             () = shared.stopping.cancelled() => return,
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    answers.spawn(desk.clone().answer_stream(request, respond, patience));
+                    answers.spawn(desk.clone().answer_stream(request, respond, patience, lingering.clone()));
                 }
                 Some(Err(error)) => {
                     Metrics::count(&shared.metrics.web_failures);
@@ -192,10 +193,11 @@ impl Desk {
         request: Request<RecvStream>,
         respond: server::SendResponse<Bytes>,
         patience: Patience,
+        lingering: Places,
     ) {
         let id = ids::request_id();
         let span = debug_span!("visitor", %id, addr = %self.visitor);
-        let answered = self.answer_on(id, request, respond, patience).instrument(span).await;
+        let answered = self.answer_on(id, request, respond, patience, &lingering).instrument(span).await;
         if let Err(error) = answered {
             debug!(visitor.addr = %self.visitor, request.id = %id, %error, "answer broken off");
         }
@@ -207,6 +209,7 @@ impl Desk {
         request: Request<RecvStream>,
         mut respond: server::SendResponse<Bytes>,
         patience: Patience,
+        lingering: &Places,
     ) -> Result<(), SendError> {
         let (mut head, stream) = request.into_parts();
         let verdict = facts::read(&mut head, stream.is_end_stream());
@@ -230,7 +233,11 @@ impl Desk {
                 }
                 Inbound::Http2(if facts.expects_continue { body.on_wanted(early.clone()) } else { body })
             }
-            Err(_) => Inbound::Empty,
+            Err(_) => {
+                // Nobody reads it, and what came of it needs no room.
+                drop(stream);
+                Inbound::Empty
+            }
         };
         let method = head.method.clone();
         head.extensions.insert(early);
@@ -258,10 +265,11 @@ impl Desk {
                 let _ = switched.send(StreamIo::new(to, from));
                 Ok(())
             }
-            _ => {
+            (_, tunnel) => {
+                drop(tunnel);
                 send(&mut respond, &method, response, patience.stall).await?;
                 if let Some(whole) = whole {
-                    whole.linger(&mut respond).await;
+                    whole.linger(&mut respond, lingering).await;
                 }
                 Ok(())
             }

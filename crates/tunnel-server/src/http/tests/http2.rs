@@ -175,6 +175,31 @@ async fn a_visitor_that_still_sends_can_look_at_its_answer_before_it_is_stopped(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_has_so_many_streams_that_are_kept_for_a_look_and_no_more() {
+    let world = World::new();
+    let mut visitor = Visitor::new(&world).await;
+    let put = || Request::put("http://b.test/").body(()).unwrap();
+    let (answer, mut first) = visitor.send(put(), false).await;
+    whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    // Each is over at once, and yet kept.
+    for _ in 1..100 {
+        let (answer, mut body) = visitor.send(put(), false).await;
+        whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+        body.send_data(Bytes::new(), true).unwrap();
+    }
+    let (answer, mut last) = visitor.send(put(), false).await;
+    whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    let sooner = async {
+        tokio::select! {
+            biased;
+            reset = poll_fn(|cx| last.poll_reset(cx)) => reset.unwrap(),
+            _ = poll_fn(|cx| first.poll_reset(cx)) => panic!("the first was kept for a shorter time than the last"),
+        }
+    };
+    assert_eq!(timeout(HANG, sooner).await.unwrap(), Reason::NO_ERROR);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trailer_that_only_a_head_may_have_breaks_the_request_off() {
     for (name, speaks_h2) in
         [("x-forwarded-for", false), ("x_real_ip", false), ("authorization", true), ("host", true)]
