@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use bytes::{Bytes, BytesMut};
 use hyper::ext::ReasonPhrase;
@@ -91,10 +91,18 @@ fn unfolded(value: &[u8]) -> Bytes {
 }
 
 /// Whether another exchange may follow this answer on its stream, as far as the head says it. Upstreams of HTTP/1.0 are
-/// not taken at their word: half of them promise it and close.
+/// not taken at their word: half of them promise it and close. A 204 has no body, but an upstream that announces one
+/// may send it, and another visitor would be given that as the begin of an answer.
 pub(super) fn may_go_on(answer: &Response<()>) -> bool {
-    let mut options = headers::members(answer.headers(), &CONNECTION);
-    answer.version() == Version::HTTP_11 && !options.any(|option| option.eq_ignore_ascii_case("close"))
+    let headers = answer.headers();
+    let mut options = headers::members(headers, &CONNECTION);
+    let is_announced = || {
+        headers.contains_key(TRANSFER_ENCODING)
+            || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+    };
+    answer.version() == Version::HTTP_11
+        && !options.any(|option| option.eq_ignore_ascii_case("close"))
+        && !(answer.status() == StatusCode::NO_CONTENT && is_announced())
 }
 
 /// Writes a request's head.

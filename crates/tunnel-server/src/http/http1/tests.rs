@@ -105,6 +105,22 @@ fn an_answer_may_set_many_cookies() {
 }
 
 #[test]
+fn nothing_follows_an_answer_that_announces_what_it_has_not() {
+    for (head, may_go_on) in [
+        ("204 No Content\r\n", true),
+        ("204 No Content\r\nContent-Length: 0\r\n", true),
+        ("204 No Content\r\nContent-Length: 5\r\n", false),
+        ("204 No Content\r\nTransfer-Encoding: chunked\r\n", false),
+        ("304 Not Modified\r\nContent-Length: 5\r\n", true),
+        ("200 OK\r\nContent-Length: 5\r\n", true),
+    ] {
+        let text = Bytes::from(format!("HTTP/1.1 {head}\r\n"));
+        let (answer, _) = head::parse(&text).unwrap().unwrap();
+        assert_eq!(head::may_go_on(&answer), may_go_on, "{head}");
+    }
+}
+
+#[test]
 fn a_request_is_written_as_it_is() {
     let request = http::Request::put("/p?q").header("Host", "a.test").header("X", "y").header("X", "z");
     let (parts, ()) = request.body(()).unwrap().into_parts();
