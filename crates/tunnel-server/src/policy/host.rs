@@ -122,12 +122,15 @@ impl HostRewrite {
     /// WebDAV's conditions, in which URLs are in angle brackets: `<http://app.test/file> (<opaquelocktoken:…>)`.
     fn conditions(&self, list: &str, public: &Site) -> Option<String> {
         let mut changed = false;
-        let parts = list.split('<').map(|part| match self.own_of(part, public) {
-            Some((rest, own)) => {
-                changed = true;
-                own + rest
+        let parts = list.split('<').map(|part| {
+            let (url, more) = part.split_at(part.find('>').unwrap_or(part.len()));
+            match self.own_of(url, public) {
+                Some((rest, own)) => {
+                    changed = true;
+                    own + rest + more
+                }
+                None => part.to_owned(),
             }
-            None => part.to_owned(),
         });
         let translated = parts.collect::<Vec<_>>().join("<");
         changed.then_some(translated)

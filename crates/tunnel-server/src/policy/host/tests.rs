@@ -51,8 +51,8 @@ fn a_request_names_the_upstream_only() {
 #[test]
 fn webdav_is_told_of_places_at_its_own_address() {
     let rewrite = HostRewrite::new("localhost:3000", false).unwrap();
-    let lock =
-        "<https://app.test/a%20b> (<opaquelocktoken:1> [\"x\"]) <http://other.test/> (Not <DAV:no-lock>)";
+    let lock = "<https://app.test/a%20b> (<opaquelocktoken:1> [\"x\"]) <https://app.test> (<opaquelocktoken:2>) \
+         <http://other.test/> (Not <DAV:no-lock>)";
     let (headers, _) =
         request(&rewrite, "app.test", "https", &[("destination", "https://app.test/c%20d"), ("if", lock)]);
     assert_eq!(get(&headers, "destination"), Some("http://localhost:3000/c%20d"));
