@@ -334,8 +334,9 @@ async fn attempt(
             Ok((response, exchange))
         }
         Err(Unanswered { error, is_unsent }) => {
+            let is_said = error.is_said();
             let fault = Fault::new(error, exchange.receipt());
-            if is_reused && matches!(fault, Fault::Dispatch(DispatchError::Broken(_))) {
+            if is_reused && !is_said && matches!(fault, Fault::Dispatch(DispatchError::Broken(_))) {
                 target.pool.set_hasty();
             }
             let (sent, target) = (sent.bytes() - before, Some(target));

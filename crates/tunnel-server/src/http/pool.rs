@@ -135,7 +135,7 @@ impl Pool {
         }
     }
 
-    /// A stream that was used again ended under its request.
+    /// A stream that was used again ended under its request, without a word.
     pub(super) fn set_hasty(&self) {
         self.lock().hasty = Some(Instant::now());
     }

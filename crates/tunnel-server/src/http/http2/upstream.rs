@@ -90,6 +90,13 @@ pub(in crate::http) struct Unanswered {
     pub(in crate::http) is_unsent: bool,
 }
 
+impl AskError {
+    /// Whether the upstream said that it ends the exchange or the connection, as only HTTP/2 can.
+    pub(in crate::http) fn is_said(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.is_reset() || error.is_go_away())
+    }
+}
+
 impl Asking {
     /// Begins a connection. Its bytes are moved by a task of the server's, until `cut` at the latest.
     pub(in crate::http) async fn begin(

@@ -500,6 +500,37 @@ async fn a_stream_to_an_http2_upstream_serves_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_upstream_that_refuses_a_call_in_its_words_serves_the_next_ones_on_one_connection() {
+    let mut world = World::new();
+    let mut client = h2_tunnel(&mut world, "a.test");
+    let mut visitor = Visitor::new(&world).await;
+    let mut upstream = None;
+    for is_refused in [false, true, false, false] {
+        let call = Request::post("http://a.test/").body(()).unwrap();
+        let asked = visitor.send(call, true).await.0;
+        if upstream.is_none() {
+            upstream = Some(accept_h2(&mut client).await);
+        }
+        let mut asking = upstream.take().unwrap();
+        let (_call, mut respond) = next(&mut asking).await;
+        if is_refused {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        } else {
+            respond.send_response(Response::new(()), true).unwrap();
+        }
+        let status = if is_refused { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+        let answered = async { assert_eq!(asked.await.unwrap().status(), status) };
+        tokio::select! {
+            () = answered => {}
+            // It goes on while the answer is on its way.
+            Some(Ok(_)) = asking.accept() => panic!("nobody asked"),
+        }
+        // What was refused takes its connection with it.
+        upstream = (!is_refused).then_some(asking);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn either_side_hears_that_the_other_gave_up() {
     let mut world = World::new();
     let mut client = h2_tunnel(&mut world, "a.test");
