@@ -1,7 +1,7 @@
 //! A body that comes in on an HTTP/2 stream.
 
 use std::{
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -121,8 +121,16 @@ impl Streamed {
 
 impl Drop for Streamed {
     fn drop(&mut self) {
+        let Some(whole) = &self.whole else { return };
+        // The end is only seen once nothing is before it, and who refuses a request has read nothing of it.
+        let (mut cx, mut unread) = (Context::from_waker(Waker::noop()), 0);
+        while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(&mut cx) {
+            unread += data.len();
+        }
+        // Only now, so that no more of it comes meanwhile.
+        let _ = self.stream.flow_control().release_capacity(unread);
         if self.stream.is_end_stream() {
-            self.whole.iter().for_each(Whole::set);
+            whole.set();
         }
     }
 }

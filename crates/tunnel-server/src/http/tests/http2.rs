@@ -200,6 +200,24 @@ async fn a_connection_has_so_many_streams_that_are_kept_for_a_look_and_no_more()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_came_whole_and_is_refused_unread_takes_no_place_of_those_that_are_kept() {
+    let world = World::new();
+    let mut visitor = Visitor::new(&world).await;
+    let put = || Request::put("http://b.test/").body(()).unwrap();
+    // The end of some may come behind the answer, but not of all.
+    for _ in 0..100 {
+        let (answer, mut body) = visitor.send(put(), false).await;
+        body.send_data("abc".into(), true).unwrap();
+        whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    }
+    let (answer, mut body) = visitor.send(put(), false).await;
+    whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    visitor.get("http://b.test/").await;
+    let reset = poll_fn(|cx| std::task::Poll::Ready(body.poll_reset(cx))).await;
+    assert!(reset.is_pending(), "{reset:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trailer_that_only_a_head_may_have_breaks_the_request_off() {
     for (name, speaks_h2) in
         [("x-forwarded-for", false), ("x_real_ip", false), ("authorization", true), ("host", true)]
