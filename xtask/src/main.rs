@@ -31,7 +31,7 @@ enum Chore {
     E2e(e2e::Arguments),
     /// Build the program for machines that are busy: optimised by what it does on a busy day. Takes two builds for
     /// release, and needs `rustup component add llvm-tools`.
-    Dist,
+    Dist(dist::Arguments),
     /// Throw bytes at every reader that strangers reach, a while each.
     Fuzz(fuzz::Arguments),
     /// Measure what a tunnel costs, beside none and beside its peers (on Linux: it reads /proc).
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Test => test::run(),
         Chore::E2e(arguments) => e2e::run(&arguments),
-        Chore::Dist => dist::run(),
+        Chore::Dist(arguments) => dist::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         #[cfg(target_os = "linux")]
         Chore::Bench(arguments) => bench::run(&arguments),

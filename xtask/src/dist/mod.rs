@@ -22,18 +22,27 @@ use crate::{
 /// Part of the names of the scenarios that it learns from.
 const BUSY_DAY: &str = "a busy day";
 
+/// What to build.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Features of the program, as for `cargo build`: `otel`.
+    #[arg(long, value_name = "FEATURES")]
+    features: Option<String>,
+}
+
 /// Builds it, twice, and says where it is; `Ok(false)` when it failed on the busy day.
 ///
 /// # Errors
 /// When it can't be built, or there is nothing on this machine that can read the counts.
-pub(crate) fn run() -> Result<bool> {
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let folder = target_directory()?.join("dist");
     let host = host()?;
     let profdata = Profdata::find(&folder.join("probe"), &host)?;
 
     println!("== 1/3 a build that counts");
     let counts = anew(&folder.join("counts"))?;
-    let counting = build(&folder, &host, &format!("-Cprofile-generate={}", counts.display()))?;
+    let build = |flag: &str| build(&folder, &host, arguments.features.as_deref(), flag);
+    let counting = build(&format!("-Cprofile-generate={}", counts.display()))?;
 
     println!("== 2/3 a busy day");
     if !e2e::run_long(&counting, BUSY_DAY)? {
@@ -44,7 +53,7 @@ pub(crate) fn run() -> Result<bool> {
 
     println!("== 3/3 the build that was learned");
     // In the same directory as the first: the names of functions, which the counts go by, must be the same.
-    let learned = build(&folder, &host, &format!("-Cprofile-use={}", merged.display()))?;
+    let learned = build(&format!("-Cprofile-use={}", merged.display()))?;
     let program = folder.join("tunnel");
     fs::copy(&learned, &program).with_context(|| format!("copying it to {}", program.display()))?;
     println!("\n{}", program.display());
@@ -68,11 +77,11 @@ fn anew(path: &Path) -> Result<PathBuf> {
 }
 
 /// Builds the program for release, with one more flag for rustc.
-fn build(folder: &Path, host: &str, flag: &str) -> Result<PathBuf> {
+fn build(folder: &Path, host: &str, features: Option<&str>, flag: &str) -> Result<PathBuf> {
     let directory = folder.join("build");
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--locked", "--package", "tunnel", "--target", host, "--target-dir"]);
-    cargo.arg(&directory);
+    cargo.arg(&directory).args(features.map(|features| format!("--features={features}")));
     // It would stand in for ours.
     cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flag);
     let status = cargo.status().context("cargo did not start: is it on the PATH?")?;
