@@ -168,11 +168,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let frame = [&6_u32.to_be_bytes()[..], b"\"word\""].concat();
         send_some(&ours.socket, &frame[..7], Some(listener.as_fd())).unwrap();
+        // Or nothing would be read at the first try.
+        theirs.socket.readable().await.unwrap();
         tokio::select! {
             biased;
             _ = theirs.receive::<String>() => panic!("half a message"),
             () = std::future::ready(()) => {}
         }
+        assert_eq!(theirs.read, frame[..7]);
         send_some(&ours.socket, &frame[7..], None).unwrap();
         let (word, file) = theirs.receive::<String>().await.unwrap().unwrap();
         assert!(word == "word" && file.is_some());
