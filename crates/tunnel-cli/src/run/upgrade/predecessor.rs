@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     signal::unix::{SignalKind, signal},
+    task::unconstrained,
     time::{MissedTickBehavior, interval},
 };
 use tracing::info;
@@ -105,7 +106,8 @@ impl Predecessor {
         let is_disowned = self.hears
             && tokio::select! {
                 biased;
-                _ = self.next() => true,
+                // Also if the many messages before it have used up the task's budget.
+                _ = unconstrained(self.next()) => true,
                 () = std::future::ready(()) => false,
             };
         if is_disowned { Err(Failure::Disowned) } else { Ok(estate) }
@@ -244,14 +246,23 @@ mod tests {
 
     #[tokio::test]
     async fn who_was_disowned_before_it_began_does_not_begin() {
-        for is_disowned in [false, true] {
-            let (old, mut new) = meet(true);
-            old.send(&ToSuccessor::Run, None).await.unwrap();
-            if is_disowned {
-                old.send(&ToSuccessor::Disown, None).await.unwrap();
+        // After any number of messages: a task reads so many at a time.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for ports in 0..130 {
+            for is_disowned in [false, true] {
+                let (old, mut new) = meet(true);
+                tokio::task::yield_now().await;
+                for _ in 0..ports {
+                    let port = ToSuccessor::Port { kind: Kind::Udp };
+                    old.send(&port, Some(socket.as_fd())).await.unwrap();
+                }
+                old.send(&ToSuccessor::Run, None).await.unwrap();
+                if is_disowned {
+                    old.send(&ToSuccessor::Disown, None).await.unwrap();
+                }
+                let inherited = new.inherit().await;
+                assert_eq!(matches!(inherited, Err(Failure::Disowned)), is_disowned, "{ports} ports");
             }
-            let inherited = new.inherit().await;
-            assert_eq!(matches!(inherited, Err(Failure::Disowned)), is_disowned, "{inherited:?}");
         }
     }
 
