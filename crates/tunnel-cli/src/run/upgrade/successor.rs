@@ -1,17 +1,19 @@
 //! The old process's side: starting a successor and handing over to it.
 
 use std::{
+    future::{Future, pending},
     io,
     net::TcpListener,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use tokio::{
     process::{Child, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 use tunnel_server::{Estate, PortSocket};
@@ -34,6 +36,8 @@ const END: Duration = Duration::from_secs(2);
 const TAKING: Duration = Duration::from_secs(10);
 /// How long it may give no sign of life after that; it is to give one each half second.
 const SILENCE: Duration = Duration::from_secs(5);
+/// In how many pieces that is waited for.
+const PIECES: u32 = 10;
 /// How long a process that does nothing may take to be told that it is disowned: it fits into the socket, or doesn't.
 const DISOWNING: Duration = Duration::from_millis(100);
 
@@ -150,7 +154,7 @@ impl Successor {
     /// # Cancel safety
     /// Cancel safe as long as it is well.
     pub(super) async fn lost(&mut self) -> Unready {
-        match self.hear().await {
+        match self.hear(pending()).await {
             Ok(_) => self.died(io::Error::other("it spoke out of turn")).await,
             Err(unready) => unready,
         }
@@ -165,11 +169,10 @@ impl Successor {
             return self.lost().await;
         }
         loop {
-            match timeout(SILENCE, self.hear()).await {
-                Ok(Ok(ToPredecessor::Beat)) => {}
-                Ok(Ok(_)) => return self.died(io::Error::other("it spoke out of turn")).await,
-                Ok(Err(unready)) => return unready,
-                Err(_elapsed) => return self.disown().await,
+            match self.hear(silence()).await {
+                Ok(ToPredecessor::Beat) => {}
+                Ok(_) => return self.died(io::Error::other("it spoke out of turn")).await,
+                Err(unready) => return unready,
             }
         }
     }
@@ -196,24 +199,22 @@ impl Successor {
         if !self.beats {
             return Ok(());
         }
-        let answer = async {
-            loop {
-                match self.hear().await {
-                    Ok(said) if is_answer(&said) => return Ok(()),
-                    Ok(_) => {}
-                    Err(unready) => return Err(unready),
-                }
+        let mut silence = pin!(silence());
+        loop {
+            if is_answer(&self.hear(silence.as_mut()).await?) {
+                return Ok(());
             }
-        };
-        match timeout(SILENCE, answer).await {
-            Ok(answered) => answered,
-            Err(_elapsed) => Err(self.disown().await),
         }
     }
 
-    /// What it says next, if that isn't its end.
-    async fn hear(&mut self) -> Result<ToPredecessor, Unready> {
-        match self.channel.receive().await {
+    /// What it says next, if that isn't its end. It is disowned if it says nothing until `silence` is over.
+    async fn hear(&mut self, silence: impl Future<Output = ()>) -> Result<ToPredecessor, Unready> {
+        let said = tokio::select! {
+            biased;
+            said = self.channel.receive() => said,
+            () = silence => return Err(self.disown().await),
+        };
+        match said {
             Ok(Some((ToPredecessor::Failed { reason }, _))) => {
                 end(&mut self.child).await;
                 Err(Unready::Failed(reason))
@@ -274,6 +275,14 @@ async fn kill(child: &mut Child) {
     }
 }
 
+/// Over when nothing was heard for long. A time in which this process didn't run either (a machine that was paused, a
+/// process that was stopped) is one piece of it, however long it was: the other one has had no chance to speak.
+async fn silence() {
+    for _ in 0..PIECES {
+        sleep(SILENCE / PIECES).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,13 +317,33 @@ mod tests {
             for _ in 0..5 {
                 new.send(&ToPredecessor::Beat, None).await.unwrap();
                 // sleep: by the paused clock
-                tokio::time::sleep(SILENCE / 2).await;
+                sleep(SILENCE / 2).await;
             }
         };
         tokio::select! {
             biased;
             unready = &mut lost => panic!("it was well: {unready}"),
             () = beating => {}
+        }
+        assert!(matches!(lost.await, Unready::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_in_which_both_were_stopped_is_not_silence() {
+        let (mut old, new) = start(true);
+        let mut lost = pin!(old.lost_or_silent());
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                unready = &mut lost => panic!("it was well: {unready}"),
+                // What it waits for is over when it runs again, and no word has come.
+                () = tokio::time::advance(SILENCE * 12) => {}
+            }
+            tokio::select! {
+                biased;
+                unready = &mut lost => panic!("it was well: {unready}"),
+                sent = new.send(&ToPredecessor::Beat, None) => sent.unwrap(),
+            }
         }
         assert!(matches!(lost.await, Unready::Silent));
     }
