@@ -162,9 +162,10 @@ async fn serve(
             console,
         },
     )?;
-    // As late as this, since a start that ends before would leave a token that nobody was shown.
+    // As late as this, since a start that ends before would leave a token that nobody was shown. Where there are tokens
+    // the store isn't asked: it may be busy for longer than a predecessor waits for the first sign of life.
     let first_token = match plan.auth {
-        Auth::Token if !store.had_tokens().await? => {
+        Auth::Token if store.tokens().is_empty() && !store.had_tokens().await? => {
             let new = NewToken { name: FIRST_TOKEN.into(), rights: Rights::default(), pin };
             Some(store.create(new, Actor::Server).await?)
         }
