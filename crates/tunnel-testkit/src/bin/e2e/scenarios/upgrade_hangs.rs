@@ -14,6 +14,7 @@ use crate::harness::{Fault, Laptop, Outcome, Steady, Vps, World, check, mirror, 
 
 super::scenarios! {
     "an upgrade whose new process hangs while clients move costs no request" => while_clients_move,
+    "an upgrade goes on after a pause of the whole machine" => both_are_paused,
     "a new process that hung and can't be killed ends when it wakes" => wakes_later,
 }
 
@@ -21,6 +22,11 @@ super::scenarios! {
 const SILENT: &str = "the new process gave no sign of life";
 /// How long it may take until it is noticed, and everything taken back.
 const NOTICED: Duration = Duration::from_secs(12);
+
+/// Longer than a new process may give no sign of life.
+const PAUSE: Duration = Duration::from_secs(6);
+/// How much earlier the old process runs again.
+const HEAD_START: Duration = Duration::from_millis(300);
 
 async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
     let Stage { vps, mut server, goal, .. } = Stage::with(&world, 1, &["--hold", "0s"]).await?;
@@ -62,6 +68,35 @@ async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
     let visits = steady.stop().await;
     nothing_failed(&visits)?;
     Ok(format!("hung processes were noticed after {noticed:.1?}; {} answered, 0 failed", visits.answered))
+}
+
+async fn both_are_paused(world: Arc<World>) -> Outcome<String> {
+    let mut vps = Vps::new(&world, &[])?;
+    let mut server = vps.start().await?;
+    let service = mirror().await?;
+    let laptop = Laptop::new(&world, "laptop", vps.control(), &server.token()?);
+    let (client, _) = laptop.http(service.address(), "shop").await?;
+    // The upgrade waits for it.
+    client.signal(Signal::STOP)?;
+    let mark = server.process.mark();
+    let pausing = async {
+        let pid = successor(&mut server.process, mark, "a new process is starting").await?;
+        server.process.says(mark, "takes over").await?;
+        server.process.signal(Signal::STOP)?;
+        kill_process(pid, Signal::STOP)?;
+        // sleep: the pause itself, longer than a new process may be silent
+        tokio::time::sleep(PAUSE).await;
+        server.process.signal(Signal::CONT)?;
+        // sleep: the old one has its turn first
+        tokio::time::sleep(HEAD_START).await;
+        kill_process(pid, Signal::CONT)?;
+        client.signal(Signal::CONT)?;
+        Ok(())
+    };
+    let (upgraded, ()) = tokio::try_join!(vps.upgrade(), pausing)?;
+    check!(upgraded.status == Some(0), "no upgrade: {upgraded:?}");
+    server.process.succeeded(mark).await?;
+    Ok(format!("upgraded although both stood still for {PAUSE:?}"))
 }
 
 async fn wakes_later(world: Arc<World>) -> Outcome<String> {
