@@ -9,6 +9,7 @@ mod exchange;
 mod floods;
 mod http2;
 mod lanes;
+mod linger;
 mod retry;
 mod switch;
 mod upstream;
