@@ -19,14 +19,19 @@ async fn a_request_goes_on_while_nobody_takes_its_answer() {
     upstream.head().await;
     upstream.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n")).await;
     let (mut from, mut to) = tokio::io::split(&mut upstream.io);
+    let (whole, is_whole) = tokio::sync::oneshot::channel();
     let answer = async {
-        to.write_all(&vec![b'a'; SIZE]).await.unwrap();
+        to.write_all(&vec![b'a'; SIZE - 1]).await.unwrap();
+        // Who is done with an answer is taken to want no more of the request.
+        is_whole.await.unwrap();
+        to.write_all(b"a").await.unwrap();
     };
     let request = async {
         let mut counted = tokio::io::sink();
-        tokio::io::copy(&mut tokio::io::AsyncReadExt::take(&mut from, SIZE as u64), &mut counted)
-            .await
-            .unwrap()
+        let mut from = tokio::io::AsyncReadExt::take(&mut from, SIZE as u64);
+        let sent = tokio::io::copy(&mut from, &mut counted).await.unwrap();
+        whole.send(()).unwrap();
+        sent
     };
     let visit = async {
         visitor.io.write_all(&vec![b'r'; SIZE]).await.unwrap();
