@@ -151,6 +151,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Without progress on a body, either way, because of the visitor. Default 60 s.
     pub stall: Duration,
+    /// For a visitor over HTTP/2 to look at an answer that came before its request was over, until the request is
+    /// stopped. Default 2 s.
+    pub linger: Duration,
     /// For streams under way when the server is asked to stop. Default 30 s.
     pub grace: Duration,
 }
@@ -297,6 +300,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
             grace: Duration::from_secs(30),
         }
     }

@@ -140,6 +140,7 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             handshake,
             idle,
             stall,
+            linger,
             grace,
         }
     );

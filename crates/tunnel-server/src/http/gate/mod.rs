@@ -87,11 +87,12 @@ pub(crate) struct Patience {
     pub(super) head: Duration,
     pub(super) idle: Duration,
     pub(super) stall: Duration,
+    pub(super) linger: Duration,
 }
 
 impl From<&Timeouts> for Patience {
     fn from(timeouts: &Timeouts) -> Self {
-        Self { head: timeouts.head, idle: timeouts.idle, stall: timeouts.stall }
+        Self { head: timeouts.head, idle: timeouts.idle, stall: timeouts.stall, linger: timeouts.linger }
     }
 }
 

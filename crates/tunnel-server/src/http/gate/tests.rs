@@ -14,8 +14,12 @@ impl Socket for DuplexStream {
     fn abort(&mut self) {}
 }
 
-const PATIENCE: Patience =
-    Patience { head: Duration::from_secs(15), idle: Duration::from_secs(75), stall: Duration::from_secs(60) };
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(15),
+    idle: Duration::from_secs(75),
+    stall: Duration::from_secs(60),
+    linger: Duration::from_secs(2),
+};
 
 fn gate(buffer: usize) -> (Gate<DuplexStream>, Turns, DuplexStream) {
     let (near, far) = duplex(buffer);

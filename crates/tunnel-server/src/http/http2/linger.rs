@@ -21,9 +21,6 @@ use ::h2::server::SendResponse;
 use bytes::Bytes;
 use tokio::{sync::Semaphore, time::timeout};
 
-/// How long a visitor that sends without end has to look at its answer.
-const LONGEST: Duration = Duration::from_secs(2);
-
 /// How many streams of one connection are kept so at once. Those beyond are reset behind their answers.
 const MOST: usize = 100;
 
@@ -47,12 +44,12 @@ impl Whole {
     }
 
     /// Keeps the stream of an answer that went out, unless its request is over, until the visitor resets it or has had
-    /// the time to.
-    pub(super) async fn linger(&self, respond: &mut SendResponse<Bytes>, places: &Places) {
+    /// the time to, `longest`.
+    pub(super) async fn linger(&self, respond: &mut SendResponse<Bytes>, places: &Places, longest: Duration) {
         if !self.0.load(Ordering::Acquire)
             && let Ok(_place) = places.0.try_acquire()
         {
-            let _ = timeout(LONGEST, poll_fn(|cx| respond.poll_reset(cx))).await;
+            let _ = timeout(longest, poll_fn(|cx| respond.poll_reset(cx))).await;
         }
     }
 }

@@ -269,7 +269,7 @@ impl Desk {
                 drop(tunnel);
                 send(&mut respond, &method, response, patience.stall).await?;
                 if let Some(whole) = whole {
-                    whole.linger(&mut respond, lingering).await;
+                    whole.linger(&mut respond, lingering, patience.linger).await;
                 }
                 Ok(())
             }

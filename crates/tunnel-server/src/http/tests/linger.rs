@@ -1,6 +1,6 @@
 //! Visitors over HTTP/2 that still send when their answer is there: they can look at it, and hold nothing for long.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use ::h2::Reason;
 use ::http::Request;
@@ -12,9 +12,14 @@ use super::{
     world::{HANG, World},
 };
 
+/// A server at which nobody is stopped as long as a test takes.
+fn patient() -> World {
+    World::with(|config| config.timeouts.linger = 2 * HANG)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visitor_that_still_sends_can_look_at_its_answer_before_it_is_stopped() {
-    let mut world = World::new();
+    let mut world = patient();
     let mut client = world.tunnel("a.test");
     let mut visitor = Visitor::new(&world).await;
     for (url, status) in [("http://a.test/", 413), ("http://b.test/", 404)] {
@@ -32,14 +37,23 @@ async fn a_visitor_that_still_sends_can_look_at_its_answer_before_it_is_stopped(
         visitor.get("http://b.test/").await;
         let reset = poll_fn(|cx| std::task::Poll::Ready(body.poll_reset(cx))).await;
         assert!(reset.is_pending(), "{reset:?}");
-        let reset = timeout(HANG, poll_fn(|cx| body.poll_reset(cx))).await.unwrap();
-        assert_eq!(reset.unwrap(), Reason::NO_ERROR);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visitor_that_sends_without_end_is_stopped() {
+    let world = World::with(|config| config.timeouts.linger = Duration::from_millis(100));
+    let mut visitor = Visitor::new(&world).await;
+    let request = Request::put("http://b.test/").body(()).unwrap();
+    let (answer, mut body) = visitor.send(request, false).await;
+    whole(timeout(HANG, answer).await.unwrap().unwrap()).await;
+    let reset = timeout(HANG, poll_fn(|cx| body.poll_reset(cx))).await.unwrap();
+    assert_eq!(reset.unwrap(), Reason::NO_ERROR);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_has_so_many_streams_that_are_kept_for_a_look_and_no_more() {
-    let world = World::new();
+    let world = patient();
     let mut visitor = Visitor::new(&world).await;
     let put = || Request::put("http://b.test/").body(()).unwrap();
     let (answer, mut first) = visitor.send(put(), false).await;
@@ -64,7 +78,7 @@ async fn a_connection_has_so_many_streams_that_are_kept_for_a_look_and_no_more()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_came_whole_and_is_refused_unread_takes_no_place_of_those_that_are_kept() {
-    let world = World::new();
+    let world = patient();
     let mut visitor = Visitor::new(&world).await;
     let put = || Request::put("http://b.test/").body(()).unwrap();
     // The end of some may come behind the answer, but not of all.
