@@ -1,4 +1,4 @@
-//! The gate before the HTTP server: however a head arrives the verdict is the same, and what passes has one reading.
+//! Request heads: however a head arrives the verdict is the same, and what passes has one reading.
 
 use tunnel_router::{Framing, Head, HeadError, HeadLimits, HeadReader, Hostname, Sniff, Version, parse_head};
 
@@ -27,7 +27,7 @@ fn check_splits(data: &[u8], limits: HeadLimits) -> Sniff<Head, HeadError> {
     whole
 }
 
-/// The parser that hyper uses takes what passed, as the same head.
+/// The parser that hyper and others use takes what passed, as the same head.
 fn check_head(data: &[u8], head: &Head) {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut theirs = httparse::Request::new(&mut fields);
@@ -35,6 +35,9 @@ fn check_head(data: &[u8], head: &Head) {
     assert_eq!(theirs.method.map(str::as_bytes), Some(&data[head.method_range.clone()]));
     assert_eq!(theirs.path.map(str::as_bytes), Some(&data[head.target.clone()]));
     assert_eq!(theirs.version, Some(u8::from(head.version == Version::Http11)));
+
+    let fields = theirs.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+    assert!(head.fields(data).eq(fields), "the fields are read in two ways");
 
     let values = |name: &str| -> Vec<&[u8]> {
         let named = theirs.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));

@@ -67,9 +67,12 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), FieldError> {
     if let [b' ' | b'\t', ..] = line {
         return Err(FieldError::Folded);
     }
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(FieldError::NoColon)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if is_token(name) { Ok((name, trim(value))) } else { Err(FieldError::Name) }
+    let end = line.iter().position(|byte| !TOKEN[usize::from(*byte)]).ok_or(FieldError::NoColon)?;
+    match &line[end..] {
+        [b':', value @ ..] if end > 0 => Ok((&line[..end], trim(value))),
+        rest if rest.contains(&b':') => Err(FieldError::Name),
+        _ => Err(FieldError::NoColon),
+    }
 }
 
 /// The members of a comma-separated list, empty ones left out (RFC 9110 §5.6.1.2).

@@ -2,17 +2,20 @@
 //! well-formed; they are forwarded by whoever re-serialises the request.
 
 use super::request_line::{Authority, RequestLine, Version};
-use super::{Framing, Head, HeadError};
+use super::{Framing, Head, HeadError, Span};
 use crate::hostname::{Hostname, HostnameError};
 use crate::sniff::line::{field, members};
 
 /// Fields that `Connection` must not name: a proxy that obeyed would drop the host or the framing.
 const NEVER_HOP_BY_HOP: [&str; 3] = ["host", "content-length", "transfer-encoding"];
 
+/// As many fields as most heads don't have.
+const USUAL: usize = 16;
+
 /// What the field lines so far add up to.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    count: usize,
+    spans: Vec<Span>,
     host: Option<(Hostname, Option<u16>)>,
     framing: Framing,
     upgrade: bool,
@@ -36,20 +39,24 @@ struct Connection {
 }
 
 impl Fields {
-    /// Takes in one field line, without its CRLF; `most` is how many there may be, `known` a host that need not be
+    /// Takes in one field line, without its CRLF, which begins at `start`; `most` is how many there may be, `known` a host that need not be
     /// read again.
     pub(super) fn add(
         &mut self,
         line: &[u8],
+        start: usize,
         version: Version,
         most: usize,
         known: &mut Option<KnownHost>,
     ) -> Result<(), HeadError> {
-        if self.count >= most {
+        if self.spans.len() >= most {
             return Err(HeadError::TooManyFields);
         }
-        self.count += 1;
         let (name, value) = field(line)?;
+        if self.spans.is_empty() {
+            self.spans.reserve(USUAL.min(most));
+        }
+        self.spans.push(Span::of(line, start, name, value)?);
         let named = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if named("host") {
             self.add_host(value, known)
@@ -86,6 +93,7 @@ impl Fields {
             has_upgrade_field: self.upgrade,
             expects_continue: modern && self.expects_continue,
             keep_alive: !self.connection.close && (modern || self.connection.keep_alive),
+            fields: self.spans,
         })
     }
 
@@ -146,6 +154,18 @@ impl Authority {
     fn is(&self, host: &Hostname, port: Option<u16>) -> bool {
         let effective = |port: Option<u16>| port.unwrap_or(self.default_port);
         self.host == *host && effective(self.port) == effective(port)
+    }
+}
+
+impl Span {
+    /// Where parts of a line are that begins at `start`.
+    fn of(line: &[u8], start: usize, name: &[u8], value: &[u8]) -> Result<Self, HeadError> {
+        let place = |part: &[u8]| {
+            let from = start + (part.as_ptr().addr() - line.as_ptr().addr());
+            let place = u32::try_from(from).ok().zip(u32::try_from(from + part.len()).ok());
+            place.ok_or(HeadError::TooLarge)
+        };
+        Ok(Self { name: place(name)?, value: place(value)? })
     }
 }
 

@@ -1,7 +1,6 @@
-//! The gate before the HTTP server: reads one HTTP/1 request head, and refuses every head that two
-//! parsers could read differently. The server behind it is lenient (it takes bare line feeds, several
-//! `Host` fields, a length together with chunking), and so may be the upstream; what is let through
-//! here has one reading. RFC 9112, less its tolerances.
+//! Reads one HTTP/1 request head, and refuses every head that two parsers could read differently.
+//! Libraries are lenient (bare line feeds, several `Host` fields, a length together with chunking), and so
+//! may be the upstream; what is let through here has one reading. RFC 9112, less its tolerances.
 
 mod error;
 mod fields;
@@ -24,7 +23,7 @@ pub struct HeadLimits {
     /// Bytes of the whole head, the final empty line included. Default 32 KiB. It is also the most a
     /// caller ever has to buffer for one head.
     pub bytes: usize,
-    /// Field lines. Default 100, the most hyper takes.
+    /// Field lines. Default 100, as most servers have it.
     pub fields: usize,
 }
 
@@ -55,6 +54,24 @@ pub struct Head {
     pub expects_continue: bool,
     /// Whether the visitor may send another head after this request.
     pub keep_alive: bool,
+    /// Where its fields are.
+    pub(super) fields: Vec<Span>,
+}
+
+/// Where a field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    name: (u32, u32),
+    value: (u32, u32),
+}
+
+impl Head {
+    /// The fields of the head, which `bytes` begins with: names, which are tokens, and values without the blanks around
+    /// them, in their order.
+    pub fn fields<'b>(&self, bytes: &'b [u8]) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> {
+        let part = |(start, end): (u32, u32)| &bytes[start as usize..end as usize];
+        self.fields.iter().map(move |span| (part(span.name), part(span.value)))
+    }
 }
 
 /// How the body that follows a head ends (RFC 9112 §6.3). Of a request, never by closing.
@@ -122,7 +139,8 @@ impl HeadReader {
         // Nothing past the limit is looked at, so that the verdict doesn't depend on how much came at once.
         let window = &buf[..buf.len().min(self.limits.bytes)];
         while let Some(line_end) = self.line_end(window)? {
-            let line = &window[self.line_start..line_end];
+            let start = self.line_start;
+            let line = &window[start..line_end];
             self.pos = line_end + 2;
             self.line_start = self.pos;
             match &self.request_line {
@@ -131,7 +149,7 @@ impl HeadReader {
                     return std::mem::take(&mut self.fields).finish(request, self.pos).map(Some);
                 }
                 Some(request) => {
-                    self.fields.add(line, request.version, self.limits.fields, &mut self.known)?;
+                    self.fields.add(line, start, request.version, self.limits.fields, &mut self.known)?;
                 }
             }
         }

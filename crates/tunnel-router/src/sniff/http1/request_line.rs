@@ -6,7 +6,7 @@ use super::HeadError;
 use crate::hostname::Hostname;
 use crate::sniff::line::is_token;
 
-/// The versions the gate lets through.
+/// The versions that are let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
     /// HTTP/1.0: no chunking, no upgrade, closes unless asked otherwise.

@@ -282,6 +282,13 @@ fn reads_upgrade_expect_and_keep_alive() {
 }
 
 #[test]
+fn says_where_the_fields_are() {
+    let bytes = b"GET / HTTP/1.1\r\nHost: a.test\r\nX:\t two words \r\nEmpty:\r\n\r\nnot this: one";
+    let fields: [(&[u8], &[u8]); 3] = [(b"Host", b"a.test"), (b"X", b"two words"), (b"Empty", b"")];
+    assert!(found(bytes).fields(bytes).eq(fields));
+}
+
+#[test]
 fn lets_obs_text_and_odd_but_plain_fields_pass() {
     found(b"GET / HTTP/1.1\r\nHost: a.test\r\nX: \xff\xfe\tb\r\nEmpty:\r\n!#$%&'*+-.^_`|~9: :\r\n\r\n");
     assert_eq!(found("get / HTTP/1.1\r\nHost: a.test\r\n\r\n").method, Method::Other);
@@ -401,15 +408,17 @@ proptest! {
         let mut fields = [httparse::EMPTY_HEADER; 100];
         let mut theirs = httparse::Request::new(&mut fields);
         prop_assert_eq!(theirs.parse(&bytes), Ok(httparse::Status::Complete(head.len)));
-        prop_assert_eq!(theirs.method.map(str::as_bytes), Some(&bytes[head.method_range]));
-        prop_assert_eq!(theirs.path.map(str::as_bytes), Some(&bytes[head.target]));
+        prop_assert_eq!(theirs.method.map(str::as_bytes), Some(&bytes[head.method_range.clone()]));
+        prop_assert_eq!(theirs.path.map(str::as_bytes), Some(&bytes[head.target.clone()]));
         prop_assert_eq!(theirs.version, Some(u8::from(head.version == Version::Http11)));
+        let fields = theirs.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+        prop_assert!(head.fields(&bytes).eq(fields));
         let values = |name: &str| {
             theirs.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).collect::<Vec<_>>()
         };
         let [host] = values("host")[..] else { return Err(TestCaseError::fail("not one Host")) };
         let host = Hostname::parse_authority(str::from_utf8(host.value).unwrap());
-        prop_assert_eq!(host, Ok((head.host, head.port)));
+        prop_assert_eq!(host, Ok((head.host.clone(), head.port)));
         let (lengths, codings) = (values("content-length").len(), values("transfer-encoding").len());
         let expected = match head.framing {
             Framing::None => (0, 0),
