@@ -209,7 +209,12 @@ pub(crate) const RESERVED: &[Reserved] = &[
         why: "only transport names rustls: one place decides what TLS means here",
     },
     Reserved {
-        names: &["h2", "http-body-util", "hyper", "hyper-util"],
+        names: &["hyper", "hyper-util"],
+        owners: &["tunnel-admin", "tunnel-otel", "tunnel-testkit", "tunnel-examples", "xtask"],
+        why: "visitors' HTTP/1 is read by the server's own strict reader; hyper is for those we know",
+    },
+    Reserved {
+        names: &["h2", "http-body-util"],
         owners: &[
             "tunnel-server",
             "tunnel-admin",
@@ -218,7 +223,7 @@ pub(crate) const RESERVED: &[Reserved] = &[
             "tunnel-examples",
             "xtask",
         ],
-        why: "only server and its extensions name hyper: one place parses and re-frames visitors' HTTP",
+        why: "only server and its extensions name h2: one place parses and re-frames visitors' HTTP",
     },
     Reserved {
         names: &["rusqlite"],

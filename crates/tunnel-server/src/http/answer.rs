@@ -18,9 +18,8 @@ use tokio::sync::oneshot;
 use super::{
     body::{BodyError, Inbound},
     compress::Squeeze,
-    gate::Turn,
-    http2::io::StreamIo,
     link::Link,
+    socket::Socket,
     upload::Receipt,
 };
 use crate::{
@@ -44,10 +43,6 @@ enum Kind {
     Upstream {
         body: Inbound,
         exchange: Exchange,
-        /// Whether the visitor knows the end of the body from the end of the connection only.
-        ends_by_close: bool,
-        /// On HTTP/1.
-        turn: Option<Turn>,
         _permit: Admission,
     },
     /// An upstream's, made smaller.
@@ -55,8 +50,8 @@ enum Kind {
         answer: Box<Answer>,
         squeeze: Box<Squeeze>,
     },
-    /// The stream it is an answer on carries on as plain bytes, and goes there.
-    Switch(Option<oneshot::Sender<StreamIo>>),
+    /// What it is an answer on carries on as plain bytes, and goes there.
+    Switch(Option<oneshot::Sender<Box<dyn Socket>>>),
 }
 
 /// One request and its answer on a [`Link`]. Dropped before its end, it resets the stream.
@@ -146,14 +141,14 @@ impl Answer {
         Self::page(Bytes::new())
     }
 
-    /// An answer after which its HTTP/2 stream is a stream of bytes, and who waits for it.
-    pub(super) fn switch() -> (Self, oneshot::Receiver<StreamIo>) {
+    /// An answer after which its connection, or its HTTP/2 stream, is a stream of bytes, and who waits for it.
+    pub(super) fn switch() -> (Self, oneshot::Receiver<Box<dyn Socket>>) {
         let (switch, switched) = oneshot::channel();
         (Self::new(Kind::Switch(Some(switch))), switched)
     }
 
     /// Who waits for the stream, if this is such an answer.
-    pub(super) fn take_switch(&mut self) -> Option<oneshot::Sender<StreamIo>> {
+    pub(super) fn take_switch(&mut self) -> Option<oneshot::Sender<Box<dyn Socket>>> {
         match &mut self.kind {
             Kind::Switch(switch) => switch.take(),
             Kind::Page(_) | Kind::Upstream { .. } | Kind::Compressed { .. } => None,
@@ -166,32 +161,24 @@ impl Answer {
     }
 
     /// An upstream's answer.
-    pub(super) fn upstream(
-        body: Inbound,
-        exchange: Exchange,
-        ends_by_close: bool,
-        (turn, permit): (Option<Turn>, Admission),
-    ) -> Self {
-        Self::new(Kind::Upstream { body, exchange, ends_by_close, turn, _permit: permit })
+    pub(super) fn upstream(body: Inbound, exchange: Exchange, permit: Admission) -> Self {
+        Self::new(Kind::Upstream { body, exchange, _permit: permit })
     }
 }
 
 impl Kind {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (body, exchange, ends_by_close, turn) = match self {
+        let (body, exchange) = match self {
             Self::Page(page) => return Pin::new(page).poll_frame(cx).map_err(|never| match never {}),
             Self::Compressed { answer, squeeze } => return squeeze.poll_frame(Pin::new(&mut **answer), cx),
             Self::Switch(_) => return Poll::Ready(None),
-            Self::Upstream { body, exchange, ends_by_close, turn, .. } => {
-                (body, exchange, ends_by_close, turn)
-            }
+            Self::Upstream { body, exchange, .. } => (body, exchange),
         };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) if frame.is_data() && !body.is_end_stream() => {}
             Some(Ok(_)) | None => exchange.finish(),
-            Some(Err(_)) if *ends_by_close => turn.iter().for_each(Turn::cut),
-            // hyper leaves out the end of the body and closes.
+            // Who sends it leaves out its end.
             Some(Err(_)) => {}
         }
         Poll::Ready(frame)
@@ -245,7 +232,7 @@ impl Drop for Answer {
         if let Some(draft) = self.draft.take() {
             draft.end(self.is_over || self.is_end_stream());
         }
-        // hyper doesn't ask for bodies that it knows to be empty.
+        // Nobody asks for bodies that are known to be empty.
         if let Kind::Upstream { body, exchange, .. } = &mut self.kind {
             if body.is_end_stream() {
                 exchange.finish();

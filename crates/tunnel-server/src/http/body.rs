@@ -8,9 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{http1::Received, http2::body::Streamed};
+use super::{http1, http1::upstream::Received, http2::body::Streamed};
 
 /// A request's body from the visitor, or an answer's from the upstream.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(super) enum Inbound {
     /// None at all.
     Empty,
     /// A visitor's, over HTTP/1.
-    Visitor(Incoming),
+    Visitor(http1::Body),
     /// An upstream's, over HTTP/1.
     Upstream(Received),
     Http2(Streamed),
@@ -40,21 +39,15 @@ impl Inbound {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body broke off")]
-    Visitor(#[from] hyper::Error),
-    #[error("the body broke off")]
-    Upstream(#[from] std::io::Error),
+    Http1(#[from] std::io::Error),
     #[error("the body broke off")]
     Http2(#[from] ::h2::Error),
     #[error("the body made no progress for too long")]
     Stalled,
+    #[error("the body isn't as long as its head says")]
+    Length,
     #[error("a trailer field is one that only a head may have")]
     Trailer,
-}
-
-impl From<Incoming> for Inbound {
-    fn from(body: Incoming) -> Self {
-        Self::Visitor(body)
-    }
 }
 
 impl Body for Inbound {
@@ -67,7 +60,7 @@ impl Body for Inbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Visitor(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Visitor(body) => body.poll_frame(cx).map_err(BodyError::from),
             Self::Upstream(body) => body.poll_frame(cx).map_err(BodyError::from),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Begun { read, rest } => match read.pop_front() {

@@ -4,23 +4,22 @@
 //! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it. Where several
 //! clients serve, one that doesn't reach its upstream costs no request, so the begin of a body is kept until it does.
 
-use std::{borrow::Cow, io, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, io, mem, net::IpAddr, sync::Arc};
 
 use ::http::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion, header::CONTENT_LENGTH,
 };
 use tokio::time::Instant;
 use tunnel_protocol::{Code, RequestId};
-use tunnel_router::Version;
 
 use super::{
     Desk, admit,
     answer::{Answer, Exchange},
     body::Inbound,
     devserver,
-    gate::{Facts, Turn},
+    facts::Facts,
     headers::{self, Asker},
-    http1,
+    http1::upstream as http1,
     http2::{
         Early,
         upstream::{AskError, Unanswered},
@@ -123,12 +122,11 @@ pub(super) async fn forward(
     endpoint: &Arc<Endpoint>,
     facts: &Facts,
     id: RequestId,
-    mut request: Request<Inbound>,
-    (turn, permit): (Option<Turn>, Admission),
+    request: &mut Request<Inbound>,
+    permit: Admission,
     passage: &mut Passage,
 ) -> Result<Response<Answer>, Failure> {
-    let on_upgrade = facts.upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (head, body) = request.into_parts();
+    let (head, body) = mem::replace(request, Request::new(Inbound::Empty)).into_parts();
     let visitor = desk.visitor_of(&head.headers);
     // A CONNECT on HTTP/2 has no key to be answered: the upstream is given one of ours.
     let challenge = (head.version == HttpVersion::HTTP_2 && facts.upgrade.is_some()).then(Challenge::new);
@@ -205,13 +203,10 @@ pub(super) async fn forward(
     };
 
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let visitor = match (turn, challenge) {
-            (Some(turn), _) => on_upgrade.map(|visitor| upgrade::Visitor::Http1(visitor, turn)),
-            (None, challenge) => challenge.map(upgrade::Visitor::Http2),
-        };
-        let switched = visitor.zip(facts.upgrade.as_deref()).and_then(|(visitor, asked)| {
+        let asked = facts.upgrade.as_deref().filter(|_| exchange.receipt().is_whole());
+        let switched = asked.and_then(|asked| {
             let carried = Carried { endpoint, draft: passage.draft.clone(), permit };
-            upgrade::switch(desk, asked, visitor, &mut response, exchange, carried)
+            upgrade::switch(desk, asked, challenge, &mut response, exchange, carried)
         });
         let switched = switched.map(|mut switched| {
             passage.to_visitor(switched.headers_mut());
@@ -232,7 +227,7 @@ pub(super) async fn forward(
     if passage.checked.as_ref().is_none_or(|policies| policies.host.is_none()) {
         response = passage.look_at(response, &outgoing.uri, facts).await?;
     }
-    let accepted = accept(response, exchange, facts, (turn, permit));
+    let accepted = accept(response, exchange, permit);
     let mut accepted = accepted.map_err(|failure| failure.through(passage.upstream()))?;
     passage.to_visitor(accepted.headers_mut());
     Ok(accepted)
@@ -349,8 +344,7 @@ async fn attempt(
 fn accept(
     response: Response<Inbound>,
     mut exchange: Exchange,
-    facts: &Facts,
-    turn: (Option<Turn>, Admission),
+    permit: Admission,
 ) -> Result<Response<Answer>, Failure> {
     let (mut head, body) = response.into_parts();
     if let Err(error) = headers::to_visitor(&mut head.headers) {
@@ -364,8 +358,7 @@ fn accept(
         exchange.allow_reuse();
     }
     head.version = HttpVersion::HTTP_11;
-    let ends_by_close = facts.version == Version::Http10;
-    Ok(Response::from_parts(head, Answer::upstream(body, exchange, ends_by_close, turn)))
+    Ok(Response::from_parts(head, Answer::upstream(body, exchange, permit)))
 }
 
 impl Outgoing {

@@ -13,7 +13,7 @@ use ::http::{
 use tunnel_protocol::RequestId;
 use tunnel_router::Framing;
 
-use super::gate::Facts;
+use super::facts::Facts;
 use crate::policy::twins;
 
 /// Tells who answered with an error: us. An upstream can't set it.
@@ -39,6 +39,11 @@ static HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("http2-settings"),
 ];
+
+/// Whether a name is as long as one of [`HOP_BY_HOP`]: most aren't.
+const fn may_be_hop_by_hop(length: usize) -> bool {
+    matches!(length, 7 | 10 | 14 | 16..=19)
+}
 
 /// Fields that `Connection` can't have removed: those that route, frame and authorise, and those added on the way
 /// by proxies that the upstream relies on.
@@ -190,7 +195,7 @@ pub(super) fn the_length(headers: &HeaderMap) -> Result<u64, BadFraming> {
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let mut going = [false; HOP_BY_HOP.len()];
-    for name in headers.keys() {
+    for name in headers.keys().filter(|name| may_be_hop_by_hop(name.as_str().len())) {
         if let Some(place) = HOP_BY_HOP.iter().position(|known| known == name) {
             going[place] = true;
         }
@@ -266,7 +271,7 @@ fn is_claim(name: &HeaderName) -> bool {
     }
 }
 
-/// Whether an upstream may take a field for one that says where the body ends, which the gate didn't read.
+/// Whether an upstream may take a field for one that says where the body ends, which nobody read.
 fn is_twin_of_framing(name: &HeaderName) -> bool {
     let framing = match name.as_str().as_bytes().first() {
         Some(b'c') => CONTENT_LENGTH,

@@ -23,7 +23,7 @@ use sha2::Sha256;
 use tunnel_protocol::{Code, Secret};
 use tunnel_router::Hostname;
 
-use super::{Desk, answer::Answer, gate::Facts, respond::Failure, target_path};
+use super::{Desk, answer::Answer, facts::Facts, respond::Failure, target_path};
 use crate::{ids, throttle::neighbourhood};
 
 /// Where the button leads, with the path it was shown at behind it.

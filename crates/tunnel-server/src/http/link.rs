@@ -14,7 +14,7 @@ use tunnel_protocol::{StreamKind, bind::UpstreamProtocol};
 
 use super::{
     body::Inbound,
-    http1,
+    http1::upstream as http1,
     http2::upstream::{AskError, Asking, Unanswered},
     pool,
     upload::Upload,
@@ -97,14 +97,28 @@ impl Link {
                 // the next one like it.
                 serving.pool.give_way();
             }
-            let pace = search.pace(&serving);
-            match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
-                Ok(mut stream) => {
-                    stream.set_counted(counted);
-                    return Self::begin(shared, search.endpoint(), stream, serving).await;
-                }
-                Err(missed) => search.missed(&serving, missed)?,
+            // Boxed, so that those that need none don't hold the room for it.
+            if let Some(link) = Box::pin(Self::open(shared, &mut search, serving, visit, counted)).await? {
+                return Ok(link);
             }
+        }
+    }
+
+    /// A new stream to whoever serves; `None` if somebody else has to.
+    async fn open(
+        shared: &Shared,
+        search: &mut Search<'_>,
+        serving: Serving,
+        visit: Visit,
+        counted: u64,
+    ) -> Result<Option<Self>, DispatchError> {
+        let pace = search.pace(&serving);
+        match dispatch::open_on(&serving, StreamKind::Http, visit, pace).await {
+            Ok(mut stream) => {
+                stream.set_counted(counted);
+                Self::begin(shared, search.endpoint(), stream, serving).await.map(Some)
+            }
+            Err(missed) => search.missed(&serving, missed).map(|()| None),
         }
     }
 

@@ -3,18 +3,24 @@
 //! Requests are routed one by one, never by connection: a kept-alive connection may name another tunnel next.
 //!
 //! ```text
-//!   socket ─► gate ─► hyper ─► Desk::answer ─► forward ─► pool or dispatch ─► http1 ─► stream to the client
-//!                                   │             ├─► headers (both ways)
-//!                                   │             └─► upgrade (101: bytes from here on)
-//!                                   └─► respond (whatever went wrong, in one place)
+//!   socket ─► http1 or http2 ─► Desk::answer_one ─► forward ─► pool or dispatch ─► upstream ─► stream to the client
+//!                                     │               ├─► headers (both ways)
+//!                                     │               └─► upgrade (101: bytes from here on)
+//!                                     └─► respond (whatever went wrong, in one place)
 //! ```
 
-mod admit;
-mod body;
 mod door;
-mod gate;
+mod socket;
+
+mod deadline;
+mod facts;
+
+mod body;
+mod date;
 mod http1;
 mod http2;
+
+mod admit;
 
 mod forward;
 mod headers;
@@ -34,9 +40,7 @@ mod pages;
 mod respond;
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr},
-    pin::pin,
     sync::Arc,
 };
 
@@ -46,10 +50,8 @@ use ::http::{
     uri::PathAndQuery,
 };
 use bytes::Bytes;
-use hyper::{body::Incoming, server::conn, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, debug, debug_span};
+use tracing::debug;
 use tunnel_io::peek_until;
 use tunnel_protocol::{Code, RequestId, control::RequestReport};
 use tunnel_router::Version;
@@ -59,21 +61,20 @@ use self::{
     answer::Answer,
     body::Inbound,
     compress::Wish,
+    facts::{Facts, Verdict},
     forward::Passage,
-    gate::{Facts, Gate, Patience, Refusal, Turn, Turns, Verdict},
     http2::PREFACE,
     respond::{Asked, Failure},
 };
 pub(crate) use self::{
     door::{Door, Secure},
-    gate::Socket,
     interstitial::Interstitial,
+    socket::Socket,
 };
 use crate::{
     addresses::{Counted, Excess},
     dispatch::Visit,
     endpoint::{Endpoint, Target},
-    ids,
     metrics::Metrics,
     places::Place,
     records::{Drafted, RequestLine},
@@ -82,7 +83,7 @@ use crate::{
     trace::Parent,
 };
 
-/// The most hyper buffers each way for one connection, in bytes: above the largest head the gate lets in.
+/// The most of a head that is waited for, in bytes: above the largest that is let in.
 const BUFFER: usize = 64 * 1024;
 
 /// The most of a path that goes into a report, in bytes.
@@ -102,7 +103,7 @@ pub(crate) async fn serve<T: Socket>(shared: Shared, io: T, visitor: SocketAddr,
     match agreed {
         // Boxed here and below: it is the larger by far, and connections of HTTP/1 shouldn't hold the room for it.
         Some(true) => Box::pin(http2::serve(desk, io)).await,
-        Some(false) => serve_http1(desk, io, Bytes::new(), Instant::now()).await,
+        Some(false) => http1::serve(desk, Box::new(io), Bytes::new(), Instant::now()).await,
         None => serve_either(desk, io).await,
     }
 }
@@ -128,63 +129,10 @@ async fn serve_either<T: Socket>(desk: Arc<Desk>, io: T) {
         Ok(Ok((true, io))) => Box::pin(http2::serve(desk, io)).await,
         Ok(Ok((false, io))) => {
             let (io, said) = io.into_inner();
-            serve_http1(desk, io, said, since).await;
+            http1::serve(desk, Box::new(io), said, since).await;
         }
         // It said nothing, or not enough to answer.
         Ok(Err(_)) | Err(_) => {}
-    }
-}
-
-/// Serves a connection that began with `said`, some time ago.
-async fn serve_http1<T: Socket>(desk: Arc<Desk>, io: T, said: Bytes, since: Instant) {
-    let shared = desk.shared.clone();
-    let visitor = desk.visitor;
-    let (gate, turns) = Gate::new(io, said, Patience::from(&shared.config().timeouts), since);
-    let service = {
-        let turns = turns.clone();
-        // Boxed, so that a connection at rest doesn't hold the room for an exchange.
-        service_fn(move |request| Box::pin(desk.clone().answer(request, turns.take())))
-    };
-    let connection = conn::http1::Builder::new()
-        .max_buf_size(BUFFER)
-        // The gate keeps the visitor's deadlines.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(gate), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        () = shared.stopping.cancelled() => return turns.cut(),
-        ended = &mut connection => ended,
-        () = until_unwanted(&shared, &turns, since) => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                () = shared.stopping.cancelled() => return turns.cut(),
-                ended = &mut connection => ended,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        Metrics::count(&shared.metrics.web_failures);
-        debug!(visitor.addr = %visitor, error = &error as &dyn std::error::Error, "connection broken off");
-    }
-}
-
-/// Waits until the server has drained for long enough, or finds the connection at rest when memory is tight.
-async fn until_unwanted(shared: &Shared, turns: &Turns, since: Instant) {
-    loop {
-        shared.load.resting().cancelled_owned().await;
-        if shared.draining.is_cancelled() {
-            return if turns.have_begun() {
-                shared.closing_time().await;
-            } else {
-                shared.closing_time_of_new(since).await;
-            };
-        }
-        if turns.are_over() {
-            return;
-        }
     }
 }
 
@@ -208,38 +156,20 @@ impl Desk {
         Visit { request, visitor: self.visitor, local: self.door.local }
     }
 
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        admitted: Option<(Verdict, Turn)>,
-    ) -> Result<Response<Answer>, Infallible> {
-        let id = ids::request_id();
-        let span = debug_span!("visitor", %id, addr = %self.visitor);
-        let (verdict, turn) = match admitted {
-            Some((verdict, turn)) => (verdict, Some(turn)),
-            // hyper found a request where the gate let none in. That is a bug, and nothing to be lenient about.
-            None => (Err(Refusal { code: Code::Internal, error: None }), None),
-        };
-        let mut request = request.map(Inbound::from);
-        complete_target(&mut request);
-        Ok(self.answer_one(id, request, verdict, turn).instrument(span).await)
-    }
-
-    /// Answers a request, whatever version of HTTP it came by. On HTTP/1 the turn goes with it.
+    /// Answers a request, whatever version of HTTP it came by. What goes on to the upstream is taken out of it.
     async fn answer_one(
         &self,
         id: RequestId,
-        request: Request<Inbound>,
+        request: &mut Request<Inbound>,
         verdict: Verdict,
-        turn: Option<Turn>,
     ) -> Response<Answer> {
         let started = Instant::now();
         Metrics::count(&self.shared.metrics.requests);
         let method = request.method().clone();
         let path = request.uri().path_and_query().cloned();
-        let asked = Asked::new(id, &request);
+        let asked = Asked::new(id, request);
         let wish = Wish::of(&method, request.version(), request.headers());
-        let draft = self.draft(id, &request, verdict.as_ref().ok());
+        let draft = self.draft(id, request, verdict.as_ref().ok());
         let visitor = self.visitor_of(request.headers());
         let mut passage = Passage::new(draft.clone());
         let admitted = self.shared.addresses.request(visitor);
@@ -249,25 +179,22 @@ impl Desk {
             Ok((facts, _)) if !self.door.admits(&self.shared.routes, &facts.host) => {
                 (None, Err(Failure::new(Code::Misdirected).at(facts.host)))
             }
-            Ok((facts, _))
-                if let Some(elsewhere) = self.door.redirect(&facts.host, target_path(&request)) =>
-            {
+            Ok((facts, _)) if let Some(elsewhere) = self.door.redirect(&facts.host, target_path(request)) => {
                 (None, Ok(elsewhere.map(Answer::page)))
             }
-            Ok((facts, _)) if let Some(pressed) = self.go_on(&facts.host, visitor, &request) => {
+            Ok((facts, _)) if let Some(pressed) = self.go_on(&facts.host, visitor, request) => {
                 (None, pressed.map_err(|failure| failure.at(facts.host)))
             }
             Ok((facts, place)) => {
-                let endpoint = self.shared.routes.lookup(&facts.host, target_path(&request));
+                let endpoint = self.shared.routes.lookup(&facts.host, target_path(request));
                 if let Some(endpoint) = &endpoint {
                     endpoint.tally.count_request();
                     draft.iter().for_each(|draft| draft.at(endpoint));
                 }
                 let outcome = match &endpoint {
-                    Some(_) if let Some(page) = self.stop(&facts, visitor, &request) => Err(page),
+                    Some(_) if let Some(page) = self.stop(&facts, visitor, request) => Err(page),
                     Some(endpoint) => {
-                        let body = (request, turn);
-                        self.exchange(endpoint, &facts, (id, visitor), body, place, &mut passage).await
+                        self.exchange(endpoint, &facts, (id, visitor), request, place, &mut passage).await
                     }
                     None => Err(Failure::new(Code::TunnelNotFound)),
                 };
@@ -344,18 +271,18 @@ impl Desk {
         endpoint: &Arc<Endpoint>,
         facts: &Facts,
         (id, visitor): (RequestId, IpAddr),
-        (request, turn): (Request<Inbound>, Option<Turn>),
+        request: &mut Request<Inbound>,
         place: Option<Counted>,
         passage: &mut Passage,
     ) -> Result<Response<Answer>, Failure> {
-        if endpoint.is_paused_at(target_path(&request)) {
+        if endpoint.is_paused_at(target_path(request)) {
             return Err(Failure::new(Code::TunnelPaused));
         }
         let policies = endpoint.known_policies();
         admit::check(&policies, visitor, request.headers())?;
         passage.checked = Some(policies);
         let permit = endpoint.admit().map_err(Failure::new)?.with(place);
-        forward::forward(self, endpoint, facts, id, request, (turn, permit), passage).await
+        forward::forward(self, endpoint, facts, id, request, permit, passage).await
     }
 
     /// Makes an answer smaller if its tunnel and its visitor want it so.

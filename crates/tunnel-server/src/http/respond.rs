@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tunnel_protocol::{Code, RequestId};
 use tunnel_router::Hostname;
 
-use super::{gate::Refusal, grpc, headers::TUNNEL_ERROR, pages};
+use super::{facts::Refusal, grpc, headers::TUNNEL_ERROR, pages};
 use crate::{calendar::Month, config::Config, dispatch::DispatchError, endpoint::Absent};
 
 /// The methods that are carried: all that have a name, but not CONNECT.

@@ -1,19 +1,16 @@
 //! WebSocket and its like: an exchange that ends by becoming a plain stream of bytes.
 //!
-//! Only the upstream can make it so, with a 101 that names a protocol the visitor asked for. Up to then the gate
-//! holds back whatever the visitor sent behind its request.
+//! Only the upstream can make it so, with a 101 that names a protocol the visitor asked for. Up to then
+//! whatever the visitor sent behind its request is held back.
 
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
 use ::http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use data_encoding::BASE64;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::sync::oneshot;
 use tracing::debug;
 use tunnel_io::{Io, Prefixed, RelayOptions, relay};
 
@@ -21,10 +18,8 @@ use super::{
     Desk,
     answer::{Answer, Exchange},
     body::Inbound,
-    gate::{Turn, Turns},
     headers,
-    http1::Wire,
-    http2::io::StreamIo,
+    http1::upstream::Wire,
 };
 use crate::{
     endpoint::{Admission, Endpoint},
@@ -32,15 +27,6 @@ use crate::{
     records::{Draft, Drafted},
     tally::Tally,
 };
-
-/// Who is to carry on.
-#[derive(Debug)]
-pub(super) enum Visitor {
-    /// All of a connection.
-    Http1(OnUpgrade, Turn),
-    /// One stream of a connection, and what the upstream has to have answered.
-    Http2(Challenge),
-}
 
 /// What a stream of bytes takes over from the exchange it was.
 pub(super) struct Carried<'a> {
@@ -60,13 +46,14 @@ pub(super) fn is_websocket(asked: &str) -> bool {
     asked.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }
 
-/// Makes the visitor's answer of the upstream's 101, and relays bytes from then on in a task of the server's.
+/// Makes the visitor's answer of the upstream's 101, and relays bytes from then on in a task of the server's. With a
+/// `challenge`, which the upstream has to have met, the visitor came over HTTP/2.
 ///
-/// `None` if the upstream chose a protocol that wasn't asked for.
+/// `None` if it didn't, or if the upstream chose a protocol that wasn't asked for.
 pub(super) fn switch(
     desk: &Desk,
     asked: &str,
-    visitor: Visitor,
+    challenge: Option<Challenge>,
     response: &mut Response<Inbound>,
     exchange: Exchange,
     carried: Carried<'_>,
@@ -89,64 +76,38 @@ pub(super) fn switch(
     let (over, tally) = (endpoint.over.clone(), endpoint.tally.clone());
     let books = Books { draft, tally };
     books.draft.iter().for_each(|draft| draft.set_upgraded());
-    match visitor {
-        Visitor::Http1(visitor, turn) => {
+    // A connection goes as a whole, and so does its place among all.
+    let place = match challenge {
+        None => {
             headers::set_upgrade(switched.headers_mut(), chosen);
-            // hyper lets go of the connection, and so does who served it.
-            let places = (permit, exchange.release(), desk.place.clone());
-            let turns = turn.upgrade();
-            shared.visitors.spawn(async move {
-                let _places = places;
-                // Pinned outside, so that it is dropped after the cut that its drop is to carry out.
-                let mut carrying = pin!(carry_connection(visitor, upstream, &turns, books));
-                tokio::select! {
-                    biased;
-                    () = over.cancelled() => turns.cut(),
-                    () = &mut carrying => {}
-                }
-            });
+            Some(desk.place.clone())
         }
-        Visitor::Http2(challenge) => {
+        Some(challenge) => {
             if !challenge.is_met_by(switched.headers_mut()) {
                 return None;
             }
-            let places = (permit, exchange.release());
-            let (answer, visitor) = Answer::switch();
-            *switched.body_mut() = answer;
             *switched.status_mut() = StatusCode::OK;
-            shared.visitors.spawn(async move {
-                let _places = places;
-                tokio::select! {
-                    biased;
-                    () = over.cancelled() => {}
-                    () = carry_stream(visitor, upstream, books) => {}
-                }
-            });
-        }
-    }
-    Some(switched)
-}
-
-async fn carry_connection(visitor: OnUpgrade, upstream: Prefixed<Wire>, turns: &Turns, books: Books) {
-    // It fails if its connection breaks first; the upstream is then given up, which resets it.
-    let visitor = match visitor.await {
-        Ok(visitor) => visitor,
-        Err(error) => {
-            debug!(error = &error as &dyn std::error::Error, "the change of protocol did not come about");
-            return turns.cut();
+            None
         }
     };
-    let mut visitor = TokioIo::new(visitor);
-    if !carry(&mut visitor, upstream, books).await {
-        // A cut is no end: neither side may take it for one. The visitor's side is still there to be told.
-        turns.cut();
-    }
-}
-
-async fn carry_stream(visitor: oneshot::Receiver<StreamIo>, upstream: Prefixed<Wire>, books: Books) {
-    // Without the visitor the upstream is dropped, which resets it.
-    let Ok(mut visitor) = visitor.await else { return };
-    carry(&mut visitor, upstream, books).await;
+    let places = (permit, exchange.release(), place);
+    let (answer, visitor) = Answer::switch();
+    *switched.body_mut() = answer;
+    shared.visitors.spawn(async move {
+        let _places = places;
+        // Without the visitor the upstream is dropped, which resets it.
+        let Ok(mut visitor) = visitor.await else { return };
+        let is_whole = tokio::select! {
+            biased;
+            () = over.cancelled() => false,
+            is_whole = carry(&mut visitor, upstream, books) => is_whole,
+        };
+        if !is_whole {
+            // A cut is no end: neither side may take it for one.
+            visitor.abort();
+        }
+    });
+    Some(switched)
 }
 
 /// Whether both ended as they should. Dropping the upstream's stream resets it otherwise.

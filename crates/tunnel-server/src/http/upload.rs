@@ -35,7 +35,7 @@ pub(super) struct Upload(Option<Sending>);
 
 struct Sending {
     body: Option<Inbound>,
-    /// While this is pending the body isn't asked for: asking makes hyper tell the visitor to send it.
+    /// While this is pending the body isn't asked for: asking has the visitor told to send it.
     hold: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// What was taken of the body; `None` once that can't be had again.
     taken: Option<Taken>,

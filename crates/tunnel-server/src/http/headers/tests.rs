@@ -81,7 +81,7 @@ fn connection_cannot_remove_what_others_rely_on() {
 }
 
 #[test]
-fn framing_continue_and_upgrade_are_set_as_the_gate_read_them() {
+fn framing_continue_and_upgrade_are_set_as_they_were_read() {
     let chunked = Facts { framing: Framing::Chunked, expects_continue: true, ..facts() };
     let got = passed("Transfer-Encoding: chunked\nTrailer: X-Sum\nExpect: 100-continue", &chunked);
     assert_eq!(got, ["expect: 100-continue", "trailer: X-Sum", "transfer-encoding: chunked"]);
@@ -201,4 +201,9 @@ fn ambiguous_answers_are_refused() {
     ] {
         assert_eq!(to_visitor(&mut fields(bad)), Err(BadFraming), "{bad}");
     }
+}
+
+#[test]
+fn the_length_of_a_name_hides_no_hop_by_hop_field() {
+    assert!(HOP_BY_HOP.iter().all(|name| may_be_hop_by_hop(name.as_str().len())));
 }

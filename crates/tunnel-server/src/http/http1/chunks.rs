@@ -1,12 +1,13 @@
-//! Takes an upstream's chunks apart (RFC 9112 §7.1), with the tolerance of browsers: blanks behind a size, extensions of
-//! any kind, lines that end in LF alone. Nobody else reads these bytes, so there is no second reading to be afraid of.
+//! Takes chunks apart (RFC 9112 §7.1), with the tolerance of browsers: blanks behind a size, extensions of any kind,
+//! lines that end in LF alone. Nobody else reads an upstream's, so there is no second reading to be afraid of; a
+//! visitor's have passed the strict reader before.
 
 use std::io;
 
 use ::http::HeaderMap;
 use bytes::{Buf, Bytes};
 
-use super::head::{self, MAX_FIELDS};
+use super::fields;
 
 /// The most bytes of extensions in one body.
 const MAX_EXTENSIONS: usize = 16 * 1024;
@@ -119,12 +120,12 @@ impl Chunks {
         }
         self.trailers.extend_from_slice(b"\r\n");
         let bytes = Bytes::from(std::mem::take(&mut self.trailers));
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let parsed = httparse::parse_headers(&bytes, &mut fields);
-        let Ok(httparse::Status::Complete((_, fields))) = parsed else {
+        let mut room = [httparse::EMPTY_HEADER; fields::MAX];
+        let parsed = httparse::parse_headers(&bytes, &mut room);
+        let Ok(httparse::Status::Complete((_, found))) = parsed else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        head::map(&bytes, fields).map(Some).map_err(io::Error::other)
+        fields::map(&bytes, fields::parsed(found), 0).map(Some).map_err(io::Error::other)
     }
 }
 

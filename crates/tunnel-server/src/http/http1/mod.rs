@@ -1,187 +1,187 @@
-//! HTTP/1.1 towards an upstream, on a stream of its own for each exchange.
+//! HTTP/1.1, both ways: from visitors, and towards upstreams that speak it.
 //!
-//! Whoever asks writes the request and reads the answer in its own task. A connection with a task of its own, as
-//! hyper's client is one, would cost each exchange two more wake-ups, often of another thread, and two queues to pass
-//! everything on by: more than all the rest that is done for a small request.
+//! Who serves a visitor's connection reads its requests, has each answered, and writes the answer, in one task. Nothing of
+//! a request gets past [`tunnel_router`] before its whole head was read and found unambiguous, and nobody else looks
+//! for where it ends: what two readers could take differently never meets a second one.
 //!
 //! ```text
-//!   Asking::ask ─► head::write ─► Sending ──┐
-//!                  (the rest of a long      ├──► Wire ══► the stream
-//!                   body: a task of its own)│
-//!   Inbound ◄── Received ◄── head::parse ◄──┘
+//!   socket ══► Wire ─► HeadReader ─► head::admit ─► Desk::answer_one ─► …
+//!                │                                     ▲     │
+//!                └───────────────────────────── Body ──┘     ▼
+//!   socket ◄══ Wire ◄── Sending ◄── encode ◄───────────── Answer
 //! ```
+//!
+//! One request is under way at a time: the next one waits until the answer to the last is over. That keeps bytes behind
+//! an upgrade request out of HTTP until it is known whether they are HTTP (RFC 9931), and it lets a visitor who hangs up
+//! be noticed even if it had sent more requests ahead.
+
+mod chunks;
+mod fields;
 
 mod wire;
 
-mod chunks;
+mod body;
 mod head;
 
-mod received;
+mod encode;
 mod send;
 
-use std::{
-    future::poll_fn,
-    io,
-    task::{Context, Poll, ready},
+mod linger;
+
+pub(super) mod upstream;
+
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll};
+
+use ::http::Request;
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, debug_span};
+use tunnel_io::Prefixed;
+use tunnel_router::{HeadLimits, HeadReader};
+
+pub(super) use self::body::Body;
+use self::{
+    body::Follower,
+    head::{Asked, Terms},
+    send::{Sending, Sent},
+    wire::{Came, Wire},
 };
-
-use ::http::{HeaderMap, Method, Response, StatusCode};
-use bytes::{Buf, Bytes, BytesMut};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use self::{head::HeadError, received::Ending, send::Sending};
-pub(in crate::http) use self::{received::Received, wire::Wire};
 use super::{
-    BUFFER,
+    Desk,
     body::Inbound,
-    link::{MOST_INTERIM, Question, UpstreamIo},
+    complete_target,
+    socket::{Patience, Socket},
 };
+use crate::{ids, metrics::Metrics, shared::Shared};
 
-/// A stream to an upstream, between its exchanges.
-#[derive(Debug)]
-pub(in crate::http) struct Asking {
-    wire: Wire,
-    cut: CancellationToken,
-    tasks: TaskTracker,
+/// What becomes of a connection after an answer.
+enum After {
+    /// The next request.
+    Next,
+    /// Its end.
+    Close,
+    /// Its bytes go to whoever waits for them.
+    Switch(oneshot::Sender<Box<dyn Socket>>),
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::http) enum AskError {
-    /// What came is no answer.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// The stream ended or broke.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The body of the request broke off.
-    #[error("the request broke off")]
-    Request,
-}
-
-impl Asking {
-    /// Begins to use a stream, which is reset as soon as it is `cut`. Whatever goes on beside whoever asks is a task
-    /// among `tasks`.
-    pub(in crate::http) fn new(io: UpstreamIo, cut: CancellationToken, tasks: TaskTracker) -> Self {
-        let wire = Wire::new(io, cut.clone());
-        tasks.spawn(wire.reset_on(cut.clone()));
-        Self { wire, cut, tasks }
-    }
-
-    /// Sends a request and waits for the head of its answer; `early` hears what comes before that. What is left of the
-    /// request then is sent beside the answer.
-    ///
-    /// # Cancel safety
-    /// Dropping it gives the exchange up; the stream is to be cut then.
-    pub(in crate::http) async fn ask(
-        &mut self,
-        request: Question<'_>,
-        early: Option<impl Fn(StatusCode, &HeaderMap)>,
-    ) -> Result<Response<Inbound>, AskError> {
-        let wire = &self.wire;
-        let is_head = request.method == Method::HEAD;
-        let mut sending = Some(Sending::new(request));
-        wire.begin();
-        let (mut came, mut interim) = (Came::default(), 0);
-        let (response, rest) = poll_fn(|cx| {
-            if let Some(unsent) = &mut sending
-                && let Poll::Ready(sent) = unsent.poll(cx, wire)
-            {
-                sent?;
-                wire.set_sent();
-                sending = None;
-            }
-            loop {
-                let (response, rest) = ready!(came.poll_head(cx, wire))?;
-                let status = response.status();
-                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                    return Poll::Ready(Ok::<_, AskError>((response, rest)));
-                }
-                interim += 1;
-                if interim > MOST_INTERIM {
-                    return Poll::Ready(Err(HeadError::Interim.into()));
-                }
-                came = Came::with(rest);
-                early.iter().for_each(|early| early(status, response.headers()));
-            }
-        })
-        .await?;
-        let ending = Ending::of(&response, is_head)?;
-        if let Some(rest) = sending {
-            self.tasks.spawn(send_rest(rest, wire.clone(), self.cut.clone()));
-        }
-        let may_go_on = head::may_go_on(&response);
-        let wire = wire.clone();
-        Ok(response.map(|()| Inbound::Upstream(Received::new(wire, rest, ending, may_go_on))))
-    }
-
-    /// Whether an exchange may begin: the last one is over, and left the stream as it should.
-    pub(in crate::http) fn is_ready(&self) -> bool {
-        self.wire.is_ready()
-    }
-
-    /// Whether the stream, at rest, is of no use any more; if it still is, the task of `cx` is woken when that changes.
-    pub(in crate::http) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
-        self.wire.poll_gone(cx)
-    }
-}
-
-/// Sends the rest of a request whose answer came first. If it breaks off, so does the answer.
-async fn send_rest(mut rest: Sending, wire: Wire, cut: CancellationToken) {
-    tokio::select! {
+/// Serves a connection that began with `said`, some time ago, until it ends, the server has drained, or it stops.
+///
+/// # Cancel safety
+/// Dropping it closes the connection and resets the exchange in flight.
+pub(super) async fn serve(desk: Arc<Desk>, io: Box<dyn Socket>, said: Bytes, since: Instant) {
+    let shared = desk.shared.clone();
+    let wire = Wire::new(io, said, Patience::from(&shared.config().timeouts), since);
+    let ended = tokio::select! {
         biased;
-        () = cut.cancelled() => {}
-        sent = poll_fn(|cx| rest.poll(cx, &wire)) => match sent {
-            Ok(()) => wire.set_sent(),
-            Err(_) => cut.cancel(),
-        },
+        () = shared.stopping.cancelled() => return wire.abort_if_busy(),
+        ended = serve_all(&desk, &wire, since) => ended,
+    };
+    if let Err(error) = ended {
+        Metrics::count(&shared.metrics.web_failures);
+        debug!(visitor.addr = %desk.visitor, %error, "connection broken off");
     }
 }
 
-/// What came of a head so far.
-#[derive(Debug, Default)]
-struct Came {
-    /// Bytes that weren't looked at yet.
-    new: Bytes,
-    /// The beginning, if it isn't all there.
-    part: BytesMut,
-}
-
-impl Came {
-    fn with(new: Bytes) -> Self {
-        Self { new, part: BytesMut::new() }
-    }
-
-    /// A whole head, and what came behind it.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        wire: &Wire,
-    ) -> Poll<Result<(Response<()>, Bytes), AskError>> {
-        loop {
-            if self.new.is_empty() {
-                self.new = ready!(wire.poll_bytes(cx))?;
-                if self.new.is_empty() {
-                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+async fn serve_all(desk: &Desk, wire: &Wire, since: Instant) -> io::Result<()> {
+    let shared = &desk.shared;
+    let mut reader = HeadReader::new(HeadLimits::default());
+    let mut resting = shared.load.resting();
+    let mut unwanted = pin!(until_unwanted(shared, resting.clone(), Some(since)));
+    let mut is_new = true;
+    loop {
+        let came = tokio::select! {
+            biased;
+            came = poll_fn(|cx| wire.poll_head(cx, &mut reader)) => came?,
+            () = &mut unwanted => None,
+        };
+        let Some(came) = came else { return wire.close(true).await };
+        // Boxed, so that a connection at rest doesn't hold the room for an exchange.
+        match Box::pin(exchange(desk, wire, came)).await? {
+            After::Next => {}
+            After::Close => return wire.close(false).await,
+            After::Switch(switched) => {
+                if let Some((io, ahead)) = wire.hand_over() {
+                    // Whoever was to carry on is gone only if the upstream is.
+                    let _ = switched.send(Box::new(Prefixed::new(ahead, io)));
                 }
+                return Ok(());
             }
-            // Nearly always it is there in one piece.
-            let mut bytes = std::mem::take(&mut self.new);
-            if !self.part.is_empty() {
-                self.part.extend_from_slice(&bytes);
-                bytes = std::mem::take(&mut self.part).freeze();
-            }
-            if let Some((response, length)) = head::parse(&bytes)? {
-                bytes.advance(length);
-                return Poll::Ready(Ok((response, bytes)));
-            }
-            if bytes.len() >= BUFFER {
-                return Poll::Ready(Err(HeadError::TooLarge.into()));
-            }
-            self.part = BytesMut::from(bytes);
+        }
+        if is_new || resting.is_cancelled() {
+            // What was said to those at rest meanwhile wasn't said to this one.
+            (is_new, resting) = (false, shared.load.resting());
+            unwanted.set(until_unwanted(shared, resting.clone(), None));
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Waits until a connection at rest is to be closed: the server has drained for long enough, or memory is tight and
+/// those that are `resting` are asked to go. Nothing was asked yet of one that is new `since` then.
+async fn until_unwanted(shared: &Shared, resting: CancellationToken, since: Option<Instant>) {
+    resting.cancelled_owned().await;
+    if shared.draining.is_cancelled() {
+        match since {
+            Some(since) => shared.closing_time_of_new(since).await,
+            None => shared.closing_time().await,
+        }
+    }
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// When the visitor is gone, or its socket fails.
+async fn exchange(desk: &Desk, wire: &Wire, came: Came) -> io::Result<After> {
+    let asked = came.and_then(|(head, bytes)| head::admit(&head, &bytes));
+    let (request, verdict, terms) = match asked {
+        Ok(Asked { request, facts, terms }) => {
+            let body = match Follower::new(facts.framing) {
+                Some(follower) => Inbound::Visitor(wire.lend(follower, facts.expects_continue)),
+                None => Inbound::Empty,
+            };
+            (request.map(|()| body), Ok(facts), terms)
+        }
+        Err(refusal) => (Request::new(Inbound::Empty), Err(refusal), Terms::REFUSED),
+    };
+    let mut response = {
+        // It goes with this block: what is left of its body then is the wire's again.
+        let mut request = request;
+        complete_target(&mut request);
+        let id = ids::request_id();
+        let span = debug_span!("visitor", %id, addr = %desk.visitor);
+        let mut answering = pin!(desk.answer_one(id, &mut request, verdict).instrument(span));
+        poll_fn(|cx| match answering.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Ok(response)),
+            Poll::Pending => wire.poll_gone(cx).map(|()| Err(gone())),
+        })
+        .await?
+    };
+    let switch = response.body_mut().take_switch();
+    wire.begin_answer();
+    let mut sending = Sending::new(response, terms, wire.may_go_on());
+    let sent = poll_fn(|cx| match sending.poll(cx, wire) {
+        Poll::Ready(sent) => Poll::Ready(sent),
+        Poll::Pending => wire.poll_gone(cx).map(|()| Err(gone())),
+    })
+    .await?;
+    if let Some(switch) = switch {
+        return Ok(After::Switch(switch));
+    }
+    match sent {
+        Sent::Next if linger::hear_out(wire).await => {
+            wire.await_head();
+            Ok(After::Next)
+        }
+        Sent::Next | Sent::Last => Ok(After::Close),
+        Sent::Cut(error) => Err(io::Error::other(error)),
+        Sent::Unmarked(error) => {
+            wire.abort();
+            Err(io::Error::other(error))
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the visitor hung up")
+}

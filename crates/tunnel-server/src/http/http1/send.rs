@@ -1,163 +1,228 @@
-//! A request on its way to the upstream.
+//! An answer on its way to the visitor.
+//!
+//! What is there is gathered before it is written: a small answer leaves in one piece with its head.
 
 use std::{
-    borrow::Cow,
+    collections::VecDeque,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use ::http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
-};
+use ::http::{HeaderMap, HeaderName, Response};
 use bytes::{Buf, Bytes, BytesMut};
-use http_body::{Body, Frame};
-use tunnel_router::may_trail;
+use http_body::{Body as _, Frame};
 
-use super::{AskError, Wire, head};
-use crate::http::{headers, link::Question, upload::Upload};
+use super::{
+    encode::{Framing, Plan, SMALL},
+    fields,
+    head::Terms,
+    wire::Wire,
+};
+use crate::http::{answer::Answer, body::BodyError, headers};
 
-/// So much is gathered before it is written, in bytes; a piece of a body that is larger is written as it is.
-const GATHERED: usize = 8 * 1024;
+/// So much of an answer is gathered before it is written, in bytes, and in so many pieces. It is what one visitor
+/// that doesn't read makes us hold.
+const GATHERED: usize = 64 * 1024;
+const PIECES: usize = 16;
 
-/// What is left to send of a request.
+/// What is left to send of an answer.
 #[derive(Debug)]
 pub(super) struct Sending {
-    /// Written first.
-    gathered: BytesMut,
-    /// A piece of a body with a length, written next.
-    piece: Bytes,
+    outbox: Outbox,
     /// What comes then.
-    body: Option<Upload>,
+    body: Option<Answer>,
     framing: Framing,
+    keep_alive: bool,
+    broken: Option<BodyError>,
 }
 
+/// How an answer went out, all of it or what there was.
 #[derive(Debug)]
-enum Framing {
-    /// So much is to come.
-    Length(u64),
-    /// And these trailers may.
-    Chunked(Vec<HeaderName>),
+pub(super) enum Sent {
+    /// Whole, and another request may follow.
+    Next,
+    /// Whole, and the last.
+    Last,
+    /// The visitor sees that some is missing.
+    Cut(BodyError),
+    /// The visitor would take what there is for the whole.
+    Unmarked(BodyError),
 }
 
 impl Sending {
-    pub(super) fn new(request: Question<'_>) -> Self {
-        let Question { method, uri, mut headers, upload } = request;
-        let framing = frame(&mut headers, &upload);
-        let body = (!upload.is_end_stream()).then_some(upload);
-        Self { gathered: head::write(method, uri, &headers), piece: Bytes::new(), body, framing }
+    /// Begins to answer on these `terms`; `may_go_on` is whether the connection could be used again.
+    pub(super) fn new(response: Response<Answer>, terms: Terms, may_go_on: bool) -> Self {
+        let (head, body) = response.into_parts();
+        let is_over = body.is_end_stream();
+        let length = if is_over { Some(0) } else { body.size_hint().exact() };
+        let length = length.or_else(|| headers::the_length(&head.headers).ok());
+        let plan = Plan::new(&head, length, terms, may_go_on);
+        let mut outbox = Outbox::default();
+        plan.write(&head, length, terms, &mut outbox.tail);
+        let Plan { framing, keep_alive } = plan;
+        let has_body = !(is_over || matches!(framing, Framing::None));
+        Self { outbox, body: has_body.then_some(body), framing, keep_alive, broken: None }
     }
 
-    /// Sends what can be sent now. Ready when all is sent.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<Result<(), AskError>> {
+    /// Sends what can be sent now. Ready when all there is has left.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<Sent>> {
         loop {
-            self.gather(cx)?;
-            if !self.gathered.is_empty() {
-                let written = ready!(wire.poll_write_some(cx, &self.gathered))?;
-                self.gathered.advance(written);
-            } else if !self.piece.is_empty() {
-                let written = ready!(wire.poll_write_some(cx, &self.piece))?;
-                self.piece.advance(written);
-            } else if self.body.is_none() {
-                return Poll::Ready(Ok(()));
-            } else {
-                // Nothing more is there, and the body wakes us when that changes.
-                return Poll::Pending;
+            self.gather(cx);
+            if self.outbox.is_empty() {
+                // TLS may have kept some of it.
+                let flushed = wire.poll_flush(cx)?;
+                if self.body.is_some() {
+                    // Nothing more is there, and the body wakes us when that changes.
+                    return Poll::Pending;
+                }
+                ready!(flushed);
+                return Poll::Ready(Ok(self.sent()));
             }
+            ready!(self.outbox.poll_write(cx, wire))?;
         }
     }
 
-    fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), AskError> {
-        while self.piece.is_empty()
-            && self.gathered.len() < GATHERED
+    fn sent(&mut self) -> Sent {
+        match (self.broken.take(), &self.framing) {
+            (Some(error), Framing::Close) => Sent::Unmarked(error),
+            (Some(error), _) => Sent::Cut(error),
+            (None, _) if self.keep_alive => Sent::Next,
+            (None, _) => Sent::Last,
+        }
+    }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        while self.outbox.has_room()
             && let Some(body) = &mut self.body
         {
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
-                Poll::Ready(Some(Err(_))) => return Err(AskError::Request),
-                Poll::Ready(None) => self.end()?,
-            }
-            if self.body.as_ref().is_some_and(Upload::is_end_stream) {
-                self.end()?;
+            let taken = match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(frame)) => frame.and_then(|frame| self.take(frame)),
+                Poll::Ready(None) => self.end(),
+            };
+            if let Err(error) = taken {
+                (self.broken, self.body) = (Some(error), None);
+            } else if self.body.as_ref().is_some_and(Answer::is_end_stream)
+                && let Err(error) = self.end()
+            {
+                self.broken = Some(error);
             }
         }
-        Ok(())
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), AskError> {
-        let data = match frame.into_data() {
-            Ok(data) => data,
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {}
+            Ok(data) => match &mut self.framing {
+                Framing::Length(left) => {
+                    *left = left.checked_sub(data.len() as u64).ok_or(BodyError::Length)?;
+                    self.outbox.push(data);
+                }
+                Framing::Chunked(_) => {
+                    self.outbox.tail.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                    self.outbox.push(data);
+                    self.outbox.tail.extend_from_slice(b"\r\n");
+                }
+                Framing::Close => self.outbox.push(data),
+                Framing::None => {}
+            },
             Err(frame) => {
                 if let (Ok(trailers), Framing::Chunked(may_come)) = (frame.into_trailers(), &self.framing) {
-                    let passes =
-                        |name: &HeaderName| may_come.contains(name) && may_trail(name.as_str().as_bytes());
-                    let trailers = trailers.iter().filter(|(name, _)| passes(name));
-                    let trailers = trailers.map(|(name, value)| (name.clone(), value.clone())).collect();
-                    self.gathered.extend_from_slice(b"0\r\n");
-                    head::write_fields(&trailers, &mut self.gathered);
-                    self.gathered.extend_from_slice(b"\r\n");
+                    self.outbox.tail.extend_from_slice(b"0\r\n");
+                    write_trailers(&trailers, may_come, &mut self.outbox.tail);
+                    self.outbox.tail.extend_from_slice(b"\r\n");
                     self.body = None;
                 }
-                return Ok(());
-            }
-        };
-        if data.is_empty() {
-            return Ok(());
-        }
-        match &mut self.framing {
-            Framing::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or(AskError::Request)?;
-                if data.len() > GATHERED {
-                    self.piece = data;
-                } else {
-                    self.gathered.extend_from_slice(&data);
-                }
-            }
-            Framing::Chunked(_) => {
-                self.gathered.reserve(data.len() + 20);
-                self.gathered.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-                self.gathered.extend_from_slice(&data);
-                self.gathered.extend_from_slice(b"\r\n");
             }
         }
         Ok(())
     }
 
     /// The body is over.
-    fn end(&mut self) -> Result<(), AskError> {
+    fn end(&mut self) -> Result<(), BodyError> {
         self.body = None;
         match self.framing {
-            Framing::Length(0) => Ok(()),
-            Framing::Length(_) => Err(AskError::Request),
-            Framing::Chunked(_) => {
-                self.gathered.extend_from_slice(b"0\r\n\r\n");
-                Ok(())
+            Framing::Length(1..) => return Err(BodyError::Length),
+            Framing::Chunked(_) => self.outbox.tail.extend_from_slice(b"0\r\n\r\n"),
+            Framing::Length(0) | Framing::Close | Framing::None => {}
+        }
+        Ok(())
+    }
+}
+
+fn write_trailers(trailers: &HeaderMap, may_come: &[HeaderName], out: &mut BytesMut) {
+    fields::write(trailers.iter().filter(|(name, _)| may_come.contains(name)), out);
+}
+
+/// Bytes to be written, in order.
+#[derive(Debug, Default)]
+struct Outbox {
+    pieces: VecDeque<Bytes>,
+    /// What comes behind them, and can still grow.
+    tail: BytesMut,
+    /// All bytes of the pieces.
+    length: usize,
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.tail.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.length + self.tail.len() < GATHERED && self.pieces.len() < PIECES
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.len() < SMALL {
+            return self.tail.extend_from_slice(&data);
+        }
+        let tail = self.tail.split().freeze();
+        for piece in [tail, data].into_iter().filter(|piece| !piece.is_empty()) {
+            self.length += piece.len();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// Writes some of it.
+    fn poll_write(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<io::Result<()>> {
+        let written = if self.pieces.is_empty() {
+            ready!(wire.poll_write(cx, &[IoSlice::new(&self.tail)]))?
+        } else {
+            let mut slices = [IoSlice::new(&[]); PIECES + 2];
+            let mut count = 0;
+            for piece in self.pieces.iter().map(|piece| &piece[..]).chain([&self.tail[..]]) {
+                slices[count] = IoSlice::new(piece);
+                count += 1;
             }
+            ready!(wire.poll_write(cx, &slices[..count]))?
+        };
+        self.advance(written);
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                self.length -= written;
+                return;
+            }
+            written -= piece.len();
+            self.length -= piece.len();
+            self.pieces.pop_front();
+        }
+        self.tail.advance(written);
+        if self.tail.is_empty() {
+            // An empty view still keeps the whole allocation alive.
+            self.tail = BytesMut::new();
         }
     }
 }
 
-/// How the body is delimited, said in the head.
-fn frame(fields: &mut Cow<'_, HeaderMap>, upload: &Upload) -> Framing {
-    if upload.is_end_stream() {
-        if fields.contains_key(TRANSFER_ENCODING) {
-            fields.to_mut().remove(TRANSFER_ENCODING);
-        }
-        return Framing::Length(0);
-    }
-    if !fields.contains_key(TRANSFER_ENCODING) {
-        if let Ok(length) = headers::the_length(fields) {
-            return Framing::Length(length);
-        }
-        if let Some(length) = upload.size_hint().exact() {
-            fields.to_mut().insert(CONTENT_LENGTH, length.into());
-            return Framing::Length(length);
-        }
-    }
-    let fields = fields.to_mut();
-    fields.remove(CONTENT_LENGTH);
-    fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    let announced = headers::members(fields, &TRAILER);
-    Framing::Chunked(announced.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect())
-}
+#[cfg(test)]
+mod tests;

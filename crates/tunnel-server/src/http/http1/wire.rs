@@ -1,108 +1,239 @@
-//! The stream itself, shared by who asks, the answer's body, and the task that may send the rest of a request.
+//! A visitor's connection, shared by who serves it and the body of the request that is under way.
+//!
+//! It keeps the visitor's deadlines. At rest it holds no buffer.
 
 use std::{
-    io,
+    io::{self, IoSlice},
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tunnel_io::scratch;
+use tunnel_protocol::Code;
+use tunnel_router::{Head, HeadReader, Sniff};
 
-use super::UpstreamIo;
+use super::{
+    body::{Body, Follower},
+    linger::Linger,
+};
+use crate::http::{
+    deadline::Deadline,
+    facts::Refusal,
+    socket::{Patience, Socket},
+};
 
-/// A stream to an upstream. When the last of its clones goes while no exchange is under way, the stream ends in good
-/// order, and else it is reset.
-#[derive(Clone, Debug)]
-pub(in crate::http) struct Wire(Arc<Mutex<Inner>>);
+/// How much of the following requests is taken in while one is under way, in bytes; more stays in the socket.
+const READ_AHEAD: usize = 32 * 1024;
 
-#[derive(Debug)]
+/// What tells a visitor to send the body it announced.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A visitor's connection.
+#[derive(Clone)]
+pub(super) struct Wire(Arc<Mutex<Inner>>);
+
 struct Inner {
-    /// `None` once it was reset.
-    io: Option<UpstreamIo>,
-    /// The request of the last exchange is whole.
-    is_sent: bool,
-    /// So is its answer.
-    is_received: bool,
-    /// No other exchange may follow.
-    is_last: bool,
-    /// Ends the task that waits for it.
-    _gone: DropGuard,
+    /// `None` once it was handed over.
+    io: Option<Box<dyn Socket>>,
+    patience: Patience,
+    /// What came and belongs to nobody yet.
+    stash: BytesMut,
+    /// Nothing was asked yet.
+    is_new: bool,
+    /// A request is under way.
+    is_busy: bool,
+    /// The visitor ended, or its connection broke.
+    has_ended: bool,
+    /// Until when the visitor must have sent something, or taken something.
+    reading: Deadline,
+    writing: Deadline,
+    rest: Rest,
+    /// Who serves the connection, while somebody else reads from it.
+    server: Option<Waker>,
+    /// What is left to write of an interim answer.
+    interim: &'static [u8],
+    /// The answer has begun: it is too late for interim ones.
+    is_answering: bool,
 }
 
+/// What is left of the request under way.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing.
+    Over,
+    /// A body that somebody reads.
+    Lent,
+    /// A body that nobody wants.
+    Unwanted(Follower),
+    /// A body of which nobody knows where it ends, or whether it comes at all.
+    Unknown,
+}
+
+/// The next request, before its head is understood.
+pub(super) type Came = Result<(Head, Bytes), Refusal>;
+
 impl Wire {
-    /// A stream whose `cut` is cancelled when it goes.
-    pub(super) fn new(io: UpstreamIo, cut: CancellationToken) -> Self {
-        let (io, _gone) = (Some(io), cut.drop_guard());
-        Self(Arc::new(Mutex::new(Inner { io, is_sent: false, is_received: false, is_last: false, _gone })))
+    /// A connection that began with `said`. The time for the first head runs `since` then.
+    pub(super) fn new(io: Box<dyn Socket>, said: Bytes, patience: Patience, since: Instant) -> Self {
+        let mut reading = Deadline::default();
+        reading.set(patience.head.saturating_sub(since.elapsed()));
+        Self(Arc::new(Mutex::new(Inner {
+            io: Some(io),
+            patience,
+            stash: BytesMut::from(said),
+            is_new: true,
+            is_busy: false,
+            has_ended: false,
+            reading,
+            writing: Deadline::default(),
+            rest: Rest::Over,
+            server: None,
+            interim: &[],
+            is_answering: false,
+        })))
     }
 
-    /// Resets the stream when it is cut; whoever reads or writes it is woken. Doesn't keep it.
-    pub(super) fn reset_on(&self, cut: CancellationToken) -> impl Future<Output = ()> + use<> {
-        let wire = Arc::downgrade(&self.0);
-        async move {
-            cut.cancelled().await;
-            if let Some(inner) = wire.upgrade() {
-                let io = Self(inner).lock().io.take();
-                drop(io);
-            }
+    /// The next head, within its time; `None` if no more come.
+    pub(super) fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        reader: &mut HeadReader,
+    ) -> Poll<io::Result<Option<Came>>> {
+        self.lock().poll_head(cx, reader)
+    }
+
+    /// The body of the request whose head came last.
+    pub(super) fn lend(&self, follower: Follower, expects_continue: bool) -> Body {
+        self.lock().rest = Rest::Lent;
+        Body::new(self.clone(), follower, expects_continue)
+    }
+
+    /// Takes a body back, of which this is left.
+    pub(super) fn take_back(&self, rest: Rest) {
+        self.lock().rest = rest;
+    }
+
+    /// Takes a whole body back. Who serves the connection looks after it again.
+    pub(super) fn finish(&self, cx: &Context<'_>) {
+        let mut inner = self.lock();
+        inner.rest = Rest::Over;
+        let server = inner.server.take().filter(|server| !server.will_wake(cx.waker()));
+        drop(inner);
+        if let Some(server) = server {
+            server.wake();
         }
     }
 
-    /// An exchange begins.
-    pub(super) fn begin(&self) {
+    /// Whether the visitor hung up while its request is under way. What it sends ahead waits.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_gone(cx)
+    }
+
+    /// At most `most` bytes of a body, within their time; nothing at the end.
+    pub(super) fn poll_piece(&self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        self.lock().poll_piece(cx, most)
+    }
+
+    /// Puts back what came behind a body in one piece with its end.
+    pub(super) fn put_back(&self, beyond: &[u8]) {
         let mut inner = self.lock();
-        (inner.is_sent, inner.is_received) = (false, false);
+        let mut stash = BytesMut::with_capacity(beyond.len() + inner.stash.len());
+        stash.extend_from_slice(beyond);
+        stash.extend_from_slice(&inner.stash);
+        inner.stash = stash;
     }
 
-    /// The request is whole.
-    pub(super) fn set_sent(&self) {
-        self.lock().is_sent = true;
-    }
-
-    /// The answer is whole, and another exchange may follow or may not.
-    pub(super) fn set_received(&self, may_go_on: bool) {
+    /// Tells the visitor to send its body, unless it began to, or was answered.
+    pub(super) fn poll_continue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
-        inner.is_received = true;
-        inner.is_last |= !may_go_on;
+        if !inner.is_answering && inner.stash.is_empty() && inner.interim.is_empty() {
+            inner.interim = CONTINUE;
+        }
+        ready!(inner.poll_interim(cx))?;
+        inner.poll_flush(cx)
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        let inner = self.lock();
-        inner.is_sent && inner.is_received && !inner.is_last
+    /// An answer begins: from here on only that is written.
+    pub(super) fn begin_answer(&self) {
+        self.lock().is_answering = true;
     }
 
-    /// See [`Asking::poll_gone`](super::Asking::poll_gone).
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
-        // Unasked bytes are nobody's answer.
-        self.poll_read_some(cx, &mut ReadBuf::new(&mut [0])).is_ready()
+    /// Whether the rest of the request is, as far as is known, not too long to be read for the sake of the next one.
+    pub(super) fn may_go_on(&self) -> bool {
+        match &self.lock().rest {
+            Rest::Over | Rest::Lent => true,
+            Rest::Unwanted(follower) => follower.may_end_soon(),
+            Rest::Unknown => false,
+        }
     }
 
-    /// What came, up to 64 KiB of it; nothing at the end.
-    pub(super) fn poll_bytes(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        scratch::with(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
-            ready!(self.poll_read_some(cx, &mut buf))?;
-            Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
+    /// What is left of the request, now that its answer is over.
+    pub(super) fn take_rest(&self) -> Rest {
+        mem::replace(&mut self.lock().rest, Rest::Over)
+    }
+
+    /// The next request may come, within its time.
+    pub(super) fn await_head(&self) {
+        let mut inner = self.lock();
+        (inner.is_new, inner.is_busy, inner.is_answering) = (false, false, false);
+        let patience = if inner.stash.is_empty() { inner.patience.idle } else { inner.patience.head };
+        inner.reading.set(patience);
+    }
+
+    /// Writes some of `slices`, unless the visitor has taken nothing for too long.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut inner = self.lock();
+        ready!(inner.poll_interim(cx))?;
+        inner.poll_write(cx, slices)
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().poll_flush(cx)
+    }
+
+    /// Closes the connection, which takes a while for a visitor that may still be sending (see [`Linger`]).
+    pub(super) async fn close(&self, is_at_rest: bool) -> io::Result<()> {
+        let is_listened_to = {
+            let inner = self.lock();
+            !(inner.has_ended || is_at_rest && inner.stash.is_empty())
+        };
+        let mut linger = Linger::default();
+        std::future::poll_fn(|cx| {
+            let mut inner = self.lock();
+            let inner = &mut *inner;
+            let Some(io) = &mut inner.io else { return Poll::Ready(Ok(())) };
+            let closed = linger.poll_close(cx, io, is_listened_to);
+            inner.check_write(cx, closed)
         })
+        .await
     }
 
-    pub(super) fn poll_write_some(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|io| io.poll_write(cx, bytes))
-    }
-
-    fn poll_read_some(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| io.poll_read(cx, buf))
-    }
-
-    fn with<R>(&self, work: impl FnOnce(Pin<&mut UpstreamIo>) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        match &mut self.lock().io {
-            Some(io) => work(Pin::new(io)),
-            None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+    /// Makes the connection's end an error for the visitor.
+    pub(super) fn abort(&self) {
+        if let Some(io) = &mut self.lock().io {
+            io.abort();
         }
+    }
+
+    /// The same for a connection with a request under way. The end of one at rest is no error.
+    pub(super) fn abort_if_busy(&self) {
+        if self.lock().is_busy {
+            self.abort();
+        }
+    }
+
+    /// The socket, and what came ahead, for whoever carries on.
+    pub(super) fn hand_over(&self) -> Option<(Box<dyn Socket>, Bytes)> {
+        let mut inner = self.lock();
+        let stash = mem::take(&mut inner.stash);
+        inner.io.take().map(|io| (io, stash.freeze()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -110,35 +241,139 @@ impl Wire {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.is_sent
-            && self.is_received
-            && let Some(io) = &mut self.io
-        {
-            // At rest there is room for it.
-            let _ = Pin::new(io).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+impl Inner {
+    fn poll_head(&mut self, cx: &mut Context<'_>, reader: &mut HeadReader) -> Poll<io::Result<Option<Came>>> {
+        loop {
+            match reader.read(&self.stash) {
+                Sniff::NeedMore => {}
+                Sniff::Found(head) => {
+                    self.is_busy = true;
+                    self.reading.clear();
+                    let bytes = self.take_stash(head.len);
+                    return Poll::Ready(Ok(Some(Ok((head, bytes)))));
+                }
+                Sniff::NotThis(error) => {
+                    self.is_busy = true;
+                    return Poll::Ready(Ok(Some(Err(Refusal::from(error)))));
+                }
+            }
+            let nothing_yet = self.stash.is_empty();
+            match self.poll_fill(cx)? {
+                Poll::Ready(0) => {
+                    self.has_ended = true;
+                    return Poll::Ready(Ok(None));
+                }
+                Poll::Ready(_) if nothing_yet && !self.is_new => self.reading.set(self.patience.head),
+                Poll::Ready(_) => {}
+                Poll::Pending if !self.reading.poll_expired(cx) => return Poll::Pending,
+                // Nothing was asked, so there is nothing to answer.
+                Poll::Pending if nothing_yet => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    self.is_busy = true;
+                    let refusal = Refusal { code: Code::RequestTimeout, error: None };
+                    return Poll::Ready(Ok(Some(Err(refusal))));
+                }
+            }
         }
     }
-}
 
-/// For what a stream carries once it was upgraded.
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_some(cx, buf)
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.rest, Rest::Over) {
+            // There is one place for who waits to read, and the body's reader has it.
+            match &mut self.server {
+                Some(server) => server.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        while !self.has_ended {
+            if self.stash.len() >= READ_AHEAD {
+                return Poll::Pending;
+            }
+            self.has_ended = !matches!(ready!(self.poll_fill(cx)), Ok(1..));
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        if !self.stash.is_empty() {
+            return Poll::Ready(Ok(self.take_stash(most)));
+        }
+        let read = scratch::with(|scratch| {
+            let length = most.min(scratch.len());
+            let mut buf = ReadBuf::new(&mut scratch[..length]);
+            ready!(self.poll_read(cx, &mut buf))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
+        });
+        if read.is_ready() {
+            self.reading.clear();
+            return read;
+        }
+        self.reading.set_if_clear(self.patience.stall);
+        if self.reading.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { read }
+    }
+
+    /// Reads more into the stash; 0 at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        scratch::with(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            ready!(self.poll_read(cx, &mut buf))?;
+            self.stash.extend_from_slice(buf.filled());
+            Poll::Ready(Ok(buf.filled().len()))
+        })
+    }
+
+    /// The first bytes of the stash, which is given up once it is empty.
+    fn take_stash(&mut self, most: usize) -> Bytes {
+        if self.stash.len() > most {
+            return self.stash.split_to(most).freeze();
+        }
+        mem::take(&mut self.stash).freeze()
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(self.poll_write(cx, &[IoSlice::new(self.interim)]))?;
+            self.interim = &self.interim[written..];
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Some(io) => Pin::new(io).poll_read(cx, buf),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let wrote = match slices {
+            [slice] => Pin::new(io).poll_write(cx, slice),
+            slices => Pin::new(io).poll_write_vectored(cx, slices),
+        };
+        match self.check_write(cx, wrote)? {
+            Poll::Ready(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            wrote => wrote.map(Ok),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
+        let flushed = Pin::new(io).poll_flush(cx);
+        self.check_write(cx, flushed)
+    }
+
+    /// Passes on how a write went, unless the visitor has taken nothing for too long.
+    fn check_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if wrote.is_ready() {
+            self.writing.clear();
+            return wrote;
+        }
+        self.writing.set_if_clear(self.patience.stall);
+        if self.writing.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { wrote }
     }
 }
 
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_some(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| io.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|io| io.poll_shutdown(cx))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use tunnel_router::may_trail;
 
 use super::{super::body::BodyError, early::Early, linger::Whole};
-use crate::http::gate::Deadline;
+use crate::http::deadline::Deadline;
 
 /// The rest of a body. What was taken of it is at once made room for: nothing is taken before the other side wants
 /// it.

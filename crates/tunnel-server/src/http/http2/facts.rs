@@ -1,4 +1,4 @@
-//! What an HTTP/2 request says, read as strictly as the gate reads HTTP/1.
+//! What an HTTP/2 request says, read as strictly as HTTP/1 is read.
 //!
 //! `h2` has refused some of it before: fields about the connection, pseudo-fields that are missing, repeated or out
 //! of place (RFC 9113 §8.2, §8.3), names that aren't tokens in lower case, and lengths that the body contradicts.
@@ -11,7 +11,7 @@ use ::http::{
 use tunnel_protocol::Code;
 use tunnel_router::{Framing, HeadError, HeadLimits, Hostname, HostnameError, Method as Known, Version};
 
-use crate::http::gate::{Facts, Refusal, Verdict};
+use crate::http::facts::{Facts, Refusal, Verdict};
 
 /// Reads a head, and makes of it what HTTP/1 would have had: one `Host`, one `Cookie`.
 pub(super) fn read(head: &mut Parts, has_ended: bool) -> Verdict {

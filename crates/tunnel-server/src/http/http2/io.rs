@@ -10,6 +10,8 @@ use ::h2::{Reason, RecvStream, SendStream};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::socket::Socket;
+
 /// Both ways of a stream. An end that came without [`poll_shutdown`](AsyncWrite::poll_shutdown) is a reset.
 #[derive(Debug)]
 pub(in crate::http) struct StreamIo {
@@ -84,6 +86,11 @@ impl AsyncWrite for StreamIo {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+impl Socket for StreamIo {
+    /// Its drop does it.
+    fn abort(&mut self) {}
 }
 
 impl Drop for StreamIo {

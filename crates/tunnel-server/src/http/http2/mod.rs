@@ -48,7 +48,7 @@ pub(super) use self::{early::Early, frames::PREFACE};
 use super::{
     Desk,
     body::Inbound,
-    gate::{Patience, Socket},
+    socket::{Patience, Socket},
 };
 use crate::{ids, metrics::Metrics};
 
@@ -242,7 +242,8 @@ impl Desk {
         let method = head.method.clone();
         head.extensions.insert(early);
         let mut response = {
-            let mut answering = pin!(self.answer_one(id, Request::from_parts(head, body), verdict, None));
+            let mut request = Request::from_parts(head, body);
+            let mut answering = pin!(self.answer_one(id, &mut request, verdict));
             loop {
                 tokio::select! {
                     biased;
@@ -262,7 +263,7 @@ impl Desk {
                 send::strip(&mut head.headers);
                 let to = respond.send_response(Response::from_parts(head, ()), false)?;
                 // Whoever was to carry on is gone only if the upstream is.
-                let _ = switched.send(StreamIo::new(to, from));
+                let _ = switched.send(Box::new(StreamIo::new(to, from)));
                 Ok(())
             }
             (_, tunnel) => {

@@ -18,6 +18,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
+use crate::http::date;
+
 /// Why a body didn't get out. But for [`SendError::Body`] the stream has been reset then.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum SendError {
@@ -45,6 +47,7 @@ where
 {
     let (mut head, mut body) = response.into_parts();
     strip(&mut head.headers);
+    date::stamp(&mut head.headers);
     let status = head.status;
     let has_no_body =
         method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;

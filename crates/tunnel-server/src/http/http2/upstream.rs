@@ -69,7 +69,7 @@ pub(in crate::http) struct Asking {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::http) enum AskError {
     #[error(transparent)]
-    Http1(http1::AskError),
+    Http1(http1::upstream::AskError),
     #[error(transparent)]
     Http2(#[from] ::h2::Error),
     /// The first thing it said isn't HTTP/2.

@@ -17,7 +17,10 @@ use super::{
     frames::{Follower, Kind},
     purse::{Budget, Purse, TALK, is_free},
 };
-use crate::http::gate::{Deadline, Patience, Socket};
+use crate::http::{
+    deadline::Deadline,
+    socket::{Patience, Socket},
+};
 
 /// Streams that the visitor resets: how many at once, and a second. One that was reset after its answer had begun
 /// costs nothing.

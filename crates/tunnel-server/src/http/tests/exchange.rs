@@ -198,6 +198,7 @@ async fn a_visitor_that_asks_first_is_told_what_the_upstream_says() {
     upstream.say("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await;
     assert!(visitor.head().await.starts_with("http/1.1 201 "));
     drop((visitor, upstream));
+    client.renew();
 
     let mut visitor = world.visit().await;
     visitor.say(ask).await;
@@ -236,6 +237,24 @@ async fn an_early_answer_is_passed_on_and_the_rest_of_the_request_left_out() {
     let (rest, _) = visitor.rest().await;
     assert_eq!(rest, "");
     assert!(upstream.rest().await.1.is_err(), "reset, since the request was not whole");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_request_is_heard_out_and_the_next_one_answered() {
+    let world = World::new();
+    let mut visitor = world.visit().await;
+    for body in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"]
+    {
+        visitor.say(&format!("POST / HTTP/1.1\r\nHost: a.test\r\n{body}")).await;
+        let (head, _) = visitor.answer().await;
+        assert_eq!(
+            (field(&head, "tunnel-error"), field(&head, "connection")),
+            (Some("tunnel-not-found"), None)
+        );
+    }
+    visitor.say("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000\r\n\r\nsome").await;
+    let (head, _) = visitor.answer().await;
+    assert_eq!(field(&head, "connection"), Some("close"), "that is too much to be heard out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

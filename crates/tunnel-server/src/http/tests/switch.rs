@@ -13,7 +13,7 @@ async fn after_the_upstreams_101_bytes_pass_both_ways_and_each_way_ends_alone() 
     let mut world = World::new();
     let mut client = world.tunnel("a.test");
     let mut visitor = world.visit().await;
-    // More than it was asked for, and too early: it waits at the gate.
+    // More than it was asked for, and too early: it waits.
     visitor.say(&format!("{ASK}early")).await;
     let mut upstream = client.accept().await;
     let head = upstream.head().await;
@@ -132,4 +132,35 @@ async fn an_upgraded_connection_keeps_its_place_among_all_connections() {
     assert_eq!(upstream.bytes(5).await, "early");
     let (head, _) = world.visit().await.answer().await;
     assert_eq!(field(&head, "tunnel-error"), Some("too-many-visitors"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_with_a_body_may_ask_for_it_too_and_is_answered_once_it_is_whole() {
+    let mut world = World::new();
+    let mut client = world.tunnel("a.test");
+    let ask = "POST /exec HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n";
+    let switch = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+    for (body, sent) in [
+        ("Content-Length: 2\r\n\r\n{}", "{}"),
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "2\r\n{}\r\n0\r\n\r\n"),
+    ] {
+        let mut visitor = world.visit().await;
+        visitor.say(&format!("{ask}{body}early")).await;
+        let mut upstream = client.accept().await;
+        assert_eq!(field(&upstream.head().await, "upgrade"), Some("tcp"));
+        assert_eq!(upstream.bytes(sent.len()).await, sent);
+        upstream.say(&format!("{switch}hello")).await;
+        assert!(visitor.head().await.starts_with("http/1.1 101 "));
+        assert_eq!(visitor.bytes(5).await, "hello");
+        assert_eq!(upstream.bytes(5).await, "early");
+    }
+
+    let mut visitor = world.visit().await;
+    visitor.say(&format!("{ask}Content-Length: 9\r\n\r\nhalf")).await;
+    let mut upstream = client.accept().await;
+    upstream.head().await;
+    upstream.say(switch).await;
+    let (head, _) = visitor.answer().await;
+    assert_eq!(field(&head, "tunnel-error"), Some("upstream-malformed"), "{head}");
+    assert!(upstream.rest().await.1.is_err());
 }

@@ -29,11 +29,6 @@ impl Deadline {
         }
     }
 
-    /// Whether there is a deadline.
-    pub(crate) fn is_set(&self) -> bool {
-        self.at.is_some()
-    }
-
     /// Takes the deadline away.
     pub(crate) fn clear(&mut self) {
         self.at = None;

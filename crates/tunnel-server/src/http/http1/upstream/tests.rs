@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{
+use super::{Reason, head};
+use crate::http::http1::{
     chunks::{Chunks, Step},
-    head,
+    fields,
 };
 use bytes::Bytes;
 
@@ -44,7 +45,7 @@ fn a_body_ends_where_it_says() {
 
 #[test]
 fn what_is_no_chunk_is_an_error() {
-    let lines = "X: y\r\n".repeat(head::MAX_FIELDS + 1);
+    let lines = "X: y\r\n".repeat(fields::MAX + 1);
     let (long, many) = (format!("0\r\nX: {}\r\n\r\n", "y".repeat(20_000)), format!("0\r\n{lines}\r\n"));
     let extension = format!("1;{}\r\n", "a".repeat(20_000));
     for bad in [
@@ -79,7 +80,7 @@ fn a_head_keeps_what_it_says() {
     assert_eq!((answer.status().as_u16(), &bytes[length..]), (299, &b"body"[..]));
     let values: Vec<_> = answer.headers().get_all("x-a").iter().map(|value| value.as_bytes()).collect();
     assert_eq!((values, answer.headers()["empty"].len()), (vec![&b"1"[..], b"\xff"], 0));
-    assert_eq!(answer.extensions().get::<hyper::ext::ReasonPhrase>().unwrap().as_bytes(), b"Fine By Me");
+    assert_eq!(answer.extensions().get::<Reason>().unwrap().0.as_ref(), "Fine By Me");
     assert!(head::parse(&bytes.slice(..length - 1)).unwrap().is_none());
 }
 
@@ -98,7 +99,7 @@ fn a_head_is_read_as_browsers_read_it() {
 #[test]
 fn an_answer_may_set_many_cookies() {
     let cookies = |count| "Set-Cookie: a=b\r\n".repeat(count);
-    for (count, is_fine) in [(head::MAX_FIELDS, true), (head::MAX_FIELDS + 1, false)] {
+    for (count, is_fine) in [(fields::MAX, true), (fields::MAX + 1, false)] {
         let head = Bytes::from(format!("HTTP/1.1 200 OK\r\n{}\r\n", cookies(count)));
         assert_eq!(head::parse(&head).is_ok(), is_fine, "{count}");
     }

@@ -13,12 +13,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tunnel_io::Prefixed;
 
-use super::{
-    Wire,
-    chunks::{Chunks, Step},
-    head::HeadError,
+use super::{Wire, head::HeadError};
+use crate::http::{
+    headers,
+    http1::chunks::{Chunks, Step},
 };
-use crate::http::headers;
 
 /// How a body ends (RFC 9112 §6.3).
 #[derive(Debug)]
@@ -63,40 +62,23 @@ pub(in crate::http) struct Received {
     ending: Ending,
     /// Whether another exchange may follow.
     may_go_on: bool,
-    /// How it broke off, until that is told.
-    broken: Option<io::Error>,
 }
 
 impl Received {
     /// A body of which `came` is there.
     pub(super) fn new(wire: Wire, came: Bytes, ending: Ending, may_go_on: bool) -> Self {
-        let mut this = Self { wire, came, ending, may_go_on, broken: None };
+        let mut this = Self { wire, came, ending, may_go_on };
         if matches!(this.ending, Ending::Length(0)) {
             this.finish();
         }
         this
     }
 
-    /// The next piece. That there is none because the answer broke off is told a turn later: hyper throws away what it
-    /// hasn't written when it hears of that, the head included, and visitors shall get what there is.
+    /// The next piece.
     pub(in crate::http) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match ready!(self.poll_next(cx)) {
-            Some(Err(error)) => {
-                self.broken = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            next => Poll::Ready(next),
-        }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         loop {
             if self.is_end_stream() {
                 return Poll::Ready(None);

@@ -1,0 +1,177 @@
+//! A request's body as it comes in.
+
+use std::{
+    fmt, io, mem,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tunnel_router::{ChunkError, ChunkedBody, Framing, Progress};
+
+use super::{
+    chunks::{Chunks, Step},
+    linger,
+    wire::{Rest, Wire},
+};
+
+/// The most of a body that is handed on at once, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// A request's body. Dropped before its end, it leaves the rest to who serves the connection.
+pub(in crate::http) struct Body {
+    wire: Wire,
+    follower: Follower,
+    /// What came of chunks and wasn't handed on.
+    came: Bytes,
+    /// The visitor waits for a 100.
+    is_awaited: bool,
+    is_over: bool,
+}
+
+/// Follows a body to its end.
+#[derive(Debug)]
+pub(super) enum Follower {
+    /// So many bytes are left.
+    Length(u64),
+    Chunked(Box<Chunked>),
+}
+
+/// Chunks, read twice: where they end only the strict reader says, and then there is no doubt what is in them.
+#[derive(Debug, Default)]
+pub(super) struct Chunked {
+    ends: ChunkedBody,
+    chunks: Chunks,
+}
+
+impl Follower {
+    /// `None` without a body.
+    pub(super) fn new(framing: Framing) -> Option<Self> {
+        match framing {
+            Framing::None | Framing::Length(0) => None,
+            Framing::Length(length) => Some(Self::Length(length)),
+            Framing::Chunked => Some(Self::Chunked(Box::default())),
+        }
+    }
+
+    /// Takes what comes next.
+    ///
+    /// # Errors
+    /// For what is no chunk.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, ChunkError> {
+        match self {
+            Self::Length(left) => {
+                let consumed = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= consumed as u64;
+                Ok(Progress { consumed, done: *left == 0 })
+            }
+            Self::Chunked(chunked) => chunked.ends.advance(bytes),
+        }
+    }
+
+    /// Whether the rest may be short enough to be read for the sake of what follows.
+    pub(super) fn may_end_soon(&self) -> bool {
+        match self {
+            Self::Length(left) => *left <= linger::MOST as u64,
+            Self::Chunked(_) => true,
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn new(wire: Wire, follower: Follower, is_awaited: bool) -> Self {
+        Self { wire, follower, came: Bytes::new(), is_awaited, is_over: false }
+    }
+
+    /// The next piece. A visitor that waits to be asked for it is asked now.
+    pub(in crate::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if self.is_awaited {
+            ready!(self.wire.poll_continue(cx))?;
+            self.is_awaited = false;
+        }
+        let frame = ready!(self.poll_next(cx))?;
+        if self.is_over {
+            self.wire.finish(cx);
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Frame<Bytes>>>> {
+        match &mut self.follower {
+            Follower::Length(left) => {
+                let most = usize::try_from(*left).map_or(PIECE, |left| left.min(PIECE));
+                let piece = ready!(self.wire.poll_piece(cx, most))?;
+                if piece.is_empty() {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                *left -= piece.len() as u64;
+                self.is_over = *left == 0;
+                Poll::Ready(Ok(Some(Frame::data(piece))))
+            }
+            Follower::Chunked(chunked) => loop {
+                if self.came.is_empty() {
+                    let mut piece = ready!(self.wire.poll_piece(cx, PIECE))?;
+                    if piece.is_empty() {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    let progress = chunked.ends.advance(&piece).map_err(invalid)?;
+                    let beyond = piece.split_off(progress.consumed);
+                    if !beyond.is_empty() {
+                        self.wire.put_back(&beyond);
+                    }
+                    self.came = piece;
+                }
+                match chunked.chunks.advance(&mut self.came)? {
+                    Step::More => {}
+                    Step::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                    Step::End(trailers) => {
+                        self.is_over = true;
+                        return Poll::Ready(Ok(trailers.map(Frame::trailers)));
+                    }
+                }
+            },
+        }
+    }
+
+    pub(in crate::http) fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    pub(in crate::http) fn size_hint(&self) -> SizeHint {
+        match self.follower {
+            Follower::Length(left) => SizeHint::with_exact(left),
+            Follower::Chunked(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // What was taken and not handed on is missing from the rest: whatever took it broke off.
+        let is_known = !self.is_awaited && self.came.is_empty();
+        let follower = mem::replace(&mut self.follower, Follower::Length(0));
+        self.wire.take_back(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown });
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("follower", &self.follower).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
