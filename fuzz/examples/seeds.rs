@@ -90,6 +90,7 @@ fn control_message() -> io::Result<()> {
             policies: vec![Policy::Compress],
             upstream,
             report_requests: true,
+            replaces: Some(TunnelId(2)),
         }
     };
     let from_client = [
