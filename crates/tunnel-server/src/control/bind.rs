@@ -90,6 +90,10 @@ impl<'a> Binds<'a> {
             Ok(lease) => {
                 let address = lease.endpoint().address.clone();
                 info!(%tunnel, url = address.url(), "tunnel online");
+                // At once, and not when the client says so: it may rename all the tunnels that it may have.
+                if let Some(former) = replaces.and_then(|former| self.leases.remove(&former)) {
+                    former.move_on();
+                }
                 self.leases.insert(tunnel, lease);
                 let remark = self.control.shared.why_plain(&address);
                 self.session.send(ServerMessage::Bound { tunnel, address });

@@ -97,6 +97,14 @@ impl Claim {
         member.target.session.id == self.session.id && Some(member.target.tunnel) == self.replaces
     }
 
+    /// Whether nobody serves a name any more when this one has taken its tunnel's place.
+    fn leaves(&self, entry: &Entry) -> bool {
+        match &entry.phase {
+            Phase::Live(members) => members.iter().all(|member| self.is_instead_of(member)),
+            Phase::Held { .. } | Phase::Released { .. } => false,
+        }
+    }
+
     pub(super) fn terms(&self) -> Terms {
         Terms { pool: self.pool, protocol: self.protocol, policies: self.policies.clone() }
     }
@@ -257,13 +265,21 @@ impl Registry {
     }
 
     /// Whether a token may have one more name, or still this one of its `own`. Those that are held or in quarantine
-    /// count, or a token could use names up by taking and leaving them.
+    /// count, or a token could use names up by taking and leaving them. But names that it left for others count apart,
+    /// up to as many again: one that has all it may can rename all of them at once.
     fn check_quota(&self, table: &Table, own: Option<&Entry>, claim: &Claim) -> Result<(), ClaimError> {
         let limit = self.shared.config().limits.tunnels_per_token;
         let limit = claim.max_tunnels.map_or(limit, |max| limit.min(max as usize));
-        let has = match own {
+        let has = match own.filter(|entry| !entry.is_moved()) {
             Some(entry) => table.older(entry),
-            None => table.count(claim.session.identity.token),
+            None => {
+                let token = claim.session.identity.token;
+                let others = table.entries.values().filter(|entry| entry.owner.token == token);
+                let others = others.filter(|entry| own.is_none_or(|own| own.opened != entry.opened));
+                let (moved, kept): (Vec<_>, Vec<_>) =
+                    others.partition(|entry| entry.is_moved() || claim.leaves(entry));
+                kept.len() + moved.len().saturating_sub(limit)
+            }
         };
         if has < limit { Ok(()) } else { Err(ClaimError::TooMany(limit)) }
     }

@@ -32,6 +32,8 @@ pub(super) enum End {
     Lost,
     /// The owner gave it up.
     Released,
+    /// The owner gave it up for another name.
+    Moved,
     /// The owner may not have it any more.
     Forfeited,
 }
@@ -40,6 +42,11 @@ impl Lease {
     /// Gives the name up in good order.
     pub(crate) fn release(mut self) {
         self.end = End::Released;
+    }
+
+    /// The same, for another name that its owner has by now.
+    pub(crate) fn move_on(mut self) {
+        self.end = End::Moved;
     }
 
     /// Gives the name up at once: its owner has lost the right to it, and nobody is to wait there.
@@ -118,11 +125,12 @@ impl Drop for Lease {
                 entry.phase = Phase::Held { until, by };
                 until
             }
-            End::Released => {
+            End::Released | End::Moved => {
                 let until = self.bounded(now + timeouts.hold);
                 let quarantine = self.name.port().map(|_| timeouts.quarantine);
                 let quarantined_until = now + quarantine.unwrap_or_default();
-                entry.phase = Phase::Released { until, quarantined_until, by };
+                let is_moved = end == End::Moved;
+                entry.phase = Phase::Released { until, quarantined_until, is_moved, by };
                 until
             }
             End::Forfeited => {

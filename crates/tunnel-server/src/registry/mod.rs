@@ -104,8 +104,8 @@ enum Phase {
     /// The last session was lost: kept for the owner.
     Held { until: Instant, by: Holder },
     /// The owner left in good order. Visitors wait a little for its return, and until that is over nobody else gets
-    /// the name; a port is refused to others for the quarantine as well.
-    Released { until: Instant, quarantined_until: Instant, by: Holder },
+    /// the name; a port is refused to others for the quarantine as well. `is_moved`: it left for another name.
+    Released { until: Instant, quarantined_until: Instant, is_moved: bool, by: Holder },
 }
 
 impl Registry {
@@ -212,19 +212,23 @@ impl Registry {
 }
 
 impl Table {
-    /// How many names a token has.
-    fn count(&self, token: TokenId) -> usize {
-        self.entries.values().filter(|entry| entry.owner.token == token).count()
-    }
-
-    /// How many of its owner's names are older than this one.
+    /// How many of its owner's names are older than this one, and were not left for others.
     fn older(&self, entry: &Entry) -> usize {
-        let is_older = |other: &&Entry| other.owner.token == entry.owner.token && other.opened < entry.opened;
+        let is_older = |other: &&Entry| {
+            other.owner.token == entry.owner.token && other.opened < entry.opened && !other.is_moved()
+        };
         self.entries.values().filter(is_older).count()
     }
 
     fn next_generation(&mut self) -> u64 {
         self.last_generation += 1;
         self.last_generation
+    }
+}
+
+impl Entry {
+    /// Whether its owner left it for another name.
+    fn is_moved(&self) -> bool {
+        matches!(self.phase, Phase::Released { is_moved: true, .. })
     }
 }

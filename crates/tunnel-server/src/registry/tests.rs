@@ -153,6 +153,43 @@ async fn a_token_has_only_so_many_names_the_released_ones_included() {
     assert!(registry.claim(&name("a3"), &claim(2, 2)).is_ok(), "another token");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_all_the_names_it_may_can_still_change_each_of_them_once() {
+    let registry = Registry::new(shared(), 80);
+    let name = |text: &str| web(&format!("{text}.test"), "/");
+    let client = claim(1, 1);
+    let wish = |tunnel, replaces: Option<u64>| Claim {
+        session: client.session.clone(),
+        tunnel: TunnelId(tunnel),
+        replaces: replaces.map(TunnelId),
+        max_tunnels: Some(2),
+        ..claim(1, 1)
+    };
+    let old = [
+        registry.claim(&name("a1"), &wish(1, None)).unwrap(),
+        registry.claim(&name("a2"), &wish(2, None)).unwrap(),
+    ];
+    assert!(matches!(registry.claim(&name("b1"), &wish(3, None)), Err(ClaimError::TooMany(2))));
+    let mut new = Vec::new();
+    for (number, former) in (1..).zip(old) {
+        let wish = wish(number + 2, Some(number));
+        new.push(registry.claim(&name(&format!("b{number}")), &wish).unwrap());
+        former.move_on();
+    }
+    assert!(new.iter().all(|lease| !registry.is_surplus(lease.name(), 2)));
+    for left in ["a1", "a2"] {
+        let sniped = registry.claim(&name(left), &claim(2, 2)).unwrap_err();
+        assert!(matches!(sniped, ClaimError::Quarantined { .. }), "{sniped}");
+        let back = registry.claim(&name(left), &wish(9, None));
+        assert!(matches!(back, Err(ClaimError::TooMany(2))), "a name that was left is one more");
+    }
+    let again = registry.claim(&name("c1"), &wish(5, Some(3)));
+    assert!(matches!(again, Err(ClaimError::TooMany(2))), "no token keeps names by leaving them");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    registry.sweep();
+    assert!(registry.claim(&name("c1"), &wish(5, Some(3))).is_ok());
+}
+
 #[tokio::test]
 async fn a_stranger_isnt_told_whose_a_name_is() {
     for name in [myapp(), Name::Tcp(free_port()), Name::Udp(free_port())] {

@@ -12,8 +12,10 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
 };
 use tunnel_client::{BindError, Code, FieldEdit, Policies, TunnelEnd, TunnelState};
+use tunnel_server::Snapshot;
 use tunnel_testkit::{Site, Upstream, Visitor, header};
 
 use crate::support::{PATIENCE, port, until};
@@ -100,6 +102,40 @@ async fn who_is_under_way_stays_and_a_refusal_changes_nothing() {
     assert!(matches!(next.closed().await, TunnelEnd::Closed));
     echoes(&mut other).await;
     client.drain(Duration::from_millis(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tunnels_are_renamed_at_once_also_where_there_is_no_room_for_another() {
+    const TUNNELS: usize = 64;
+    let mut site = Site::new().unwrap();
+    site.config.limits.tunnels_per_session = TUNNELS;
+    site.config.limits.tunnels_per_token = TUNNELS;
+    let server = site.start(Vec::new()).unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let upstream = Upstream::hello("one").await.unwrap();
+    let mut tunnels = Vec::new();
+    for number in 0..TUNNELS {
+        let tunnel = client.http().subdomain(format!("a{number}")).forward(upstream.target()).await.unwrap();
+        tunnels.push(tunnel);
+    }
+    let mut renaming = JoinSet::new();
+    for (number, tunnel) in tunnels.iter().enumerate() {
+        let wanted = client.http().subdomain(format!("b{number}")).replacing(tunnel);
+        renaming.spawn(wanted.forward(upstream.target()));
+    }
+    let renamed: Vec<_> =
+        renaming.join_all().await.into_iter().collect::<Result<_, _>>().expect("all get their new names");
+    for tunnel in &tunnels {
+        assert!(matches!(tunnel.closed().await, TunnelEnd::Replaced));
+    }
+    for tunnel in &renamed {
+        let host = tunnel.url().trim_start_matches("http://").to_owned();
+        assert_eq!(Visitor::get(site.web_address(), &host, "/").await.unwrap().status, 200, "{host}");
+    }
+    let served = |now: &Snapshot| now.tunnels.iter().filter(|tunnel| !tunnel.members.is_empty()).count();
+    until(&server.handle, |now| served(now) == TUNNELS).await;
+    let more = client.http().subdomain("more").forward(upstream.target()).await.unwrap_err();
+    assert!(matches!(&more, BindError::Refused(refusal) if refusal.code == Code::LimitReached), "{more}");
 }
 
 async fn echoes(visitor: &mut TcpStream) {
