@@ -306,6 +306,17 @@ impl ServerHandle {
         self.control.registry.export()
     }
 
+    /// Which of the leases that [`hand_over`](ServerHandle::hand_over) gave are held no longer: their clients have left
+    /// for good before they were at the successor, which is to [let go](ServerHandle::let_go) of them before it opens.
+    pub fn given_up(&self, handed_over: &[SavedLease]) -> Vec<SavedLease> {
+        self.control.registry.given_up(handed_over)
+    }
+
+    /// Releases what clients have [given up](ServerHandle::given_up) at the predecessor, and don't serve here.
+    pub fn let_go(&self, given_up: &[SavedLease]) {
+        self.control.registry.give_up(given_up);
+    }
+
     /// Lets visitors in, to a server that was built [`closed`](ServerBuilder::closed).
     pub fn open(&self) {
         self.control.shared.succession.open.cancel();

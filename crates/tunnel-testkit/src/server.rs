@@ -113,9 +113,12 @@ impl Site {
     /// As for [`Site::start`]; the old server goes on then.
     pub async fn succeed(&self, mut old: TestServer) -> io::Result<(TestServer, TestServer)> {
         let server = self.builder()?.closed().build().map_err(io::Error::other)?;
-        server.inherit(old.handle.hand_over());
+        let estate = old.handle.hand_over();
+        let leases = estate.leases.clone();
+        server.inherit(estate);
         let new = TestServer::run(server);
         old.handle.clients_moved(Duration::from_secs(10)).await;
+        new.handle.let_go(&old.handle.given_up(&leases));
         new.handle.open();
         old.begin_drain();
         Ok((new, old))

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Name, Phase, Registry, occupy::live};
+use super::{Entry, Holder, Name, Phase, Registry, occupy::live};
 use crate::{
+    config::Timeouts,
     endpoint::{Endpoint, State},
     events::Event,
 };
@@ -99,6 +100,21 @@ impl Lease {
     }
 }
 
+impl Entry {
+    /// Its owner has left in good order; visitors wait `until` then.
+    pub(super) fn release(
+        &mut self,
+        name: &Name,
+        (until, timeouts): (Instant, &Timeouts),
+        is_moved: bool,
+        by: Holder,
+    ) {
+        let quarantine = name.port().map(|_| timeouts.quarantine);
+        let quarantined_until = Instant::now() + quarantine.unwrap_or_default();
+        self.phase = Phase::Released { until, quarantined_until, is_moved, by };
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let registry = &self.registry;
@@ -127,10 +143,7 @@ impl Drop for Lease {
             }
             End::Released | End::Moved => {
                 let until = self.bounded(now + timeouts.hold);
-                let quarantine = self.name.port().map(|_| timeouts.quarantine);
-                let quarantined_until = now + quarantine.unwrap_or_default();
-                let is_moved = end == End::Moved;
-                entry.phase = Phase::Released { until, quarantined_until, is_moved, by };
+                entry.release(&self.name, (until, timeouts), end == End::Moved, by);
                 until
             }
             End::Forfeited => {

@@ -8,7 +8,14 @@ use tunnel_protocol::{InstanceId, TokenId, bind::UpstreamProtocol};
 use tunnel_router::{HostPattern, Hostname, Label, PathPrefix};
 
 use super::{Holder, Name, Phase, Registry, pool::Terms};
-use crate::{auth::Identity, config::Config, endpoint::Paused, routes::Part, succession::PortSocket};
+use crate::{
+    auth::Identity,
+    config::Config,
+    endpoint::{Paused, State},
+    events::Event,
+    routes::Part,
+    succession::PortSocket,
+};
 
 /// One name and its owner, in the form the operator's shell keeps on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +141,37 @@ impl Registry {
         }
         table.show_pauses();
     }
+
+    /// Which of these, exported before, are neither live nor held any more.
+    pub(crate) fn given_up(&self, exported: &[SavedLease]) -> Vec<SavedLease> {
+        // In the order of their keys.
+        let held = self.export();
+        let is_held = |lease: &&SavedLease| {
+            let found = held.binary_search_by(|held| held.key().cmp(&lease.key()));
+            found.is_ok_and(|place| held[place].token == lease.token)
+        };
+        exported.iter().filter(|lease| !is_held(lease)).cloned().collect()
+    }
+
+    /// Lets go of imported leases whose owners have left in good order since they were exported. What a client serves
+    /// here is its own.
+    pub(crate) fn give_up(&self, saved: &[SavedLease]) {
+        let config = self.shared.config();
+        let until = Instant::now() + config.timeouts.hold;
+        let mut table = self.lock();
+        for lease in saved {
+            let Some(name) = lease.name(&config) else { continue };
+            let Some(entry) = table.entries.get_mut(&name) else { continue };
+            let Phase::Held { by, .. } = &entry.phase else { continue };
+            if entry.owner.token == lease.token {
+                let by = by.clone();
+                entry.release(&name, (until, &config.timeouts), false, by);
+                entry.endpoint.set_state(State::Away { until });
+            }
+        }
+        drop(table);
+        self.shared.events.emit(Event::LeasesChanged);
+    }
 }
 
 impl SavedLease {
@@ -179,7 +217,7 @@ impl SavedLease {
         }
     }
 
-    fn key(&self) -> impl Ord + '_ {
+    fn key(&self) -> impl Ord {
         (&self.subdomain, &self.domain, &self.path, self.tls, self.port, self.udp_port)
     }
 }

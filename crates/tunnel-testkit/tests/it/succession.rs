@@ -167,6 +167,28 @@ async fn a_client_that_leaves_before_its_server_takes_back_leaves_no_name_behind
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_on_its_way_to_a_successor_leaves_no_name_behind() {
+    let site = Site::new().unwrap();
+    let server = site.start(Vec::new()).unwrap();
+    let upstream = Upstream::hello("site").await.unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let mut events = client.events();
+    let _web = client.http().subdomain("myapp").forward(upstream.target()).await.unwrap();
+    let _tcp = client.tcp().forward(upstream.target()).await.unwrap();
+    let other = site.client(&site.token("two")).connect().await.unwrap();
+    let _others = other.http().subdomain("other").forward(upstream.target()).await.unwrap();
+    let leaving = async {
+        while !matches!(events.next().await, Some(Event::Moving { .. })) {}
+        timeout(PATIENCE, client.drain(PATIENCE)).await.expect("it has left");
+    };
+    let (succeeded, ()) = tokio::join!(site.succeed(server), leaving);
+    let (new, old) = succeeded.unwrap();
+    timeout(PATIENCE, old.drain()).await.expect("its clients are gone or have moved");
+    let kept: Vec<_> = new.handle.leases().into_iter().map(|lease| lease.subdomain).collect();
+    assert_eq!(kept, [Some("other".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_log_in_while_servers_succeed_each_other_are_let_in_at_once() {
     let site = Site::new().unwrap();
     let token = site.token("one");

@@ -8,6 +8,7 @@
 //!   no more clients; leases, ports, Run ───►  takes clients
 //!                   ◄───────── Beat, Beat, …  or nothing for long: then the old one disowns it
 //!   sends its clients there
+//!   names that were given up meanwhile ────►  lets go of them
 //!   Open, when they are there ─────────────►  takes visitors
 //!                   ◄─────────────── Opened
 //!   drains, and ends                          writes the leases from now on
@@ -103,7 +104,7 @@ impl Upgrades {
             return Ok(());
         };
         let Parts { handle, notifier, .. } = &self.parts;
-        predecessor.opened(|| _ = handle.totals()).await?;
+        predecessor.opened(|| _ = handle.totals(), |lease| handle.let_go(&[lease])).await?;
         handle.open();
         let notifier = notifier.clone();
         let disowned = async {
@@ -211,6 +212,7 @@ async fn move_to(
     // The file is the successor's from now on.
     parts.leases.let_go();
     let estate = handle.hand_over();
+    let leases = estate.leases.clone();
     let mut untaken = Untaken(Some(handle));
     if !parts.leases.written(LAST_WRITE).await {
         // They might come to the disk after the successor's, and would be what the next start finds.
@@ -227,7 +229,7 @@ async fn move_to(
         moved = handle.clients_moved(MOVING) => moved,
     };
     info!(clients, late, "clients have moved");
-    successor.open().await?;
+    successor.open(handle.given_up(&leases)).await?;
     // Not before: a service manager ends the service with its main process, and listens to that one only.
     parts.notifier.hand_over_to(pid);
     Ok((clients, late))

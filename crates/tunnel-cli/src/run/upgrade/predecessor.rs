@@ -14,7 +14,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tracing::info;
-use tunnel_server::{Estate, PortSocket};
+use tunnel_server::{Estate, PortSocket, SavedLease};
 
 use super::{
     channel::Channel,
@@ -115,7 +115,7 @@ impl Predecessor {
 
     async fn take_estate(&mut self) -> io::Result<Estate> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.channel.send(&ToPredecessor::Ready { version, beats: true }, None).await?;
+        self.channel.send(&ToPredecessor::Ready { version, beats: true, releases: true }, None).await?;
         let mut estate = Estate::default();
         loop {
             match self.next().await? {
@@ -137,18 +137,25 @@ impl Predecessor {
     }
 
     /// Waits until the predecessor says that visitors are to be let in, or is gone; `look` looks at the server before
-    /// each sign of life, so that one that is stuck gives none.
+    /// each sign of life, so that one that is stuck gives none. `let_go` hears of names that were given up meanwhile.
     ///
     /// # Errors
     /// It has taken everything back: this process must serve nobody.
-    pub(super) async fn opened(&mut self, look: impl Fn()) -> Result<(), Failure> {
+    pub(super) async fn opened(
+        &mut self,
+        look: impl Fn(),
+        mut let_go: impl FnMut(SavedLease),
+    ) -> Result<(), Failure> {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let said = loop {
             tokio::select! {
                 // What it said while this process hung comes first.
                 biased;
-                said = self.next() => break said,
+                said = self.next() => match said {
+                    Ok((ToSuccessor::Release { lease }, _)) => let_go(lease),
+                    said => break said,
+                },
                 _ = beats.tick(), if self.hears => {
                     look();
                     // If it is gone, that is heard of in its turn.
@@ -219,7 +226,7 @@ mod tests {
             drop(old);
         };
         let serving = async {
-            new.opened(|| {}).await.unwrap();
+            new.opened(|| {}, drop).await.unwrap();
             new.left().await.unwrap();
         };
         tokio::join!(driving, serving);
@@ -233,7 +240,7 @@ mod tests {
             tokio::time::sleep(BEAT * 3).await;
             old.send(&ToSuccessor::Open, None).await.unwrap();
         };
-        let (opened, ()) = tokio::join!(new.opened(|| {}), driving);
+        let (opened, ()) = tokio::join!(new.opened(|| {}, drop), driving);
         opened.unwrap();
         let told = async {
             let told = tokio::time::timeout(BEAT * 3, old.receive::<ToPredecessor>()).await;
@@ -271,20 +278,34 @@ mod tests {
         let (old, mut new) = meet(true);
         old.send(&ToSuccessor::Disown, None).await.unwrap();
         drop(old);
-        assert!(matches!(new.opened(|| {}).await, Err(Failure::Disowned)));
+        assert!(matches!(new.opened(|| {}, drop).await, Err(Failure::Disowned)));
         let (old, mut new) = meet(true);
         old.send(&ToSuccessor::Open, None).await.unwrap();
         old.send(&ToSuccessor::Disown, None).await.unwrap();
         drop(old);
-        new.opened(|| {}).await.unwrap();
+        new.opened(|| {}, drop).await.unwrap();
         assert!(matches!(new.left().await, Err(Failure::Disowned)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_up_meanwhile_is_let_go_before_visitors_come() {
+        let (old, mut new) = meet(true);
+        let saved = serde_json::json!({
+            "udp_port": 7, "token": "01".repeat(8), "name": "ci", "instance": "02".repeat(16), "machine": "laptop",
+        });
+        let lease: SavedLease = serde_json::from_value(saved).unwrap();
+        old.send(&ToSuccessor::Release { lease: lease.clone() }, None).await.unwrap();
+        old.send(&ToSuccessor::Open, None).await.unwrap();
+        let mut let_go = Vec::new();
+        new.opened(|| {}, |lease| let_go.push(lease)).await.unwrap();
+        assert_eq!(let_go, [lease]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_whose_predecessor_dies_takes_its_place() {
         let (old, mut new) = meet(true);
         drop(old);
-        new.opened(|| {}).await.unwrap();
+        new.opened(|| {}, drop).await.unwrap();
         new.left().await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use tunnel_server::{Estate, PortSocket};
+use tunnel_server::{Estate, PortSocket, SavedLease};
 
 use super::{
     channel::Channel,
@@ -52,6 +52,8 @@ pub(super) struct Successor {
     pub(super) version: String,
     /// Whether it gives signs of life; one of an older version doesn't.
     beats: bool,
+    /// Whether it can be told of names that were given up.
+    releases: bool,
     /// Not to be waited for once it has taken over: it outlives this process.
     child: Child,
 }
@@ -105,8 +107,8 @@ impl Successor {
         info!(pid, path = %path.display(), "a new process is starting");
         let lock = ownership.map(|ownership| ownership.file().as_fd());
         match timeout(READY, prepare(&mut channel, sockets, door, lock)).await {
-            Ok(Ok(Some(ToPredecessor::Ready { version, beats }))) => {
-                Ok(Self { channel, pid, version, beats, child })
+            Ok(Ok(Some(ToPredecessor::Ready { version, beats, releases }))) => {
+                Ok(Self { channel, pid, version, beats, releases, child })
             }
             Ok(Ok(Some(ToPredecessor::Failed { reason }))) => {
                 end(&mut child).await;
@@ -183,12 +185,19 @@ impl Successor {
         end(&mut self.child).await;
     }
 
-    /// Has it take visitors, and waits until it does.
+    /// Has it take visitors, and waits until it does; before, it lets go of what was `given_up` since it was handed over.
     ///
     /// # Errors
     /// It has ended.
-    pub(super) async fn open(&mut self) -> Result<(), Unready> {
-        if let Err(error) = self.channel.send(&ToSuccessor::Open, None).await {
+    pub(super) async fn open(&mut self, given_up: Vec<SavedLease>) -> Result<(), Unready> {
+        let opening = async {
+            for lease in given_up.into_iter().filter(|_| self.releases) {
+                self.channel.send(&ToSuccessor::Release { lease }, None).await?;
+            }
+            self.channel.send(&ToSuccessor::Open, None).await
+        };
+        let opened = timeout(TAKING, opening).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if let Err(error) = opened {
             return Err(self.died(error).await);
         }
         self.answers(|said| matches!(said, ToPredecessor::Opened)).await
@@ -291,8 +300,15 @@ mod tests {
     fn start(beats: bool) -> (Successor, Channel) {
         let (channel, theirs) = Channel::pair().unwrap();
         let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
-        let successor = Successor { channel, pid: 0, version: String::new(), beats, child };
+        let successor = Successor { channel, pid: 0, version: String::new(), beats, releases: beats, child };
         (successor, Channel::new(theirs.into()).unwrap())
+    }
+
+    fn lease() -> SavedLease {
+        let saved = serde_json::json!({
+            "subdomain": "a", "token": "01".repeat(8), "name": "ci", "instance": "02".repeat(16), "machine": "laptop",
+        });
+        serde_json::from_value(saved).unwrap()
     }
 
     async fn heard(channel: &mut Channel) -> ToSuccessor {
@@ -353,20 +369,24 @@ mod tests {
         let (mut old, mut new) = start(true);
         // It was well before.
         new.send(&ToPredecessor::Beat, None).await.unwrap();
-        assert!(matches!(old.open().await, Err(Unready::Silent)));
+        assert!(matches!(old.open(Vec::new()).await, Err(Unready::Silent)));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Open));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Disown));
-        let (mut old, new) = start(true);
+        let (mut old, mut new) = start(true);
         new.send(&ToPredecessor::Beat, None).await.unwrap();
         new.send(&ToPredecessor::Opened, None).await.unwrap();
-        old.open().await.unwrap();
+        old.open(vec![lease()]).await.unwrap();
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Release { .. }));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Open));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_of_an_older_version_is_believed() {
-        let (mut old, _new) = start(false);
+        let (mut old, mut new) = start(false);
         old.take(Estate::default()).await.unwrap();
         assert!(timeout(SILENCE * 3, old.lost_or_silent()).await.is_err());
-        old.open().await.unwrap();
+        old.open(vec![lease()]).await.unwrap();
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Run));
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Open), "nothing that it wouldn't understand");
     }
 }

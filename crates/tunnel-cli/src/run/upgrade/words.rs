@@ -2,7 +2,7 @@
 //!
 //! The two processes may be of different versions: unknown fields are ignored, and a message that isn't understood
 //! ends the attempt before anything has been handed over. What came later is said only to who has said that it
-//! understands it (`hears`, `beats`), so that the version of the words stays, and any two versions can hand over.
+//! understands it (`hears`, `beats`, `releases`), so that the version of the words stays, and any two versions can hand over.
 
 use serde::{Deserialize, Serialize};
 use tunnel_server::SavedLease;
@@ -36,6 +36,8 @@ pub(super) enum ToSuccessor {
     Port { kind: Kind },
     /// All has been handed over: take clients.
     Run,
+    /// A name that was handed over is held no longer: its owner has left for good since. Only to one that `releases`.
+    Release { lease: SavedLease },
     /// Take visitors.
     Open,
     /// It took everything back, since it heard nothing in time: serve nobody, and end. Only to one that beats.
@@ -61,6 +63,9 @@ pub(super) enum ToPredecessor {
         /// [`ToSuccessor::Disown`].
         #[serde(default)]
         beats: bool,
+        /// Whether it understands [`ToSuccessor::Release`].
+        #[serde(default)]
+        releases: bool,
     },
     /// It can't, and ends.
     Failed { reason: String },
