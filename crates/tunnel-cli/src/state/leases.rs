@@ -21,7 +21,7 @@ const COLLECT: Duration = Duration::from_millis(100);
 /// When a write that failed is tried again: a full disk may have room by then.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// The leases of the last run; none if there was none.
+/// The leases of the last run; none if there was none. Ports that nobody was told of are nobody's by now.
 pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
     let path = directory.join(FILE);
     let Some(content) = files::read_json::<serde_json::Value>(&path)? else { return Ok(Vec::new()) };
@@ -34,7 +34,9 @@ pub(crate) fn load(directory: &Path) -> Result<Vec<SavedLease>, FileError> {
         );
         return Err(FileError::content(&path, reason));
     }
-    Ok(Content::deserialize(content).map_err(fault)?.leases)
+    let mut leases = Content::deserialize(content).map_err(fault)?.leases;
+    leases.retain(|lease| !lease.fleeting);
+    Ok(leases)
 }
 
 /// Keeps the file up to date, until the server drains: what it held then is what its successor needs. With `is_anew` the
@@ -175,6 +177,7 @@ mod tests {
             port: None,
             udp_port: None,
             pool: false,
+            fleeting: false,
             paused: false,
             paused_paths: Vec::new(),
             token: TokenId([1; 8]),
@@ -191,7 +194,9 @@ mod tests {
         let path = SavedLease { path: Some("/api".into()), pool: true, ..lease("a") };
         let tls = SavedLease { tls: true, ..lease("a") };
         let all = vec![lease("a"), web, path, tls];
-        assert!(LeasesFile::new(home.path()).write(all.clone()).await);
+        let fleeting = SavedLease { subdomain: None, udp_port: Some(7), fleeting: true, ..lease("") };
+        let written = all.iter().cloned().chain([fleeting]).collect();
+        assert!(LeasesFile::new(home.path()).write(written).await);
         assert_eq!(load(home.path()).unwrap(), all);
         let older = r#"{"version":1,"leases":[{"subdomain":"a","token":"0101010101010101","name":"ci",
             "instance":"02020202020202020202020202020202","machine":"laptop"}]}"#;

@@ -79,12 +79,13 @@ impl<'a> Binds<'a> {
                 protocol,
                 upstream: printable(&upstream, 256).into(),
                 report_requests,
+                is_fleeting: is_fleeting(&spec),
                 replaces,
                 policies,
                 max_tunnels: standing.rights.max_tunnels,
             };
             let lease = self.publish(&spec, &claim, &self.asker(&standing))?;
-            Ok(lease.until(expires).fleeting(is_fleeting(&spec)))
+            Ok(lease.until(expires))
         });
         match bound {
             Ok(lease) => {

@@ -66,6 +66,8 @@ pub(crate) struct Claim {
     /// Whether it is content to share the name with other clients of its owner.
     pub(crate) pool: bool,
     pub(crate) report_requests: bool,
+    /// Whether the name is free at once when this ends.
+    pub(crate) is_fleeting: bool,
     /// The session's own tunnel whose place it takes.
     pub(crate) replaces: Option<TunnelId>,
     pub(crate) policies: Arc<Policies>,
@@ -162,7 +164,7 @@ impl Registry {
             endpoint,
             end: End::Lost,
             expires: None,
-            is_fleeting: false,
+            is_fleeting: claim.is_fleeting,
         })
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Lease {
     pub(super) end: End,
     /// When the tunnel is over, whatever becomes of the session until then.
     pub(super) expires: Option<Instant>,
-    /// Whether the name is free at once when this ends.
+    /// Whether the name is free at once when this ends, however it does.
     pub(super) is_fleeting: bool,
 }
 
@@ -64,12 +64,6 @@ impl Lease {
     /// When the tunnel is over, if a time was set.
     pub(crate) fn expires(&self) -> Option<Instant> {
         self.expires
-    }
-
-    /// The same, for a port that nobody was told of: it isn't kept for anyone, however this ends.
-    pub(crate) fn fleeting(mut self, fleeting: bool) -> Self {
-        self.is_fleeting = fleeting;
-        self
     }
 
     /// Whether it still holds the name: nobody took it over, and nobody took it away.

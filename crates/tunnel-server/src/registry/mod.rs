@@ -76,6 +76,8 @@ struct Entry {
     endpoint: Arc<Endpoint>,
     /// The open port of a TCP or UDP tunnel; closed when the entry goes.
     port: Option<PortGuard>,
+    /// Whether nobody was told of it, so that it is kept for nobody.
+    is_fleeting: bool,
     /// Counts up with each entry: which of a token's names it has had for longer.
     opened: u64,
 }

@@ -43,12 +43,14 @@ impl Registry {
             members.push(member);
             entry.terms = terms;
             entry.owner = owner.clone();
+            entry.is_fleeting = claim.is_fleeting;
             entry.endpoint.set_state(live(&members));
             entry.phase = Phase::Live(members);
             return Ok(entry.endpoint.clone());
         }
         let members = vec![member];
-        self.open(table, name, owner, terms, (live(&members), Phase::Live(members), tally))
+        let state = (live(&members), Phase::Live(members), tally);
+        self.open(table, name, (owner, terms, claim.is_fleeting), state)
     }
 
     /// Keeps a free name for its owner, who is away.
@@ -56,13 +58,12 @@ impl Registry {
         self: &Arc<Self>,
         table: &mut Table,
         name: &Name,
-        owner: &Identity,
-        (terms, by): (Terms, Holder),
-        until: Instant,
+        (owner, terms, is_fleeting): (&Identity, Terms, bool),
+        (until, by): (Instant, Holder),
     ) -> Result<(), ClaimError> {
         let tally = self.tally(table, name, owner.token);
         let state = (State::Away { until }, Phase::Held { until, by }, tally);
-        self.open(table, name, owner, terms, state).map(|_| ())
+        self.open(table, name, (owner, terms, is_fleeting), state).map(|_| ())
     }
 
     /// Makes an endpoint at a name and shows visitors the way to it.
@@ -70,8 +71,7 @@ impl Registry {
         self: &Arc<Self>,
         table: &mut Table,
         name: &Name,
-        owner: &Identity,
-        terms: Terms,
+        (owner, terms, is_fleeting): (&Identity, Terms, bool),
         (state, phase, tally): (State, Phase, Arc<Tally>),
     ) -> Result<Arc<Endpoint>, ClaimError> {
         for other in self.of_strangers(table, name, owner.token) {
@@ -93,7 +93,8 @@ impl Registry {
         let port =
             opened.map_err(|source| ClaimError::Port { port: name.port().unwrap_or_default(), source })?;
         let opened = table.next_generation();
-        let entry = Entry { owner: owner.clone(), terms, phase, endpoint: endpoint.clone(), port, opened };
+        let owner = owner.clone();
+        let entry = Entry { owner, terms, phase, endpoint: endpoint.clone(), port, is_fleeting, opened };
         table.entries.insert(name.clone(), entry);
         Ok(endpoint)
     }

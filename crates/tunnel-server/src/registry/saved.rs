@@ -41,6 +41,10 @@ pub struct SavedLease {
     /// Whether a pool of clients served it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pool: bool,
+    /// Whether nobody was told of it, as of the port of `tunnel doctor`: over an upgrade it is kept for the client,
+    /// which is still there, and over a restart for nobody.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fleeting: bool,
     /// Whether the operator keeps visitors out of all of it for now.
     #[serde(default, skip_serializing_if = "is_false")]
     pub paused: bool,
@@ -93,6 +97,7 @@ impl Registry {
                 port: None,
                 udp_port: None,
                 pool: entry.terms.pool,
+                fleeting: entry.is_fleeting,
                 paused: table.pauses.of(name, owner) == Paused::All,
                 paused_paths: table.pauses.of_host(name, owner).iter().map(ToString::to_string).collect(),
                 token: owner,
@@ -112,10 +117,12 @@ impl Registry {
     /// the range, taken by another program) is left out.
     pub(crate) fn import(self: &Arc<Self>, saved: Vec<SavedLease>) {
         let config = self.shared.config();
-        let until = Instant::now() + config.timeouts.lease;
+        let now = Instant::now();
         let mut table = self.lock();
         for lease in saved {
             let Some(name) = lease.name(&config) else { continue };
+            let timeouts = &config.timeouts;
+            let until = now + if lease.fleeting { timeouts.hold } else { timeouts.lease };
             let owner = Identity { token: lease.token, name: lease.name.into(), generation: 0 };
             if !self.of_strangers(&table, &name, owner.token).is_empty() {
                 tracing::warn!(?name, "a saved lease contradicts another one");
@@ -125,7 +132,8 @@ impl Registry {
                 Terms { pool: lease.pool, protocol: UpstreamProtocol::default(), policies: Arc::default() };
             let machine = lease.machine.into();
             let holder = Holder { instance: lease.instance, machine, since: SystemTime::now() };
-            if let Err(error) = self.hold(&mut table, &name, &owner, (terms, holder), until) {
+            let owned = (&owner, terms, lease.fleeting);
+            if let Err(error) = self.hold(&mut table, &name, owned, (until, holder)) {
                 tracing::warn!(?name, %error, "a saved lease can't be restored");
                 continue;
             }
@@ -161,13 +169,16 @@ impl Registry {
         let mut table = self.lock();
         for lease in saved {
             let Some(name) = lease.name(&config) else { continue };
-            let Some(entry) = table.entries.get_mut(&name) else { continue };
+            let own = table.entries.get_mut(&name).filter(|entry| entry.owner.token == lease.token);
+            let Some(entry) = own else { continue };
             let Phase::Held { by, .. } = &entry.phase else { continue };
-            if entry.owner.token == lease.token {
-                let by = by.clone();
-                entry.release(&name, (until, &config.timeouts), false, by);
-                entry.endpoint.set_state(State::Away { until });
+            if entry.is_fleeting {
+                self.remove(&mut table, &name);
+                continue;
             }
+            let by = by.clone();
+            entry.release(&name, (until, &config.timeouts), false, by);
+            entry.endpoint.set_state(State::Away { until });
         }
         drop(table);
         self.shared.events.emit(Event::LeasesChanged);

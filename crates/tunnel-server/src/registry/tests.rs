@@ -55,6 +55,7 @@ fn claim(token: u8, instance: u8) -> Claim {
         protocol: UpstreamProtocol::default(),
         pool: false,
         report_requests: false,
+        is_fleeting: false,
         replaces: None,
         policies: Arc::default(),
         max_tunnels: None,
@@ -287,6 +288,37 @@ async fn leases_survive_a_restart_for_their_owners() {
     let port = after.claim(&Name::Tcp(port), &claim(1, 1)).unwrap();
     assert!(port.endpoint().is_paused(), "whom the operator keeps out stays out");
     assert!(after.pause(port.endpoint().address.url(), false) && !port.endpoint().is_paused());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_nobody_was_told_of_is_kept_over_an_upgrade_and_only_for_its_client() {
+    let fleeting = || Claim { is_fleeting: true, ..claim(1, 1) };
+    let port = free_port();
+    let name = Name::Tcp(port);
+    let before = Registry::new(shared(), 80);
+    let _lease = before.claim(&name, &fleeting()).unwrap();
+    let saved = before.export();
+    assert!(saved[0].fleeting);
+    before.clear();
+
+    // Its client comes, goes, or says goodbye on the way.
+    for (comes, says_goodbye) in [(true, false), (false, false), (false, true)] {
+        while std::net::TcpListener::bind(("127.0.0.1", port)).is_err() {
+            tokio::task::yield_now().await;
+        }
+        let after = Registry::new(shared(), 80);
+        after.import(saved.clone());
+        assert!(after.claim(&name, &claim(2, 2)).is_err());
+        if comes {
+            drop(after.claim(&name, &fleeting()).unwrap());
+        } else if says_goodbye {
+            after.give_up(&saved);
+        } else {
+            tokio::time::advance(Duration::from_secs(11)).await;
+            after.sweep();
+        }
+        assert_eq!(after.len(), 0);
+    }
 }
 
 #[tokio::test]
