@@ -1,6 +1,6 @@
 //! A new process that is killed while it takes over: the old one goes on, and nobody notices.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -80,9 +80,21 @@ async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
         check!(refused.stdout.ends_with("takes over; clients are moving\n"), "it said {refused:?}");
         steady.answers(u64::from(RATE)).await?;
     }
-    // What was handed over is the old one's again: clients, the sockets' names, and the file of leases.
-    check!(status(&vps).await?["tunnels"] == 2, "not all tunnels: {}", status(&vps).await?);
-    let (_third, _) = ben.http(service.address(), "third").await?;
+    let answered = goes_on(&vps, &mut server, steady, (&ben, service.address())).await?;
+    Ok(format!("{rounds} new processes killed, {answered} answered, 0 failed"))
+}
+
+/// Checks that the old process has everything back, now that new ones have failed: the tunnels of both clients, the
+/// sockets' names, and the file of leases. One more tunnel gets its name, the next upgrade succeeds, and of the visits
+/// so far none has failed; how many there were.
+pub(super) async fn goes_on(
+    vps: &Vps,
+    server: &mut Process,
+    steady: Steady,
+    (laptop, service): (&Laptop, SocketAddr),
+) -> Outcome<u64> {
+    check!(status(vps).await?["tunnels"] == 2, "not all tunnels: {}", status(vps).await?);
+    let (_third, _) = laptop.http(service, "third").await?;
     written(&vps.leases_file(), "third").await?;
     let mark = server.mark();
     let upgraded = vps.upgrade().await?;
@@ -91,8 +103,8 @@ async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
     steady.answers(u64::from(RATE)).await?;
     let visits = steady.stop().await;
     nothing_failed(&visits)?;
-    check!(status(&vps).await?["tunnels"] == 3, "not all tunnels: {}", status(&vps).await?);
-    Ok(format!("{rounds} new processes killed, {} answered, 0 failed", visits.answered))
+    check!(status(vps).await?["tunnels"] == 3, "not all tunnels: {}", status(vps).await?);
+    Ok(visits.answered)
 }
 
 async fn second_server(world: Arc<World>) -> Outcome<String> {

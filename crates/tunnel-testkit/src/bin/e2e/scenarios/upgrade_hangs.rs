@@ -6,9 +6,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::Instant;
 
 use super::{
-    changes::{Stage, nothing_failed},
+    changes::Stage,
     upgrade::{RATE, one_line},
-    upgrade_dies::{status, successor},
+    upgrade_dies::{goes_on, status, successor},
 };
 use crate::harness::{Fault, Laptop, Outcome, Steady, Vps, World, check, mirror, until, written};
 
@@ -57,17 +57,8 @@ async fn while_clients_move(world: Arc<World>) -> Outcome<String> {
         check!(test_kill_process(pid).is_err(), "the new process was left behind");
         steady.answers(u64::from(RATE)).await?;
     }
-    check!(status(&vps).await?["tunnels"] == 2, "not all tunnels: {}", status(&vps).await?);
-    let (_third, _) = ben.http(service.address(), "third").await?;
-    written(&vps.leases_file(), "third").await?;
-    let mark = server.mark();
-    let upgraded = vps.upgrade().await?;
-    check!(upgraded.status == Some(0), "no upgrade: {upgraded:?}");
-    server.succeeded(mark).await?;
-    steady.answers(u64::from(RATE)).await?;
-    let visits = steady.stop().await;
-    nothing_failed(&visits)?;
-    Ok(format!("hung processes were noticed after {noticed:.1?}; {} answered, 0 failed", visits.answered))
+    let answered = goes_on(&vps, &mut server, steady, (&ben, service.address())).await?;
+    Ok(format!("hung processes were noticed after {noticed:.1?}; {answered} answered, 0 failed"))
 }
 
 async fn both_are_paused(world: Arc<World>) -> Outcome<String> {
