@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tunnel_client::{Event, Refusal, TunnelId};
 
 use super::{
-    At, Narrator, Subject, json,
+    At, Ending, Narrator, Subject, json,
     words::{printable, span},
 };
 use crate::args::Output;
@@ -88,7 +88,7 @@ impl Fleet {
     }
 
     /// The lines for the end.
-    pub(crate) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
+    pub(crate) fn end(&mut self, at: At, failure: Option<&Ending<'_>>) -> Vec<String> {
         self.session.end(at, failure)
     }
 

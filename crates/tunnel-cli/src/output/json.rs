@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tunnel_client::{Event, Refusal};
 
-use super::{At, Subject};
+use super::{At, Ending, Subject};
 
 /// The story so far.
 #[derive(Debug)]
@@ -86,8 +86,8 @@ impl Json {
         Some(line(name, at, fields))
     }
 
-    pub(super) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
-        let Some((reason, refusal)) = failure else {
+    pub(super) fn end(&mut self, at: At, failure: Option<&Ending<'_>>) -> Vec<String> {
+        let Some(Ending { status, reason, refusal }) = failure else {
             return vec![line("closed", at, json!({ "status": 0, "code": null, "reason": null }))];
         };
         let code = refusal.map(|refusal| refusal.code);
@@ -95,7 +95,7 @@ impl Json {
         if let Some(refusal) = refusal.filter(|_| !self.refused) {
             lines.push(line("refused", at, refusal_fields(json!({ "tunnel": null }), refusal, None)));
         }
-        lines.push(line("closed", at, json!({ "status": 1, "code": code, "reason": reason })));
+        lines.push(line("closed", at, json!({ "status": status, "code": code, "reason": reason })));
         lines
     }
 }
@@ -175,13 +175,16 @@ mod tests {
     #[test]
     fn the_end_names_its_reason_and_a_refusal_is_told_once() {
         let refusal = Refusal::permanent(Code::NameTaken, "held");
-        let failure = Some(("the server refused the tunnel", Some(&refusal)));
+        let ending =
+            Ending { status: 7, reason: "the server refused the tunnel".into(), refusal: Some(&refusal) };
+        let failure = Some(&ending);
         let names =
             |lines: Vec<String>| lines.iter().map(|line| parsed(line)["event"].clone()).collect::<Vec<_>>();
         let mut json = story();
         assert_eq!(names(json.end(AT, failure)), ["refused", "closed"]);
         json.tell(&Event::Refused { tunnel: TunnelId(1), refusal: refusal.clone(), retry_in: None }, AT);
         assert_eq!(names(json.end(AT, failure)), ["closed"]);
+        assert_eq!(parsed(&json.end(AT, failure)[0])["status"], 7);
         assert_eq!(parsed(&json.end(AT, None)[0])["status"], 0);
     }
 }

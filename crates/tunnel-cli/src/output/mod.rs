@@ -45,6 +45,17 @@ pub(crate) struct Subject {
     pub(crate) verbose: bool,
 }
 
+/// How a client ended that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending<'a> {
+    /// The exit status.
+    pub(crate) status: u8,
+    /// What happened, in a line.
+    pub(crate) reason: String,
+    /// The server's refusal, if that is what it was.
+    pub(crate) refusal: Option<&'a Refusal>,
+}
+
 /// When something happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
@@ -87,7 +98,7 @@ impl Narrator {
     }
 
     /// The lines for the end. A failure is told to people by `main`, on standard error.
-    pub(crate) fn end(&mut self, at: At, failure: Option<(&str, Option<&Refusal>)>) -> Vec<String> {
+    pub(crate) fn end(&mut self, at: At, failure: Option<&Ending<'_>>) -> Vec<String> {
         match self {
             Self::Text(_) => Vec::new(),
             Self::Json(json) => json.end(at, failure),

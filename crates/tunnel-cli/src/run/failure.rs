@@ -15,7 +15,7 @@ use tunnel_transport::CertError;
 use super::signals::Signal;
 use crate::{
     init::InitError,
-    output::chain,
+    output::{Ending, chain},
     resolve::client::ResolveError,
     service::ServiceError,
     state::{files::FileError, store::StoreError},
@@ -200,9 +200,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit status: 2 for bad usage, 128 plus the signal's number for [`Failure::Killed`], else 1.
+    /// The exit status: 2 for bad usage, 3 if the server doesn't take the token, 128 plus the signal's number for
+    /// [`Failure::Killed`], else 1.
     pub fn status(&self) -> u8 {
         match self {
+            _ if self.refusal().is_some_and(|refusal| is_of_token(refusal.code)) => 3,
             Self::Resolve(ResolveError::File(_)) => 1,
             Self::Resolve(_)
             | Self::Usage(_)
@@ -230,6 +232,11 @@ impl Failure {
             Some(advice) => format!("{what}; {advice}"),
             None => what,
         }
+    }
+
+    /// What those are told who watch the command.
+    pub(crate) fn ending(&self) -> Ending<'_> {
+        Ending { status: self.status(), reason: self.line(), refusal: self.refusal() }
     }
 
     /// The server's refusal, if that is what it was.
@@ -279,6 +286,11 @@ fn refusal_of(error: &ClientError) -> Option<&Refusal> {
     }
 }
 
+/// Whether it is the token that is refused: with the same one it can't end otherwise, until somebody changes its rights.
+fn is_of_token(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::Revoked | Code::TokenExpired)
+}
+
 /// What to type next, where the server's own words can't know.
 fn advice(refusal: &Refusal) -> Option<&'static str> {
     match refusal.code {
@@ -326,7 +338,7 @@ mod tests {
             ),
             (
                 Failure::Client(ClientError::Login(unauthorized)),
-                1,
+                3,
                 "the server refused the login (unauthorized): unknown token; then run here: tunnel login HOST:PORT",
             ),
             (

@@ -121,7 +121,7 @@ fn make(host: &Host, which: Which, config: Option<PathBuf>, for_real: bool) -> R
             }
             unit::server(&program, &config, &data, unit::USER)
         }
-        Side::Client => unit::client(&program, &config, scope),
+        Side::Client => unit::client(&program, &config, scope, host.version()),
     };
     Ok(Unit { name, scope, text })
 }

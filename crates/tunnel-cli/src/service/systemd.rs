@@ -129,6 +129,12 @@ impl Host {
         last
     }
 
+    /// Its version; `None` where nobody can say.
+    pub(crate) fn version(&self) -> Option<u32> {
+        let answer = Command::new(&self.systemctl).arg("--version").output().ok()?;
+        version(&String::from_utf8_lossy(&answer.stdout))
+    }
+
     /// What systemd thinks of a unit: its faults, or else how exposed it is. `None` where nobody can say.
     pub(crate) fn judge(&self, unit: &Path) -> Option<String> {
         let run = |arguments: &[&str]| Command::new(&self.analyze).args(arguments).arg(unit).output().ok();
@@ -169,6 +175,13 @@ impl Host {
     }
 }
 
+/// From `systemd 252 (252.38-1~deb12u1)`; of a build between versions, `systemd 256~rc3`.
+fn version(said: &str) -> Option<u32> {
+    let number = said.lines().next()?.strip_prefix("systemd ")?;
+    let end = number.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(number.len());
+    number[..end].parse().ok()
+}
+
 /// From `→ Overall exposure level for tunnel.service: 1.1 OK 🙂`.
 fn exposure(said: &str) -> Option<String> {
     let line = said.lines().rev().find(|line| line.contains("exposure level"))?;
@@ -179,6 +192,19 @@ fn exposure(said: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_found_in_what_systemd_says() {
+        for (said, expected) in [
+            ("systemd 252 (252.38-1~deb12u1)\n+PAM +AUDIT\n", Some(252)),
+            ("systemd 256~rc3 (256~rc3-1)\n", Some(256)),
+            ("systemd 257\n", Some(257)),
+            ("elogind 252\n", None),
+            ("", None),
+        ] {
+            assert_eq!(version(said), expected, "{said}");
+        }
+    }
 
     #[test]
     fn the_exposure_is_found_in_what_systemd_says() {

@@ -73,7 +73,8 @@ fn somebody_elses_unit_stays() {
 fn a_persons_own_units_are_asked_of_their_own_manager() {
     let home = tempfile::tempdir().unwrap();
     let host = host(home.path(), "[ \"$2\" = is-active ] && echo active; exit 0");
-    let text = unit::client(Path::new("/usr/bin/tunnel"), Path::new("/home/me/client.toml"), Scope::User);
+    let text =
+        unit::client(Path::new("/usr/bin/tunnel"), Path::new("/home/me/client.toml"), Scope::User, None);
     let unit = Unit { name: "tunnel-client.service", scope: Scope::User, text };
     assert_eq!(host.put(&unit, false).unwrap(), Change::Written);
     assert!(home.path().join("user/tunnel-client.service").exists());
@@ -108,8 +109,8 @@ fn what_systemd_says_is_passed_on() {
 #[test]
 fn units_of_clients() {
     let paths = (Path::new("/usr/bin/tunnel"), Path::new("/etc/tunnel/client.toml"));
-    let system = unit::client(paths.0, paths.1, Scope::System);
-    let user = unit::client(paths.0, paths.1, Scope::User);
+    let system = unit::client(paths.0, paths.1, Scope::System, Some(252));
+    let user = unit::client(paths.0, paths.1, Scope::User, Some(254));
     for text in [&system, &user] {
         assert!(text.starts_with(unit::MARK));
         assert!(text.contains("ExecStart=/usr/bin/tunnel start --all --config /etc/tunnel/client.toml\n"));
@@ -119,4 +120,7 @@ fn units_of_clients() {
     );
     assert!(system.contains("DynamicUser=yes") && system.contains("WantedBy=multi-user.target"));
     assert!(user.contains("WantedBy=default.target") && !user.contains("ProtectSystem"));
+    // One that is refused is tried again, and not each second.
+    assert!(system.contains("\nRestartSec=30\n") && !system.contains("RestartSteps"));
+    assert!(user.contains("\nRestartSec=1\nRestartSteps=6\nRestartMaxDelaySec=60\n"));
 }

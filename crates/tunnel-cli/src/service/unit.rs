@@ -6,6 +6,8 @@ use std::path::Path;
 pub(crate) const MARK: &str = "# Written by `tunnel service`";
 /// The user that a server runs as.
 pub(crate) const USER: &str = "tunnel";
+/// The first version of systemd that waits longer each time it starts a service again.
+const KNOWS_STEPS: u32 = 254;
 /// Where systemd keeps the state of services, each in a directory of its own.
 const STATE: &str = "/var/lib";
 
@@ -59,8 +61,8 @@ WantedBy=multi-user.target
     )
 }
 
-/// The unit of a client that publishes all tunnels of `config`.
-pub(crate) fn client(program: &Path, config: &Path, scope: Scope) -> String {
+/// The unit of a client that publishes all tunnels of `config`, for this version of systemd.
+pub(crate) fn client(program: &Path, config: &Path, scope: Scope, systemd: Option<u32>) -> String {
     let start = format!("{} start --all --config {}", word(program), word(config));
     let (network, identity, hardening, target) = match scope {
         Scope::System => (
@@ -76,6 +78,11 @@ pub(crate) fn client(program: &Path, config: &Path, scope: Scope) -> String {
         Scope::User => ("", "", "NoNewPrivileges=yes\nUMask=0077\n".to_owned(), "default.target"),
     };
     let flag = if scope == Scope::System { " --system" } else { "" };
+    // A token that is refused may be taken again tomorrow, and the tunnel may be the only way to this machine.
+    let patience = match systemd {
+        Some(KNOWS_STEPS..) => "RestartSec=1\nRestartSteps=6\nRestartMaxDelaySec=60",
+        _ => "RestartSec=30",
+    };
     format!(
         "\
 {MARK}; `tunnel service uninstall client{flag}` removes it.
@@ -88,8 +95,9 @@ Type=exec
 {identity}ExecStart={start}
 # Reads its configuration again.
 ExecReload=/bin/kill -HUP $MAINPID
+# It reconnects by itself, and ends only if the server refuses it: mostly its token, which may be taken again later.
 Restart=always
-RestartSec=1
+{patience}
 # Bad usage doesn't get better by trying again.
 RestartPreventExitStatus=2
 # Longer than --grace (30 s), so that draining isn't cut short.

@@ -81,13 +81,13 @@ fn tokens_are_made_and_revoked_while_the_server_runs() {
     client.event("online");
     assert!(user.output("token revoke laptop --data-dir data").status.success());
     let closed = client.event("closed");
-    assert_eq!(closed["status"], 1, "{closed}");
-    assert_eq!(client.status(), Some(1));
+    assert_eq!(closed["status"], 3, "{closed}");
+    assert_eq!(client.status(), Some(3));
 
     let mut again = client_with(&token);
     let closed = again.event("closed");
-    assert_eq!((&closed["status"], &closed["code"]), (&1.into(), &"unauthorized".into()), "{closed}");
-    assert_eq!(again.status(), Some(1));
+    assert_eq!((&closed["status"], &closed["code"]), (&3.into(), &"unauthorized".into()), "{closed}");
+    assert_eq!(again.status(), Some(3));
 }
 
 #[test]

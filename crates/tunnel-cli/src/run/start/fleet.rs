@@ -270,9 +270,8 @@ impl Fleet {
     }
 
     pub(super) fn tell_end(&mut self, end: &Result<(), Failure>) {
-        let failure = end.as_ref().err().map(|failure| (failure.line(), failure.refusal()));
-        let failure = failure.as_ref().map(|(line, refusal)| (line.as_str(), *refusal));
-        let lines = self.story.end(self.now(), failure);
+        let ending = end.as_ref().err().map(Failure::ending);
+        let lines = self.story.end(self.now(), ending.as_ref());
         lines.iter().for_each(|line| self.console.line(line));
     }
 

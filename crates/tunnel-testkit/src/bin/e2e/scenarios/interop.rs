@@ -244,7 +244,7 @@ async fn proof(world: Arc<World>) -> Outcome<String> {
 
     vps.revoke("default").await?;
     let ended = client.world.run(client.command("http", site.address())).await?;
-    let unauthorized = ended.status == Some(1) && ended.stderr.contains("unauthorized");
+    let unauthorized = ended.status == Some(3) && ended.stderr.contains("unauthorized");
     check!(unauthorized, "a proof by a revoked token: {ended:?}");
     Ok("in with a proof, refused once the token was revoked".into())
 }

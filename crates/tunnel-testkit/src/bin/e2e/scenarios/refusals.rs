@@ -10,7 +10,7 @@ use tunnel_testkit::{Upstream, Visitor, header};
 use crate::harness::{Ended, Laptop, Line, Outcome, Told, Vps, World, check, ms, within};
 
 super::scenarios! {
-    "a refusal that trying again can't cure ends the client with status 1 and one line" => refused,
+    "a refusal that trying again can't cure ends the client with its status and one line" => refused,
     "a token that is revoked ends its client" => revoked,
     "a server that isn't there is tried again and again" => unreachable,
     "bad usage ends with status 2" => bad_usage,
@@ -52,7 +52,7 @@ async fn refused(world: Arc<World>) -> Outcome<String> {
     let wrong = Token::new([7; 32], token.pin()).expose();
     let wrong = Laptop::new(&world, "eve", vps.control(), &wrong);
     let wrong = world.run(wrong.command("http", at, &[])).await?;
-    is_one_line(&wrong, 1, &["unauthorized"]).told("a wrong token")?;
+    is_one_line(&wrong, 3, &["unauthorized"]).told("a wrong token")?;
     let forged = Laptop::new(&world, "eve", vps.control(), &Token::new([7; 32], Some([9; 32])).expose());
     let forged = world.run(forged.command("http", at, &[])).await?;
     is_one_line(&forged, 1, &[]).told("a server with another key than the token's")?;
@@ -70,12 +70,12 @@ async fn revoked(world: Arc<World>) -> Outcome<String> {
     vps.revoke("ana").await?;
     let status = client.exit().await?;
     let took = asked.elapsed();
-    check!(status == Some(1), "the client ended with {status:?}");
+    check!(status == Some(3), "the client ended with {status:?}");
     check!(client.lines().iter().any(|line| line.text.contains("revoked")), "it doesn't say why");
     let answer = within("an answer", Visitor::get(vps.web(), online.host(), "/")).await??;
     check!(matches!(answer.status, 404 | 503), "its visitors still get {}", answer.status);
     let again = world.run(laptop.command("http", upstream.address(), &[])).await?;
-    is_one_line(&again, 1, &["unauthorized"])?;
+    is_one_line(&again, 3, &["unauthorized"])?;
     Ok(format!("gone {} after `tunnel token revoke`; its visitors get {}", ms(took), answer.status))
 }
 
