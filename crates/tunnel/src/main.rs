@@ -22,8 +22,7 @@ fn main() -> ExitCode {
     let invocation = match line.parse() {
         Ok(invocation) => invocation,
         Err(usage) => {
-            usage.print();
-            return usage.status().into();
+            return usage.print().map_or_else(|failure| report(&failure), |()| usage.status().into());
         }
     };
     let log = match logging::start(&invocation.logging()) {

@@ -6,12 +6,16 @@
 mod typed;
 mod words;
 
-use std::{ffi::OsString, fmt, io::Write};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write},
+};
 
 use clap::{Command, error::ErrorKind};
 
 use self::typed::Typed;
-use crate::{config::Problem, output::printable};
+use crate::{Failure, config::Problem, output::printable};
 
 /// A command line that can't be carried out, or one that asks for help; already in words.
 #[derive(Debug)]
@@ -66,12 +70,23 @@ impl Usage {
     }
 
     /// Prints it where it belongs: help to standard output, complaints to standard error.
-    pub fn print(&self) {
-        // Whoever closed the other end doesn't want to read it.
-        let _ = match &self.0 {
-            Kind::Help(error) => error.print().and_then(|()| std::io::stdout().flush()),
-            Kind::Wrong { .. } => writeln!(std::io::stderr().lock(), "error: {self}"),
+    ///
+    /// # Errors
+    /// [`Failure::Write`]: help that can't be written.
+    pub fn print(&self) -> Result<(), Failure> {
+        let printed = match &self.0 {
+            Kind::Help(error) => error.print().and_then(|()| io::stdout().flush()),
+            Kind::Wrong { .. } => {
+                // There is nowhere else to say it.
+                let _ = writeln!(io::stderr().lock(), "error: {self}");
+                return Ok(());
+            }
         };
+        match printed {
+            // Whoever closed the other end doesn't want to read it; and of a complaint the status tells.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe || self.status() != 0 => Ok(()),
+            printed => printed.map_err(|source| Failure::Write { what: "standard output".into(), source }),
+        }
     }
 
     /// The exit status that goes with it: 0 for help, 2 for bad usage.

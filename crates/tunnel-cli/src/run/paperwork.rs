@@ -39,7 +39,8 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
 }
 
 fn print(text: &[u8]) -> Result<(), Failure> {
-    let printed = io::stdout().lock().write_all(text);
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text).and_then(|()| out.flush());
     match printed {
         // `tunnel completions bash | head` has what it wants.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -51,6 +51,9 @@ fn output_that_cant_be_written_is_a_failure() {
         ),
         ("token list --json --data-dir d", "cannot write to standard output"),
         ("config show server", "cannot write to standard output"),
+        ("--help", "cannot write to standard output"),
+        ("--version", "cannot write to standard output"),
+        ("completions bash", "cannot write to standard output"),
     ] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = user.command(words).stdout(full).output().unwrap();
