@@ -11,7 +11,8 @@
 //! login, then the default. The environment's variables are all listed in [`mod@env`].
 //!
 //! The exit status says how a command ended: 0 in good order, 1 for a failure or a refusal that trying again can't
-//! cure, 2 for bad usage, 128 plus the signal's number when a second signal cut the draining short.
+//! cure, 2 for bad usage, 3 for a token that isn't taken, 128 plus the signal's number when a second signal cut the
+//! draining short.
 
 pub mod args;
 mod config;

@@ -5,24 +5,50 @@ use std::{
     sync::OnceLock,
 };
 
+use super::lines::Lines;
+
 /// The process's two outputs. A failure to write is no reason to stop serving visitors, so it is only kept in mind:
 /// whoever's result is lost asks for it by [`Console::written`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
     /// The first one of standard output.
     failure: &'static OnceLock<io::Error>,
+    /// Who writes standard output, if that is somebody else.
+    writer: Option<&'static Lines>,
 }
 
 impl Console {
     /// There is one for a process, and it is never given back.
     pub(crate) fn new() -> Self {
-        Self { failure: Box::leak(Box::default()) }
+        Self { failure: Box::leak(Box::default()), writer: None }
+    }
+
+    /// The same for a command that goes on until it is stopped: whoever reads its lines may have stopped reading, and it
+    /// must hear of signals all the same. From here on another thread writes, and `of_lost` is the line that says how
+    /// many were left out.
+    pub(crate) fn in_background(self, of_lost: impl Fn(u64) -> String + Send + 'static) -> Self {
+        let of_lost = move |lost| format!("{}\n", of_lost(lost));
+        match Lines::start("stdout", io::stdout(), of_lost) {
+            Ok(lines) => Self { writer: Some(Box::leak(Box::new(lines))), ..self },
+            // No thread is left: better late than never.
+            Err(_) => self,
+        }
     }
 
     /// A line that scripts and people wait for; shown at once.
     pub(crate) fn line(self, text: &str) {
+        if let Some(writer) = self.writer {
+            return writer.put_or_lose(format!("{text}\n").into_bytes());
+        }
         let mut out = io::stdout().lock();
         self.note(writeln!(out, "{text}").and_then(|()| out.flush()));
+    }
+
+    /// Waits until the lines so far are written, unless nobody reads them.
+    pub(crate) fn flush(self) {
+        if let Some(writer) = self.writer {
+            writer.flush();
+        }
     }
 
     /// A remark.

@@ -21,7 +21,7 @@
 //! | `missed` | `count` | events came faster than they were read |
 //! | `closed` | `status`, `code`, `reason` | the last line; `status` is the exit status, `reason` null if it is 0 |
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 use tunnel_client::{Event, Refusal};
@@ -117,14 +117,17 @@ pub(super) fn line(event: &str, at: At, fields: Value) -> String {
     Value::Object(object).to_string()
 }
 
+/// The line for events that nobody read in time.
+pub(super) fn missed(count: u64, wall: SystemTime) -> String {
+    line("missed", At { since: Duration::ZERO, wall }, json!({ "count": count }))
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use tunnel_client::{Code, TunnelId};
 
     use super::*;

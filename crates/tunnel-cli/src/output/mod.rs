@@ -6,6 +6,7 @@ pub(crate) mod admin;
 mod console;
 mod fleet;
 mod json;
+mod lines;
 mod standard_error;
 mod text;
 pub(crate) mod tokens;
@@ -54,6 +55,14 @@ pub(crate) struct Ending<'a> {
     pub(crate) reason: String,
     /// The server's refusal, if that is what it was.
     pub(crate) refusal: Option<&'a Refusal>,
+}
+
+/// The line for so many that nobody read in time.
+pub(crate) fn missed(form: Output, count: u64) -> String {
+    match form {
+        Output::Text => text::missed(count),
+        Output::Json => json::missed(count, SystemTime::now()),
+    }
 }
 
 /// When something happened.

@@ -92,7 +92,7 @@ impl Text {
                 self.hint = Some(message.clone());
                 format!("hint: {message}")
             }
-            Event::Missed { count } => format!("{count} events came too fast to be shown"),
+            Event::Missed { count } => missed(*count),
             Event::Request(report) if self.subject.verbose => request(report, at),
             Event::Connected { server, account, .. } => {
                 self.outage = None;
@@ -171,6 +171,11 @@ pub(super) fn leaving(visitors: usize, grace: Duration, again: bool) -> Option<S
     let line =
         format!("stopping: {who} under way may finish, for at most {grace}; Ctrl-C{again} stops at once");
     (visitors > 0).then_some(line)
+}
+
+/// That events were left out.
+pub(super) fn missed(count: u64) -> String {
+    format!("{count} events came too fast to be shown")
 }
 
 /// Who couldn't finish.

@@ -9,8 +9,8 @@ use tunnel_client::{BindError, Client, Code, Event, Events, Limits, PublicAddres
 
 use super::{Failure, descriptors::visitor_places, signals::Signals};
 use crate::{
-    args::WebName,
-    output::{At, Console, Narrator, Subject},
+    args::{Output, WebName},
+    output::{At, Console, Narrator, Subject, missed},
     resolve::client::{ClientPlan, Publish, SessionPlan, Target, TunnelPlan},
     state::{instance, names::Name, places},
 };
@@ -24,7 +24,7 @@ pub(super) async fn run(plan: ClientPlan, console: Console) -> Result<(), Failur
     let mut name = open_name(&plan.session, &plan.tunnel, console);
     let ClientPlan { session, tunnel, .. } = plan;
     let subject = subject(&tunnel, session.verbose);
-    let mut show = Show::new(Narrator::new(session.output, subject), console);
+    let mut show = Show::new(session.output, subject, console);
 
     let client = builder(&session.target, session.state.as_deref(), console)
         .report_requests(session.verbose)
@@ -307,8 +307,9 @@ pub(super) struct Show {
 }
 
 impl Show {
-    pub(super) fn new(narrator: Narrator, console: Console) -> Self {
-        Self { narrator, console, started: Instant::now() }
+    pub(super) fn new(form: Output, subject: Subject, console: Console) -> Self {
+        let console = console.in_background(move |lost| missed(form, lost));
+        Self { narrator: Narrator::new(form, subject), console, started: Instant::now() }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -325,10 +326,13 @@ impl Show {
         self.narrator.left(cut).iter().for_each(|line| self.console.line(line));
     }
 
-    fn end(&mut self, end: &Result<(), Failure>) {
+    pub(super) fn end(&mut self, end: &Result<(), Failure>) {
+        // The last line finds room.
+        self.console.flush();
         let ending = end.as_ref().err().map(Failure::ending);
         let lines = self.narrator.end(self.now(), ending.as_ref());
         lines.iter().for_each(|line| self.console.line(line));
+        self.console.flush();
     }
 
     fn now(&self) -> At {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     args::{DemoArgs, Output},
-    output::{Console, Narrator, Subject},
+    output::{Console, Subject},
     site::Site,
 };
 
@@ -55,11 +55,12 @@ pub(super) async fn run(args: DemoArgs, console: Console) -> Result<(), Failure>
 
     let client = Client::builder(control.to_string()).token(token).report_requests(true).start()?;
     let subject = Subject { upstream: upstream.url(), held: "name", verbose: true };
-    let mut show = Show::new(Narrator::new(Output::Text, subject), console);
+    let mut show = Show::new(Output::Text, subject, console);
     console.remark("a server, a client and a site in one process; open the address below; Ctrl-C ends it");
     let events = client.events();
     let binding = client.http().subdomain("demo").forward(upstream);
     let end = follow(&client, events, binding, &mut show, &mut signals, GRACE, |_| {}).await;
+    show.end(&end);
     if end.is_ok() {
         drop(stop);
         serving.join_next().await;

@@ -114,15 +114,35 @@ fn a_log_that_nobody_reads_stops_no_visitor_and_not_the_end() {
     let (mut server, _unread) = Running::with_unread_log(&mut user.command(words));
     let web = address(&server.event("listening"), "web");
     // Far more lines than a pipe holds (64 KiB) and the queue takes.
-    let mut stream = TcpStream::connect(web).unwrap();
-    let mut answers = BufReader::new(stream.try_clone().unwrap());
-    for number in 0..6000 {
-        stream.write_all(b"HEAD / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n").unwrap();
-        let mut line = String::new();
-        answers.read_line(&mut line).unwrap();
-        assert!(line.starts_with("HTTP/1.1 404"), "{number}: {line}");
-        while answers.read_line(&mut line).unwrap() > 2 {}
-    }
+    visit_often(web, "nobody.localhost", 404, 6000);
     server.signal(Signal::TERM);
     assert_eq!(server.status(), Some(0));
+}
+
+#[test]
+fn a_story_that_nobody_reads_stops_no_visitor_and_not_the_end() {
+    let user = User::new();
+    let (server, web) = server_and_login(&user);
+    std::fs::create_dir(user.home().join("site")).unwrap();
+    std::fs::write(user.home().join("site/index.html"), "hello").unwrap();
+    let mut client = user.start("http ./site --subdomain app --output json -v");
+    client.event("online");
+    visit_often(web, "app.localhost", 200, 2000);
+    client.signal(Signal::TERM);
+    assert_eq!(client.status(), Some(0));
+    drop(server);
+}
+
+/// Asks for a page again and again over one connection.
+fn visit_often(web: SocketAddr, host: &str, status: u16, times: u32) {
+    let mut stream = TcpStream::connect(web).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    for number in 0..times {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{number}: {line}");
+        while answers.read_line(&mut line).unwrap() > 2 {}
+    }
 }

@@ -20,7 +20,7 @@ use super::{
     Plans,
 };
 use crate::{
-    output::{self, At, Console, Reloaded, chain, tunnel_of},
+    output::{self, At, Console, Reloaded, chain, missed, tunnel_of},
     resolve::client::{SessionPlan, TunnelPlan},
     state::names::Name,
 };
@@ -80,7 +80,9 @@ pub(super) enum Happening {
 
 impl Fleet {
     pub(super) fn new(client: Arc<Client>, session: SessionPlan, console: Console) -> Self {
-        let story = output::Fleet::new(session.output, session.verbose);
+        let form = session.output;
+        let story = output::Fleet::new(form, session.verbose);
+        let console = console.in_background(move |lost| missed(form, lost));
         Self {
             client,
             session,
@@ -270,9 +272,12 @@ impl Fleet {
     }
 
     pub(super) fn tell_end(&mut self, end: &Result<(), Failure>) {
+        // The last line finds room.
+        self.console.flush();
         let ending = end.as_ref().err().map(Failure::ending);
         let lines = self.story.end(self.now(), ending.as_ref());
         lines.iter().for_each(|line| self.console.line(line));
+        self.console.flush();
     }
 
     /// Has how long visitors may take changed.
