@@ -75,4 +75,4 @@ pub use tunnel_protocol::{
     control::RequestReport,
     policy::{FieldEdit, FieldError},
 };
-pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Proxy, Trust, UpstreamTrust};
+pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Proxy, Trust, UpstreamTrust, Way};

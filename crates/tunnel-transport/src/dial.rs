@@ -3,7 +3,12 @@
 //! [`Dial`] is where another transport plugs in (a WebSocket, a Unix socket, a pipe in a test): the
 //! client asks for an authenticated byte stream and never learns how it came about.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rustls::ClientConfig;
 use tokio::{
@@ -14,7 +19,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tunnel_io::{BoxedIo, Io};
 
 use crate::{
-    ALPN, CertError, DialError, Proxy, ServerAddress, Stage, TlsProblem, Trust, lane_socket::LaneSocket,
+    ALPN, CertError, DialError, Proxy, ServerAddress, Stage, TlsProblem, Trust, Way, lane_socket::LaneSocket,
     plaintext, race::race, tcp, verify,
 };
 
@@ -37,6 +42,12 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Where this leads, for logs: `vps.example.com:4444`. No secrets.
     fn describe(&self) -> String;
+
+    /// Which way a connection would take now. When that changes, those that there are, are asked for a sign of life.
+    /// It is called each second, and must neither wait nor cost much. `None` if there is no way, or nobody knows.
+    fn way(&self) -> Option<Way> {
+        None
+    }
 }
 
 /// Time for one dial, from the name lookup to the end of the handshake. Three TCP SYNs (0, 1 and 3 s) and some
@@ -51,6 +62,8 @@ pub struct TcpDialer {
     tls: Option<Arc<ClientConfig>>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) timeout: Duration,
+    /// Where the last connection led, which may be one of the server's addresses, or the proxy's.
+    reached: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 /// A connection whose other end has shown that it is the server.
@@ -70,7 +83,8 @@ impl TcpDialer {
         reason = "a dialer is the last to need it; callers should not keep it"
     )]
     pub fn new(address: ServerAddress, trust: Trust) -> Result<Self, CertError> {
-        Ok(Self { address, tls: verify::client_config(&trust)?, proxy: None, timeout: DIAL_TIMEOUT })
+        let tls = verify::client_config(&trust)?;
+        Ok(Self { address, tls, proxy: None, timeout: DIAL_TIMEOUT, reached: Arc::default() })
     }
 
     /// Another time for the whole dial than [`DIAL_TIMEOUT`].
@@ -91,12 +105,18 @@ impl TcpDialer {
         let deadline = Instant::now() + self.timeout;
         if let Some(proxy) = &self.proxy {
             let stream = self.within(deadline, Stage::Proxy, self.through(proxy)).await?;
+            self.note(&stream);
             return self.within(deadline, Stage::Handshake, self.secure(LaneSocket::new(stream))).await;
         }
         let addresses = self.within(deadline, Stage::Resolve, self.resolve()).await?;
         let stream = self.within(deadline, Stage::Connect, self.connect(addresses)).await?;
+        self.note(&stream);
         tcp::tune_lane(&stream);
         self.within(deadline, Stage::Handshake, self.secure(LaneSocket::new(stream))).await
+    }
+
+    fn note(&self, stream: &TcpStream) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = stream.peer_addr().ok();
     }
 
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -161,6 +181,11 @@ impl Dial for TcpDialer {
 
     fn describe(&self) -> String {
         self.address.to_string()
+    }
+
+    fn way(&self) -> Option<Way> {
+        let reached = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.and_then(Way::to)
     }
 }
 

@@ -38,6 +38,7 @@ mod tls;
 mod upstream_tls;
 mod validity;
 mod verify;
+mod way;
 mod web_tls;
 
 mod lane_socket;
@@ -57,6 +58,7 @@ pub use tcp::{reset, tune_lane, tune_visitor};
 pub use tls::{ALPN, Acceptor, ControlTls, TlsStream, Trust, acceptor};
 pub use udp::{bind_datagrams, connect_datagrams, share_datagrams, take_over_datagrams};
 pub use upstream_tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsStream, UpstreamTrust};
+pub use way::Way;
 pub use web_tls::{CertStore, WebCertificate, WebStream, WebTls};
 
 #[cfg(test)]

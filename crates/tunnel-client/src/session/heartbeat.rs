@@ -3,7 +3,8 @@
 //! A multiplexer may be stuck while its socket is fine, and a socket may look fine while nobody is behind it (NAT
 //! expiry, a pulled cable, a laptop that slept). So one task looks at when bytes were last read on the lane, and counts
 //! the messages heard on the control stream. When either stands still for too long, the session is dead. It sleeps
-//! until that is due, so that a death is noticed on time, and never longer than a second, so that a sleep is.
+//! until that is due, so that a death is noticed on time, and never longer than a second, so that a sleep is, and a move
+//! to another network.
 
 use std::{
     fmt,
@@ -16,7 +17,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::clock::{Moment, TICK};
+use tunnel_transport::Way;
+
+use super::{
+    clock::{Moment, TICK},
+    moved::WayWatch,
+};
 
 /// Bounds for what a server may ask for.
 const BEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
@@ -30,7 +36,7 @@ pub(crate) struct Pace {
     pub(crate) beat: Duration,
     /// Silence after which the server is dead.
     pub(crate) dead_after: Duration,
-    /// Time for a sign of life after a clock jump.
+    /// Time for a sign of life after a clock jump or a move.
     pub(crate) probe: Duration,
 }
 
@@ -56,6 +62,8 @@ pub(crate) struct Sample {
     pub(crate) bytes_at: Duration,
     /// Control messages heard so far.
     pub(crate) messages: u64,
+    /// Which way leads to the server.
+    pub(crate) way: Option<Way>,
 }
 
 /// What follows from a look.
@@ -78,6 +86,8 @@ pub(crate) enum Silence {
     NoControl(Duration),
     /// The clock jumped, and the server did not answer after that.
     Slept,
+    /// The way to the server is another one now, and it did not answer after that.
+    Moved,
 }
 
 impl fmt::Display for Silence {
@@ -86,6 +96,9 @@ impl fmt::Display for Silence {
             Self::NoBytes(time) => write!(f, "nothing heard from the server for {} s", time.as_secs_f32()),
             Self::NoControl(time) => write!(f, "no heartbeat from the server for {} s", time.as_secs_f32()),
             Self::Slept => f.write_str("this machine was asleep, and the connection did not survive it"),
+            Self::Moved => {
+                f.write_str("this machine is in another network, and the connection did not survive it")
+            }
         }
     }
 }
@@ -98,13 +111,17 @@ pub(crate) struct Watchdog {
     bytes_at: Duration,
     messages_at: Duration,
     ping_at: Duration,
-    /// After a clock jump: since when, and until when at most.
-    probe: Option<(Duration, Duration)>,
+    way: WayWatch,
+    /// After a clock jump or a move: what happened, since when, and until when a sign of life is waited for at most.
+    probe: Option<(Silence, Duration, Duration)>,
 }
 
 impl Watchdog {
     pub(crate) fn new(pace: Pace, now: Sample) -> Self {
+        let mut way = WayWatch::default();
+        way.moved(now.way);
         Self {
+            way,
             pace,
             last: now,
             bytes_at: now.at.clock,
@@ -118,6 +135,7 @@ impl Watchdog {
     pub(crate) fn look(&mut self, now: Sample) -> Verdict {
         let Pace { beat, dead_after, probe, .. } = self.pace;
         let jumped = now.at.jumped(self.last.at, beat * 2);
+        let moved = self.way.moved(now.way);
         let clock = now.at.clock;
         // A jump sets it to a time at which nothing was read.
         self.bytes_at = self.bytes_at.max(now.bytes_at);
@@ -128,15 +146,15 @@ impl Watchdog {
         if jumped {
             // What was not heard meanwhile says nothing: nobody listened. Ask, and give it a moment.
             (self.bytes_at, self.messages_at) = (clock, clock);
-            self.probe = Some((clock, clock + probe));
+            self.probe = Some((Silence::Slept, clock, clock + probe));
             self.ping_at = clock + beat;
             return Verdict::Ping;
         }
-        if let Some((since, until)) = self.probe {
-            if now.bytes_at > since {
+        if let Some((cause, since, until)) = self.probe {
+            if now.bytes_at >= since {
                 self.probe = None;
             } else if clock >= until {
-                return Verdict::Dead(Silence::Slept);
+                return Verdict::Dead(cause);
             }
         }
         let silent = clock.saturating_sub(self.bytes_at);
@@ -147,7 +165,11 @@ impl Watchdog {
         if mute >= dead_after * CONTROL_PATIENCE {
             return Verdict::Dead(Silence::NoControl(mute));
         }
-        if clock >= self.ping_at {
+        if moved {
+            // Who moves all the time doesn't put the end off.
+            self.probe.get_or_insert((Silence::Moved, clock, clock + probe));
+        }
+        if moved || clock >= self.ping_at {
             self.ping_at = clock + beat;
             return Verdict::Ping;
         }
@@ -158,7 +180,7 @@ impl Watchdog {
     pub(crate) fn next_look(&self) -> Duration {
         let Pace { dead_after, .. } = self.pace;
         let deaths = [self.bytes_at + dead_after, self.messages_at + dead_after * CONTROL_PATIENCE];
-        let probed = self.probe.map_or(Duration::MAX, |(_, until)| until);
+        let probed = self.probe.map_or(Duration::MAX, |(_, _, until)| until);
         let tick = self.last.at.clock + self.pace.tick();
         deaths.into_iter().fold(tick.min(self.ping_at).min(probed), Duration::min)
     }
@@ -191,11 +213,11 @@ impl Heard {
 
 /// Beats until the server is dead.
 ///
-/// `last_read` tells when bytes were last read on the lane; `asked` ends when somebody wants a beat now; `ping` must not
-/// wait; `rtt` is told each round trip.
+/// `look` tells when bytes were last read on the lane, and which way leads to the server; `asked` ends when somebody
+/// wants a beat now; `ping` must not wait; `rtt` is told each round trip.
 pub(crate) async fn run<A: Future<Output = ()>>(
     pace: Pace,
-    last_read: impl Fn() -> Instant,
+    look: impl Fn() -> (Instant, Option<Way>),
     heard: &Heard,
     mut pongs: mpsc::Receiver<u64>,
     asked: impl Fn() -> A,
@@ -203,10 +225,14 @@ pub(crate) async fn run<A: Future<Output = ()>>(
     rtt: impl Fn(Duration),
 ) -> Silence {
     let start = Instant::now();
-    let sample = || Sample {
-        at: Moment::now(start),
-        bytes_at: last_read().saturating_duration_since(start),
-        messages: heard.messages.load(Ordering::Relaxed),
+    let sample = || {
+        let (last_read, way) = look();
+        Sample {
+            at: Moment::now(start),
+            bytes_at: last_read.saturating_duration_since(start),
+            messages: heard.messages.load(Ordering::Relaxed),
+            way,
+        }
     };
     let mut watchdog = Watchdog::new(pace, sample());
     let mut seq = 0;
@@ -251,7 +277,13 @@ mod tests {
     /// A sample at `clock` seconds, with the wall clock ahead by `slept` and the last byte at `bytes_at`.
     fn at(clock: u64, slept: u64, bytes_at: u64, messages: u64) -> Sample {
         let at = Moment { clock: s(clock), wall: s(1_000_000 + clock + slept) };
-        Sample { at, bytes_at: s(bytes_at), messages }
+        Sample { at, bytes_at: s(bytes_at), messages, way: None }
+    }
+
+    /// The same, from an address that ends so.
+    fn from(host: u8, sample: Sample) -> Sample {
+        let way = Way { from: [10, 0, 0, host].into(), to: ([192, 0, 2, 1], 4444).into() };
+        Sample { way: Some(way), ..sample }
     }
 
     #[test]
@@ -290,6 +322,7 @@ mod tests {
                     at: Moment { clock, wall: s(1_000_000) + clock },
                     bytes_at: last.min(clock),
                     messages: 0,
+                    way: None,
                 };
                 match dog.look(sample) {
                     Verdict::Dead(Silence::NoBytes(silent)) => break (clock, silent),
@@ -334,6 +367,32 @@ mod tests {
         for t in 2..15 {
             assert!(!matches!(dog.look(at(t, 600, 2, 6)), Verdict::Dead(_)), "at {t}");
         }
+    }
+
+    #[test]
+    fn a_move_to_another_network_asks_at_once_and_gives_three_seconds() {
+        let mut dog = Watchdog::new(pace(), from(1, at(0, 0, 0, 0)));
+        dog.look(from(1, at(1, 0, 1, 1)));
+        assert_eq!(dog.look(at(2, 0, 1, 1)), Verdict::Alive, "without a network nothing can be done");
+        assert_eq!(dog.look(from(2, at(3, 0, 1, 1))), Verdict::Ping);
+        assert_eq!(dog.look(from(2, at(4, 0, 1, 1))), Verdict::Alive);
+        assert_eq!(dog.look(from(3, at(5, 0, 1, 1))), Verdict::Ping, "and another one");
+        assert_eq!(dog.next_look(), s(6));
+        assert_eq!(dog.look(from(3, at(6, 0, 1, 1))), Verdict::Dead(Silence::Moved));
+    }
+
+    #[test]
+    fn an_answer_after_a_move_saves_the_session_and_none_is_waited_for_but_once() {
+        let mut dog = Watchdog::new(pace(), from(1, at(0, 0, 0, 0)));
+        assert_eq!(dog.look(from(2, at(1, 0, 0, 0))), Verdict::Ping);
+        for t in 2..15 {
+            assert!(!matches!(dog.look(from(2, at(t, 0, 2, 1))), Verdict::Dead(_)), "at {t}");
+        }
+        // Whatever moves, silence is death after the deadline.
+        let mut dog = Watchdog::new(Pace { probe: s(60), ..pace() }, from(0, at(0, 0, 0, 0)));
+        let looks: Vec<_> = (1..=15).map(|t| dog.look(from(t % 2, at(t.into(), 0, 0, 0)))).collect();
+        assert_eq!(looks[14], Verdict::Dead(Silence::NoBytes(s(15))));
+        assert!(looks[..14].iter().all(|look| *look == Verdict::Ping));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) async fn watch(pace: Pace, opener: Opener, activity: Activity) -> Str
     tokio::select! {
         end = receive => end.to_string(),
         end = control::send(writer, outgoing) => end.to_string(),
-        silence = heartbeat::run(pace, || activity.last_read(), &heard, pongs, std::future::pending, ping, |_rtt| {}) => silence.to_string(),
+        // Whether this machine has moved is asked for the first lane, with which this one ends.
+        silence = heartbeat::run(pace, || (activity.last_read(), None), &heard, pongs, std::future::pending, ping, |_rtt| {}) => silence.to_string(),
     }
 }

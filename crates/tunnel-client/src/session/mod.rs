@@ -19,6 +19,7 @@ mod in_flight;
 mod lane_beat;
 mod lanes;
 mod login;
+mod moved;
 mod sleep;
 mod visitor;
 
@@ -179,7 +180,8 @@ pub(crate) async fn run(
         shared.emit(Event::Rtt { rtt });
     };
     let asked = || shared.asked_for_beat.notified();
-    let heart = heartbeat::run(pace, || activity.last_read(), &heard, pongs, asked, ping, rtt);
+    let look = || (activity.last_read(), shared.settings.dialer.way());
+    let heart = heartbeat::run(pace, look, &heard, pongs, asked, ping, rtt);
     let lanes = lanes.run(lanes_wanted, || recount.notify_one());
     let recounted = async {
         loop {

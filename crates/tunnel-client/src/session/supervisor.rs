@@ -26,6 +26,7 @@ use super::{
     channels,
     clock::TICK,
     login::{Established, log_in},
+    moved::WayWatch,
     sleep::SleepWatch,
 };
 use crate::{
@@ -74,6 +75,8 @@ struct Supervisor {
     /// Since when there has been no session that lasted.
     unstable_since: Instant,
     sleep: SleepWatch,
+    /// While there is no session.
+    way: WayWatch,
     /// From the last welcome: how long names are held.
     held: Option<Duration>,
     draining: Option<Instant>,
@@ -117,6 +120,7 @@ impl Supervisor {
             attempt_at: start,
             unstable_since: start,
             sleep: SleepWatch::new(start),
+            way: WayWatch::default(),
             held: None,
             draining: None,
             last_failure: String::new(),
@@ -198,10 +202,14 @@ impl Supervisor {
         wake
     }
 
-    /// If this machine slept while it was offline: what it waits for is over, or may never come.
+    /// If this machine slept while it was offline, or is in another network now: what it waits for is over, or may never
+    /// come.
     fn wake_up(&mut self) {
-        if self.sleep.slept(self.current.is_none()) && self.draining.is_none() {
-            debug!("this machine was asleep");
+        let is_offline = self.current.is_none();
+        let slept = self.sleep.slept(is_offline);
+        let moved = is_offline && self.way.moved(self.shared.settings.dialer.way());
+        if (slept || moved) && self.draining.is_none() {
+            debug!(slept, moved, "this machine was asleep, or is in another network");
             self.attempts = JoinSet::new();
             self.backoff.reset();
             self.attempt_at = Instant::now();

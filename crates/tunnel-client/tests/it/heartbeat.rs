@@ -61,6 +61,32 @@ async fn silence_for_fifteen_seconds_is_death() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_move_to_another_network_is_noticed_within_four_seconds() {
+    let (mut server, client, mut session) = connected().await;
+    let mut events = client.events();
+    // The session goes on if the server still answers, ...
+    server.moves_client();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        tokio::select! {
+            message = session.hear() => panic!("the client should have nothing to say: {message:?}"),
+            () = event(&mut events, |event| matches!(event, Event::Rtt { .. }).then_some(())) => {}
+        }
+    }
+    assert_eq!(server.dials(), 1);
+    // ... and is given up soon if it doesn't.
+    server.moves_client();
+    let start = Instant::now();
+    let _login = server.login().await;
+    assert!(start.elapsed() <= Duration::from_millis(4_010), "{:?}", start.elapsed());
+    let reason = event(&mut events, |event| match event {
+        Event::Reconnecting { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert!(reason.await.contains("in another network"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_without_heartbeats_are_not_life_for_ever() {
     let (server, _client, session) = connected().await;
     let start = Instant::now();

@@ -6,7 +6,7 @@ mod upstream;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use tunnel_client::{Builder, Client, Dial, DialError, Event, Events, Token};
+use tunnel_client::{Builder, Client, Dial, DialError, Event, Events, Token, Way};
 use tunnel_io::BoxedIo;
 use tunnel_protocol::{
     Challenge, FrameDecoder, Hello, LoginReply, Refusal, Secret, SessionId, Version, Welcome, frame,
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     connections: mpsc::Receiver<DuplexStream>,
     dials: Arc<AtomicUsize>,
+    network: Arc<AtomicU8>,
 }
 
 /// A connection whose client waits for the challenge.
@@ -52,6 +53,8 @@ pub(crate) struct Login {
 struct Pipes {
     connections: mpsc::Sender<DuplexStream>,
     dials: Arc<AtomicUsize>,
+    /// Which network the client is in.
+    network: Arc<AtomicU8>,
 }
 
 impl Dial for Pipes {
@@ -69,15 +72,21 @@ impl Dial for Pipes {
     fn describe(&self) -> String {
         "a pipe".into()
     }
+
+    fn way(&self) -> Option<Way> {
+        let network = self.network.load(Ordering::Relaxed);
+        Some(Way { from: [10, 0, network, 1].into(), to: ([192, 0, 2, 1], 4444).into() })
+    }
 }
 
 /// A server, and a client that will find it.
 pub(crate) fn server() -> (Server, Builder) {
     let (connections, accepted) = mpsc::channel(16);
     let dials = Arc::new(AtomicUsize::new(0));
-    let pipes = Pipes { connections, dials: Arc::clone(&dials) };
+    let network = Arc::new(AtomicU8::new(0));
+    let pipes = Pipes { connections, dials: Arc::clone(&dials), network: Arc::clone(&network) };
     let builder = Client::builder("server.example").dialer(pipes).plaintext().token(token());
-    (Server { connections: accepted, dials }, builder)
+    (Server { connections: accepted, dials, network }, builder)
 }
 
 /// A server, and a client that is logged in.
@@ -129,6 +138,11 @@ impl Server {
         let mut io = self.connection().await.io;
         let hello = soon(read_frame(&mut io)).await;
         Login { io, hello }
+    }
+
+    /// Takes the client to another network. Its connections stay, as those do whose bytes go nowhere.
+    pub(crate) fn moves_client(&self) {
+        self.network.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often the client has dialled.
