@@ -12,6 +12,7 @@ use std::{
 use ::http::{HeaderMap, HeaderName, Response};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body as _, Frame};
+use tunnel_router::Version;
 
 use super::{
     encode::{Framing, Plan, SMALL},
@@ -34,6 +35,7 @@ pub(super) struct Sending {
     body: Option<Answer>,
     framing: Framing,
     keep_alive: bool,
+    version: Version,
     broken: Option<BodyError>,
 }
 
@@ -62,7 +64,8 @@ impl Sending {
         plan.write(&head, length, terms, &mut outbox.tail);
         let Plan { framing, keep_alive } = plan;
         let has_body = !(is_over || matches!(framing, Framing::None));
-        Self { outbox, body: has_body.then_some(body), framing, keep_alive, broken: None }
+        let (body, version) = (has_body.then_some(body), terms.version);
+        Self { outbox, body, framing, keep_alive, version, broken: None }
     }
 
     /// Sends what can be sent now. Ready when all there is has left.
@@ -87,9 +90,10 @@ impl Sending {
     }
 
     fn sent(&mut self) -> Sent {
-        match (self.broken.take(), &self.framing) {
-            (Some(error), Framing::Close) => Sent::Unmarked(error),
-            (Some(error), _) => Sent::Cut(error),
+        match (self.broken.take(), self.version) {
+            // Some that speak the old version take the end of a connection for that of an answer, whatever its length.
+            (Some(error), Version::Http10) => Sent::Unmarked(error),
+            (Some(error), Version::Http11) => Sent::Cut(error),
             (None, _) if self.keep_alive => Sent::Next,
             (None, _) => Sent::Last,
         }

@@ -22,6 +22,8 @@ async fn a_cut_answer_is_a_cut_answer() {
         // Ends with its connection: only the reset tells.
         ("GET / HTTP/1.1", "HTTP/1.1 200 OK\r\n\r\nhello", "5\r\nhello\r\n"),
         ("GET / HTTP/1.0", "HTTP/1.1 200 OK\r\n\r\nhello", "hello"),
+        // Not all that speak HTTP/1.0 count.
+        ("GET / HTTP/1.0", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", "hello"),
     ] {
         let mut world = World::new();
         let mut client = world.tunnel("a.test");
