@@ -24,9 +24,21 @@ pub(in crate::http) struct Body {
     follower: Follower,
     /// What came of chunks and wasn't handed on.
     came: Bytes,
-    /// The visitor waits for a 100.
-    is_awaited: bool,
+    ask: Ask,
+    /// The visitor wasn't asked, and may not send anything.
+    is_doubtful: bool,
     is_over: bool,
+}
+
+/// What a visitor that waits for a 100 is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// To send its body, once that is wanted.
+    Due,
+    /// It is being told.
+    Saying,
+    /// Nothing any more.
+    Done,
 }
 
 /// Follows a body to its end.
@@ -80,7 +92,8 @@ impl Follower {
 
 impl Body {
     pub(super) fn new(wire: Wire, follower: Follower, is_awaited: bool) -> Self {
-        Self { wire, follower, came: Bytes::new(), is_awaited, is_over: false }
+        let ask = if is_awaited { Ask::Due } else { Ask::Done };
+        Self { wire, follower, came: Bytes::new(), ask, is_doubtful: is_awaited, is_over: false }
     }
 
     /// The next piece. A visitor that waits to be asked for it is asked now.
@@ -91,13 +104,18 @@ impl Body {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if self.is_awaited {
-            ready!(self.wire.poll_continue(cx))?;
-            self.is_awaited = false;
+        if self.ask == Ask::Due {
+            self.is_doubtful = !self.wire.ask();
+            self.ask = Ask::Saying;
+        }
+        if self.ask == Ask::Saying {
+            ready!(self.wire.poll_interim(cx))?;
+            self.ask = Ask::Done;
         }
         let frame = ready!(self.poll_next(cx))?;
+        self.is_doubtful = false;
         if self.is_over {
-            self.wire.finish(cx);
+            self.wire.take_back(Rest::Over, Some(cx));
         }
         Poll::Ready(frame.map(Ok))
     }
@@ -161,9 +179,9 @@ impl Drop for Body {
             return;
         }
         // What was taken and not handed on is missing from the rest: whatever took it broke off.
-        let is_known = !self.is_awaited && self.came.is_empty();
+        let is_known = self.came.is_empty() && (!self.is_doubtful || self.wire.has_more());
         let follower = mem::replace(&mut self.follower, Follower::Length(0));
-        self.wire.take_back(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown });
+        self.wire.take_back(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown }, None);
     }
 }
 

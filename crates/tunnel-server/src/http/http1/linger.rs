@@ -28,14 +28,17 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Reads what is left of a request. Whether that was all of it, and the next one may come.
 pub(super) async fn hear_out(wire: &Wire) -> bool {
-    match wire.take_rest() {
-        Rest::Over => true,
-        Rest::Lent | Rest::Unknown => false,
-        Rest::Unwanted(follower) => {
-            follower.may_end_soon()
-                && timeout(LONGEST, read(wire, follower)).await.is_ok_and(|is_whole| is_whole)
-        }
+    if wire.is_whole() {
+        return true;
     }
+    let heard = timeout(LONGEST, async {
+        // Whoever reads it stops when it hears that the answer is over.
+        match poll_fn(|cx| wire.poll_rest(cx)).await {
+            Rest::Unwanted(follower) => follower.may_end_soon() && read(wire, follower).await,
+            rest => matches!(rest, Rest::Over),
+        }
+    });
+    heard.await.unwrap_or(false)
 }
 
 async fn read(wire: &Wire, mut follower: Follower) -> bool {

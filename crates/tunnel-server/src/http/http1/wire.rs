@@ -68,6 +68,8 @@ struct Inner {
 pub(super) enum Rest {
     /// Nothing.
     Over,
+    /// A body that the visitor may hold back until it is asked for it, which nobody did yet.
+    Held,
     /// A body that somebody reads.
     Lent,
     /// A body that nobody wants.
@@ -111,20 +113,17 @@ impl Wire {
 
     /// The body of the request whose head came last.
     pub(super) fn lend(&self, follower: Follower, expects_continue: bool) -> Body {
-        self.lock().rest = Rest::Lent;
+        self.lock().rest = if expects_continue { Rest::Held } else { Rest::Lent };
         Body::new(self.clone(), follower, expects_continue)
     }
 
-    /// Takes a body back, of which this is left.
-    pub(super) fn take_back(&self, rest: Rest) {
-        self.lock().rest = rest;
-    }
-
-    /// Takes a whole body back. Who serves the connection looks after it again.
-    pub(super) fn finish(&self, cx: &Context<'_>) {
+    /// Takes a body back, of which this is left. Who serves the connection looks after it again; the task of `cx` needs
+    /// no telling.
+    pub(super) fn take_back(&self, rest: Rest, cx: Option<&Context<'_>>) {
         let mut inner = self.lock();
-        inner.rest = Rest::Over;
-        let server = inner.server.take().filter(|server| !server.will_wake(cx.waker()));
+        inner.rest = rest;
+        let is_told = |server: &Waker| cx.is_some_and(|cx| server.will_wake(cx.waker()));
+        let server = inner.server.take().filter(|server| !is_told(server));
         drop(inner);
         if let Some(server) = server {
             server.wake();
@@ -150,12 +149,25 @@ impl Wire {
         inner.stash = stash;
     }
 
-    /// Tells the visitor to send its body, unless it began to, or was answered.
-    pub(super) fn poll_continue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Whether something came that nobody has taken.
+    pub(super) fn has_more(&self) -> bool {
+        !self.lock().stash.is_empty()
+    }
+
+    /// Has the visitor told to send its body, unless it began to, or was answered. Whether the body surely comes now.
+    pub(super) fn ask(&self) -> bool {
         let mut inner = self.lock();
-        if !inner.is_answering && inner.stash.is_empty() && inner.interim.is_empty() {
+        inner.rest = Rest::Lent;
+        let has_begun = !inner.stash.is_empty();
+        if !inner.is_answering && !has_begun {
             inner.interim = CONTINUE;
         }
+        !inner.is_answering || has_begun
+    }
+
+    /// Says what was to be said before the answer.
+    pub(super) fn poll_interim(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
         ready!(inner.poll_interim(cx))?;
         inner.poll_flush(cx)
     }
@@ -167,16 +179,28 @@ impl Wire {
 
     /// Whether the rest of the request is, as far as is known, not too long to be read for the sake of the next one.
     pub(super) fn may_go_on(&self) -> bool {
-        match &self.lock().rest {
+        let inner = self.lock();
+        match &inner.rest {
             Rest::Over | Rest::Lent => true,
+            Rest::Held => !inner.stash.is_empty(),
             Rest::Unwanted(follower) => follower.may_end_soon(),
             Rest::Unknown => false,
         }
     }
 
-    /// What is left of the request, now that its answer is over.
-    pub(super) fn take_rest(&self) -> Rest {
-        mem::replace(&mut self.lock().rest, Rest::Over)
+    /// Whether nothing is left of the request.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.lock().rest, Rest::Over)
+    }
+
+    /// What is left of the request once nobody reads it any more.
+    pub(super) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<Rest> {
+        let mut inner = self.lock();
+        if matches!(inner.rest, Rest::Held | Rest::Lent) {
+            inner.set_server(cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(mem::replace(&mut inner.rest, Rest::Over))
     }
 
     /// The next request may come, within its time.
@@ -277,14 +301,23 @@ impl Inner {
         }
     }
 
+    fn set_server(&mut self, cx: &Context<'_>) {
+        match &mut self.server {
+            Some(server) => server.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !matches!(self.rest, Rest::Over) {
+        match self.rest {
+            Rest::Over | Rest::Unwanted(_) | Rest::Unknown => {}
+            // Until somebody begins to read.
+            Rest::Held => self.set_server(cx),
             // There is one place for who waits to read, and the body's reader has it.
-            match &mut self.server {
-                Some(server) => server.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
+            Rest::Lent => {
+                self.set_server(cx);
+                return Poll::Pending;
             }
-            return Poll::Pending;
         }
         while !self.has_ended {
             if self.stash.len() >= READ_AHEAD {

@@ -268,6 +268,64 @@ async fn who_serves_a_connection_hears_when_a_body_was_read_elsewhere() {
 }
 
 #[tokio::test]
+async fn hanging_up_is_noticed_while_nobody_reads_the_body() {
+    for more in ["Content-Length: 9\r\nExpect: 100-continue\r\n", "Content-Length: 9\r\n"] {
+        let (mut server, mut far) = connect(4096);
+        far.write_all(head("/", more).as_bytes()).await.unwrap();
+        let asked = server.next().await.unwrap().unwrap();
+        let body = server.body(&asked).unwrap();
+        assert!(server.is_there().await);
+        let _held = asked.facts.expects_continue.then_some(body);
+        drop(far);
+        poll_fn(|cx| server.wire.poll_gone(cx)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_was_held_back_is_read_by_whom_asks_for_it() {
+    let (mut server, mut far) = connect(4096);
+    far.write_all(head("/", "Content-Length: 3\r\nExpect: 100-continue\r\n").as_bytes()).await.unwrap();
+    let asked = server.next().await.unwrap().unwrap();
+    let body = server.body(&asked).unwrap();
+    let (mut reading, mut waiting) = (JoinSet::new(), JoinSet::new());
+    let wire = server.wire.clone();
+    waiting.spawn(async move { poll_fn(|cx| wire.poll_gone(cx)).await });
+    // It has begun to wait.
+    tokio::task::yield_now().await;
+    reading.spawn(whole(body));
+    far.read_exact(&mut [0; CONTINUE.len()]).await.unwrap();
+    far.write_all(b"abc").await.unwrap();
+    assert_eq!(reading.join_next().await.unwrap().unwrap().unwrap().0, b"abc");
+    drop(far);
+    waiting.join_next().await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_still_read_when_its_answer_is_over_is_waited_for() {
+    for (is_given_back, is_next) in [(true, true), (false, false)] {
+        let (mut server, mut far) = connect(4096);
+        far.write_all(head("/", "Content-Length: 3\r\n").as_bytes()).await.unwrap();
+        let asked = server.next().await.unwrap().unwrap();
+        let mut body = server.body(&asked);
+        assert!(server.wire.may_go_on());
+        let give_back = async {
+            tokio::task::yield_now().await;
+            if is_given_back {
+                body = None;
+            }
+            far.write_all(format!("abc{}", head("/next", "")).as_bytes()).await.unwrap();
+        };
+        let (is_settled, ()) = tokio::join!(hear_out(&server.wire), give_back);
+        assert_eq!(is_settled, is_next);
+        if is_next {
+            server.wire.await_head();
+            assert_eq!(server.next().await.unwrap().unwrap().request.uri().path(), "/next");
+        }
+        drop(body);
+    }
+}
+
+#[tokio::test]
 async fn who_waits_to_be_asked_for_a_body_is_asked_once_and_not_behind_an_answer() {
     let asks = head("/", "Expect: 100-continue\r\nContent-Length: 3\r\n");
     for (is_early, is_answered) in [(false, false), (true, false), (false, true)] {
@@ -300,13 +358,16 @@ async fn the_rest_of_a_request_is_heard_out_if_it_is_short() {
         ("Content-Length: 1000000\r\n", "x".repeat(1_000_000), false),
         ("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n".into(), true),
         ("Transfer-Encoding: chunked\r\n", format!("f0000\r\n{}", "x".repeat(0xf0000)), false),
-        ("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc".into(), false),
+        ("Content-Length: 3\r\nExpect: 100-continue\r\n", String::new(), false),
+        ("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc".into(), true),
     ] {
         let (mut server, mut far) = connect(1 << 21);
         let next = if is_next { head("/next", "") } else { String::new() };
         far.write_all(format!("{}{sent}{next}", head("/", framing)).as_bytes()).await.unwrap();
         let asked = server.next().await.unwrap().unwrap();
         drop(server.body(&asked));
+        let may_go_on = server.wire.may_go_on();
+        assert!(may_go_on || !is_next, "{framing}");
         let is_settled = hear_out(&server.wire).await;
         assert_eq!(is_settled, is_next, "{framing}");
         if is_next {
