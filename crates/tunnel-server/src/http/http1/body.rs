@@ -25,9 +25,19 @@ pub(in crate::http) struct Body {
     /// What came of chunks and wasn't handed on.
     came: Bytes,
     ask: Ask,
+    state: State,
+}
+
+/// How it is with the rest of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
     /// The visitor wasn't asked, and may not send anything.
-    is_doubtful: bool,
-    is_over: bool,
+    Doubtful,
+    Coming,
+    /// It broke off, or nobody can say where it ends.
+    Broken,
+    /// There is none.
+    Over,
 }
 
 /// What a visitor that waits for a 100 is told.
@@ -92,8 +102,8 @@ impl Follower {
 
 impl Body {
     pub(super) fn new(wire: Wire, follower: Follower, is_awaited: bool) -> Self {
-        let ask = if is_awaited { Ask::Due } else { Ask::Done };
-        Self { wire, follower, came: Bytes::new(), ask, is_doubtful: is_awaited, is_over: false }
+        let (ask, state) = if is_awaited { (Ask::Due, State::Doubtful) } else { (Ask::Done, State::Coming) };
+        Self { wire, follower, came: Bytes::new(), ask, state }
     }
 
     /// The next piece. A visitor that waits to be asked for it is asked now.
@@ -101,26 +111,34 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.is_over {
+        if self.state == State::Over {
             return Poll::Ready(None);
         }
         if self.ask == Ask::Due {
-            self.is_doubtful = !self.wire.ask();
+            self.state = if self.wire.ask() { State::Coming } else { State::Doubtful };
             self.ask = Ask::Saying;
         }
         if self.ask == Ask::Saying {
             ready!(self.wire.poll_interim(cx))?;
             self.ask = Ask::Done;
         }
-        let frame = ready!(self.poll_next(cx))?;
-        self.is_doubtful = false;
-        if self.is_over {
-            self.wire.take_back(Rest::Over, Some(cx));
+        match ready!(self.poll_next(cx)) {
+            Ok((frame, is_over)) => {
+                self.state = if is_over { State::Over } else { State::Coming };
+                if is_over {
+                    self.wire.take_back(Rest::Over, Some(cx));
+                }
+                Poll::Ready(frame.map(Ok))
+            }
+            Err(error) => {
+                self.state = State::Broken;
+                Poll::Ready(Some(Err(error)))
+            }
         }
-        Poll::Ready(frame.map(Ok))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Frame<Bytes>>>> {
+    /// The next piece, and whether it was the last.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Option<Frame<Bytes>>, bool)>> {
         match &mut self.follower {
             Follower::Length(left) => {
                 let most = usize::try_from(*left).map_or(PIECE, |left| left.min(PIECE));
@@ -129,8 +147,7 @@ impl Body {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
                 *left -= piece.len() as u64;
-                self.is_over = *left == 0;
-                Poll::Ready(Ok(Some(Frame::data(piece))))
+                Poll::Ready(Ok((Some(Frame::data(piece)), *left == 0)))
             }
             Follower::Chunked(chunked) => loop {
                 if self.came.is_empty() {
@@ -147,18 +164,15 @@ impl Body {
                 }
                 match chunked.chunks.advance(&mut self.came)? {
                     Step::More => {}
-                    Step::Data(data) => return Poll::Ready(Ok(Some(Frame::data(data)))),
-                    Step::End(trailers) => {
-                        self.is_over = true;
-                        return Poll::Ready(Ok(trailers.map(Frame::trailers)));
-                    }
+                    Step::Data(data) => return Poll::Ready(Ok((Some(Frame::data(data)), false))),
+                    Step::End(trailers) => return Poll::Ready(Ok((trailers.map(Frame::trailers), true))),
                 }
             },
         }
     }
 
     pub(in crate::http) fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.state == State::Over
     }
 
     pub(in crate::http) fn size_hint(&self) -> SizeHint {
@@ -175,11 +189,13 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        // What was taken and not handed on is missing from the rest: whatever took it broke off.
-        let is_known = self.came.is_empty() && (!self.is_doubtful || self.wire.has_more());
+        let is_known = match self.state {
+            State::Over => return,
+            // What was taken and not handed on is missing from the rest: whatever took it broke off.
+            State::Coming => self.came.is_empty(),
+            State::Doubtful => self.wire.has_more(),
+            State::Broken => false,
+        };
         let follower = mem::replace(&mut self.follower, Follower::Length(0));
         self.wire.take_back(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown }, None);
     }

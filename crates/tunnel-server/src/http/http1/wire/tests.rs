@@ -189,6 +189,7 @@ async fn a_broken_chunk_is_an_error_in_the_body_and_the_last_that_is_read() {
             let body = server.body(&asked).unwrap();
             if is_read {
                 assert_eq!(whole(body).await.unwrap_err().kind(), io::ErrorKind::InvalidData, "{bad:?}");
+                assert!(!server.wire.may_go_on(), "which its answer says");
             } else {
                 drop(body);
             }
@@ -429,6 +430,7 @@ async fn a_body_must_get_on_and_so_must_the_answer() {
     let start = Instant::now();
     let error = whole(server.body(&asked).unwrap()).await.unwrap_err();
     assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE.stall));
+    assert!(!server.wire.may_go_on(), "its rest is not waited for");
     let start = Instant::now();
     let error = server.write(&[0; 10_000]).await.unwrap_err();
     assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE.stall));
