@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ::http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
+    header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
@@ -67,6 +67,8 @@ pub(super) fn switch(
     *switched.status_mut() = response.status();
     std::mem::swap(switched.headers_mut(), response.headers_mut());
     headers::to_visitor(switched.headers_mut()).ok()?;
+    // What follows is no body (RFC 9110 §8.6).
+    switched.headers_mut().remove(CONTENT_LENGTH);
     let Inbound::Upstream(upstream) = std::mem::replace(response.body_mut(), Inbound::Empty) else {
         return None;
     };

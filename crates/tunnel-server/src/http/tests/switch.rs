@@ -18,9 +18,10 @@ async fn after_the_upstreams_101_bytes_pass_both_ways_and_each_way_ends_alone() 
     let mut upstream = client.accept().await;
     let head = upstream.head().await;
     assert_eq!((field(&head, "upgrade"), field(&head, "connection")), (Some("websocket"), Some("upgrade")));
-    upstream.say(&format!("{SWITCH}hello")).await;
+    upstream.say(&format!("{}hello", SWITCH.replace("Upgrade: W", "Content-Length: 3\r\nUpgrade: W"))).await;
     let head = visitor.head().await;
     assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert_eq!(field(&head, "content-length"), None, "what follows is no body");
     assert_eq!(
         (field(&head, "upgrade"), field(&head, "sec-websocket-accept")),
         (Some("websocket"), Some("y"))
