@@ -168,6 +168,9 @@ async fn exchange(desk: &Desk, wire: &Wire, came: Came) -> io::Result<After> {
     if let Some(switch) = switch {
         return Ok(After::Switch(switch));
     }
+    if matches!(sent, Sent::Next | Sent::Last) {
+        wire.end_answer();
+    }
     match sent {
         Sent::Next if linger::hear_out(wire).await => {
             wire.await_head();

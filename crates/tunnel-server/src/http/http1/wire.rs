@@ -47,7 +47,7 @@ struct Inner {
     stash: BytesMut,
     /// Nothing was asked yet.
     is_new: bool,
-    /// A request is under way.
+    /// A request is under way, and not answered.
     is_busy: bool,
     /// The visitor ended, or its connection broke.
     has_ended: bool,
@@ -177,6 +177,11 @@ impl Wire {
         self.lock().is_answering = true;
     }
 
+    /// The answer is over: from here on the connection's end is the end of nothing.
+    pub(super) fn end_answer(&self) {
+        self.lock().is_busy = false;
+    }
+
     /// Whether the rest of the request is, as far as is known, not too long to be read for the sake of the next one.
     pub(super) fn may_go_on(&self) -> bool {
         let inner = self.lock();
@@ -206,7 +211,7 @@ impl Wire {
     /// The next request may come, within its time.
     pub(super) fn await_head(&self) {
         let mut inner = self.lock();
-        (inner.is_new, inner.is_busy, inner.is_answering) = (false, false, false);
+        (inner.is_new, inner.is_answering) = (false, false);
         let patience = if inner.stash.is_empty() { inner.patience.idle } else { inner.patience.head };
         inner.reading.set(patience);
     }

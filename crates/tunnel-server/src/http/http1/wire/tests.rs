@@ -436,6 +436,20 @@ async fn a_body_must_get_on_and_so_must_the_answer() {
     assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE.stall));
 }
 
+#[tokio::test]
+async fn only_the_end_of_a_connection_with_an_answer_under_way_is_an_error() {
+    let (mut server, mut far) = connect(4096);
+    assert!(!server.wire.lock().is_busy);
+    far.write_all(head("/", "").as_bytes()).await.unwrap();
+    server.next().await.unwrap().unwrap();
+    assert!(server.wire.lock().is_busy);
+    server.wire.end_answer();
+    assert!(!server.wire.lock().is_busy);
+    far.write_all(b"no request\r\n\r\n").await.unwrap();
+    server.next().await.unwrap().unwrap_err();
+    assert!(server.wire.lock().is_busy, "that is answered, too");
+}
+
 #[tokio::test(start_paused = true)]
 async fn closing_hears_out_a_visitor_that_is_still_sending() {
     let (mut server, mut far) = connect(4096);
