@@ -74,9 +74,13 @@ pub(super) async fn serve(desk: Arc<Desk>, io: Box<dyn Socket>, said: Bytes, sin
     let wire = Wire::new(io, said, Patience::from(&shared.config().timeouts), since);
     let ended = tokio::select! {
         biased;
-        () = shared.stopping.cancelled() => return wire.abort_if_busy(),
+        () = shared.stopping.cancelled() => Ok(()),
         ended = serve_all(&desk, &wire, since) => ended,
     };
+    // Also if an answer broke off first, whose upstream ends with everything else.
+    if shared.stopping.is_cancelled() {
+        return wire.abort_if_busy();
+    }
     if let Err(error) = ended {
         Metrics::count(&shared.metrics.web_failures);
         debug!(visitor.addr = %desk.visitor, %error, "connection broken off");
