@@ -24,7 +24,8 @@ pub(in crate::http) struct Body {
     follower: Follower,
     /// What came of chunks and wasn't handed on.
     came: Bytes,
-    ask: Ask,
+    /// The visitor waits for a 100.
+    is_awaited: bool,
     state: State,
 }
 
@@ -38,17 +39,6 @@ enum State {
     Broken,
     /// There is none.
     Over,
-}
-
-/// What a visitor that waits for a 100 is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    /// To send its body, once that is wanted.
-    Due,
-    /// It is being told.
-    Saying,
-    /// Nothing any more.
-    Done,
 }
 
 /// Follows a body to its end.
@@ -102,8 +92,8 @@ impl Follower {
 
 impl Body {
     pub(super) fn new(wire: Wire, follower: Follower, is_awaited: bool) -> Self {
-        let (ask, state) = if is_awaited { (Ask::Due, State::Doubtful) } else { (Ask::Done, State::Coming) };
-        Self { wire, follower, came: Bytes::new(), ask, state }
+        let state = if is_awaited { State::Doubtful } else { State::Coming };
+        Self { wire, follower, came: Bytes::new(), is_awaited, state }
     }
 
     /// The next piece. A visitor that waits to be asked for it is asked now.
@@ -114,19 +104,15 @@ impl Body {
         if self.state == State::Over {
             return Poll::Ready(None);
         }
-        if self.ask == Ask::Due {
-            self.state = if self.wire.ask() { State::Coming } else { State::Doubtful };
-            self.ask = Ask::Saying;
-        }
-        if self.ask == Ask::Saying {
-            ready!(self.wire.poll_interim(cx))?;
-            self.ask = Ask::Done;
+        if self.is_awaited {
+            self.state = if self.wire.ask(cx) { State::Coming } else { State::Doubtful };
+            self.is_awaited = false;
         }
         match ready!(self.poll_next(cx)) {
             Ok((frame, is_over)) => {
                 self.state = if is_over { State::Over } else { State::Coming };
                 if is_over {
-                    self.wire.take_back(Rest::Over, Some(cx));
+                    self.wire.set_rest(Rest::Over, Some(cx));
                 }
                 Poll::Ready(frame.map(Ok))
             }
@@ -197,7 +183,7 @@ impl Drop for Body {
             State::Broken => false,
         };
         let follower = mem::replace(&mut self.follower, Follower::Length(0));
-        self.wire.take_back(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown }, None);
+        self.wire.set_rest(if is_known { Rest::Unwanted(follower) } else { Rest::Unknown }, None);
     }
 }
 

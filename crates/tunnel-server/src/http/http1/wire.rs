@@ -57,9 +57,10 @@ struct Inner {
     rest: Rest,
     /// Who serves the connection, while somebody else reads from it.
     server: Option<Waker>,
-    /// What is left to write of an interim answer.
+    /// What is left to write of an interim answer, and whether some of it may have got no further than TLS.
     interim: &'static [u8],
-    /// The answer has begun: it is too late for interim ones.
+    is_unflushed: bool,
+    /// The answer to the last request has begun: it is too late for interim ones.
     is_answering: bool,
 }
 
@@ -98,6 +99,7 @@ impl Wire {
             rest: Rest::Over,
             server: None,
             interim: &[],
+            is_unflushed: false,
             is_answering: false,
         })))
     }
@@ -117,9 +119,8 @@ impl Wire {
         Body::new(self.clone(), follower, expects_continue)
     }
 
-    /// Takes a body back, of which this is left. Who serves the connection looks after it again; the task of `cx` needs
-    /// no telling.
-    pub(super) fn take_back(&self, rest: Rest, cx: Option<&Context<'_>>) {
+    /// Says what is left of the request now. Who serves the connection hears of it, unless that is the task of `cx`.
+    pub(super) fn set_rest(&self, rest: Rest, cx: Option<&Context<'_>>) {
         let mut inner = self.lock();
         inner.rest = rest;
         let is_told = |server: &Waker| cx.is_some_and(|cx| server.will_wake(cx.waker()));
@@ -154,22 +155,19 @@ impl Wire {
         !self.lock().stash.is_empty()
     }
 
-    /// Has the visitor told to send its body, unless it began to, or was answered. Whether the body surely comes now.
-    pub(super) fn ask(&self) -> bool {
+    /// Has the visitor told to send its body, unless it began to, or was answered. Whether it is surely sent now.
+    ///
+    /// It is told by who serves the connection: there is one place for who waits to write, too.
+    pub(super) fn ask(&self, cx: &Context<'_>) -> bool {
         let mut inner = self.lock();
-        inner.rest = Rest::Lent;
-        let has_begun = !inner.stash.is_empty();
-        if !inner.is_answering && !has_begun {
-            inner.interim = CONTINUE;
+        if !inner.stash.is_empty() || inner.is_answering {
+            inner.rest = Rest::Lent;
+            return !inner.stash.is_empty();
         }
-        !inner.is_answering || has_begun
-    }
-
-    /// Says what was to be said before the answer.
-    pub(super) fn poll_interim(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.lock();
-        ready!(inner.poll_interim(cx))?;
-        inner.poll_flush(cx)
+        (inner.interim, inner.is_unflushed) = (CONTINUE, true);
+        drop(inner);
+        self.set_rest(Rest::Lent, Some(cx));
+        true
     }
 
     /// An answer begins: from here on only that is written.
@@ -211,7 +209,7 @@ impl Wire {
     /// The next request may come, within its time.
     pub(super) fn await_head(&self) {
         let mut inner = self.lock();
-        (inner.is_new, inner.is_answering) = (false, false);
+        inner.is_new = false;
         let patience = if inner.stash.is_empty() { inner.patience.idle } else { inner.patience.head };
         inner.reading.set(patience);
     }
@@ -276,7 +274,7 @@ impl Inner {
             match reader.read(&self.stash) {
                 Sniff::NeedMore => {}
                 Sniff::Found(head) => {
-                    self.is_busy = true;
+                    (self.is_busy, self.is_answering) = (true, false);
                     self.reading.clear();
                     let bytes = self.take_stash(head.len);
                     return Poll::Ready(Ok(Some(Ok((head, bytes)))));
@@ -314,6 +312,9 @@ impl Inner {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_unflushed && matches!(self.poll_say(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
         match self.rest {
             Rest::Over | Rest::Unwanted(_) | Rest::Unknown => {}
             // Until somebody begins to read.
@@ -367,6 +368,14 @@ impl Inner {
             return self.stash.split_to(most).freeze();
         }
         mem::take(&mut self.stash).freeze()
+    }
+
+    /// Gets an interim answer out.
+    fn poll_say(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        ready!(self.poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

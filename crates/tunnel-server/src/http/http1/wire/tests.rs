@@ -301,6 +301,129 @@ async fn a_body_that_was_held_back_is_read_by_whom_asks_for_it() {
     waiting.join_next().await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn nobody_is_asked_for_a_body_whose_answer_is_over() {
+    let (mut server, mut far) = connect(4096);
+    far.write_all(head("/", "Content-Length: 3\r\nExpect: 100-continue\r\n").as_bytes()).await.unwrap();
+    let asked = server.next().await.unwrap().unwrap();
+    let mut body = server.body(&asked).unwrap();
+    server.wire.begin_answer();
+    assert!(!server.wire.may_go_on());
+    assert!(poll_fn(|cx| Poll::Ready(body.poll_frame(cx).is_pending())).await);
+    drop(body);
+    assert!(matches!(server.wire.lock().rest, Rest::Unknown), "it may never come");
+    assert!(server.wire.lock().interim.is_empty());
+}
+
+/// A socket that keeps what is written until it was flushed twice, as TLS may on a full one.
+struct Slow(DuplexStream, bool);
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.1 = !self.1;
+        if self.1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Socket for Slow {
+    fn abort(&mut self) {}
+}
+
+#[tokio::test]
+async fn who_waits_to_be_asked_is_asked_once_also_if_that_takes_a_while() {
+    let (near, mut far) = duplex(4096);
+    let asks = head("/", "Content-Length: 3\r\nExpect: 100-continue\r\n");
+    let wire = Wire::new(Box::new(Slow(near, false)), asks.into(), PATIENCE, Instant::now());
+    let mut server = Server { wire, reader: HeadReader::new(HeadLimits::default()) };
+    let asked = server.next().await.unwrap().unwrap();
+    let mut body = server.body(&asked).unwrap();
+    for _ in 0..4 {
+        // As in `exchange`.
+        poll_fn(|cx| Poll::Ready(body.poll_frame(cx).is_pending())).await;
+        assert!(server.is_there().await);
+    }
+    assert!(!server.wire.lock().is_unflushed);
+    drop((body, server));
+    let mut said = Vec::new();
+    far.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, CONTINUE);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_body_hears_of_it_also_if_its_answer_begins_before_that_was_said() {
+    // There is no room for all that is said.
+    let (mut server, mut far) = connect(8);
+    let asks = head("/", "Content-Length: 3\r\nExpect: 100-continue\r\n");
+    let (asked, ()) = tokio::join!(server.next(), async { far.write_all(asks.as_bytes()).await.unwrap() });
+    let body = server.body(&asked.unwrap().unwrap()).unwrap();
+    let mut reading = JoinSet::new();
+    reading.spawn(whole(body));
+    let mut answering = JoinSet::new();
+    let wire = server.wire.clone();
+    answering.spawn(async move {
+        let mut is_asked = false;
+        poll_fn(|cx| {
+            // As in `exchange`, which waits for more than this.
+            assert!(wire.poll_gone(cx).is_pending());
+            if mem::replace(&mut is_asked, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        wire.begin_answer();
+        server.write(b"answer").await.unwrap();
+        server
+    });
+    let mut said = vec![0; CONTINUE.len() + 6];
+    far.read_exact(&mut said).await.unwrap();
+    assert_eq!(said, [CONTINUE, b"answer"].concat());
+    far.write_all(b"abc").await.unwrap();
+    assert_eq!(reading.join_next().await.unwrap().unwrap().unwrap().0, b"abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_heard_out_has_the_same_times() {
+    let asks = head("/", "Content-Length: 3\r\n");
+    for (ahead, then, patience) in [
+        ("abc", "", PATIENCE.idle),
+        ("abcGET", "", PATIENCE.head),
+        ("", "abc", PATIENCE.idle),
+        ("", "abcGET", PATIENCE.head),
+        ("a", "bcGET", PATIENCE.head),
+    ] {
+        let (mut server, mut far) = connect(4096);
+        far.write_all(format!("{asks}{ahead}").as_bytes()).await.unwrap();
+        let asked = server.next().await.unwrap().unwrap();
+        drop(server.body(&asked));
+        far.write_all(then.as_bytes()).await.unwrap();
+        assert!(hear_out(&server.wire).await);
+        server.wire.await_head();
+        let start = Instant::now();
+        assert_eq!(server.next().await.is_none(), patience == PATIENCE.idle);
+        assert_eq!(start.elapsed(), patience, "{ahead:?} {then:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_still_read_when_its_answer_is_over_is_waited_for() {
     for (is_given_back, is_next) in [(true, true), (false, false)] {
@@ -367,6 +490,7 @@ async fn the_rest_of_a_request_is_heard_out_if_it_is_short() {
         far.write_all(format!("{}{sent}{next}", head("/", framing)).as_bytes()).await.unwrap();
         let asked = server.next().await.unwrap().unwrap();
         drop(server.body(&asked));
+        server.wire.begin_answer();
         let may_go_on = server.wire.may_go_on();
         assert!(may_go_on || !is_next, "{framing}");
         let is_settled = hear_out(&server.wire).await;
