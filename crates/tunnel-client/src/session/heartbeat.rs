@@ -21,7 +21,7 @@ use tunnel_transport::Way;
 
 use super::{
     clock::{Moment, TICK},
-    moved::WayWatch,
+    moved::{Change, WayWatch},
 };
 
 /// Bounds for what a server may ask for.
@@ -119,7 +119,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     pub(crate) fn new(pace: Pace, now: Sample) -> Self {
         let mut way = WayWatch::default();
-        way.moved(now.way);
+        way.look(now.way);
         Self {
             way,
             pace,
@@ -135,7 +135,7 @@ impl Watchdog {
     pub(crate) fn look(&mut self, now: Sample) -> Verdict {
         let Pace { beat, dead_after, probe, .. } = self.pace;
         let jumped = now.at.jumped(self.last.at, beat * 2);
-        let moved = self.way.moved(now.way);
+        let way = self.way.look(now.way);
         let clock = now.at.clock;
         // A jump sets it to a time at which nothing was read.
         self.bytes_at = self.bytes_at.max(now.bytes_at);
@@ -165,11 +165,13 @@ impl Watchdog {
         if mute >= dead_after * CONTROL_PATIENCE {
             return Verdict::Dead(Silence::NoControl(mute));
         }
-        if moved {
+        if way == Change::Other {
             // Who moves all the time doesn't put the end off.
             self.probe.get_or_insert((Silence::Moved, clock, clock + probe));
         }
-        if moved || clock >= self.ping_at {
+        // By a way that is back the connection mostly lives, and needs its time: both ends send again what was lost at
+        // ever longer intervals, and the next try may be later than a probe's end. All that is certain is the silence.
+        if way != Change::Nothing || clock >= self.ping_at {
             self.ping_at = clock + beat;
             return Verdict::Ping;
         }
@@ -393,6 +395,20 @@ mod tests {
         let looks: Vec<_> = (1..=15).map(|t| dog.look(from(t % 2, at(t.into(), 0, 0, 0)))).collect();
         assert_eq!(looks[14], Verdict::Dead(Silence::NoBytes(s(15))));
         assert!(looks[..14].iter().all(|look| *look == Verdict::Ping));
+    }
+
+    #[test]
+    fn a_network_that_was_gone_for_a_moment_costs_a_ping_and_no_session() {
+        let mut dog = Watchdog::new(pace(), from(1, at(0, 0, 0, 0)));
+        dog.look(from(1, at(1, 0, 1, 1)));
+        for t in 2..8 {
+            dog.look(at(t, 0, 1, 1));
+        }
+        assert_eq!(dog.look(from(1, at(8, 0, 1, 1))), Verdict::Ping);
+        for t in 9..16 {
+            assert!(!matches!(dog.look(from(1, at(t, 0, 1, 1))), Verdict::Dead(_)), "at {t}");
+        }
+        assert_eq!(dog.look(from(1, at(16, 0, 1, 1))), Verdict::Dead(Silence::NoBytes(s(15))));
     }
 
     #[test]

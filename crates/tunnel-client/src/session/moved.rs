@@ -11,24 +11,38 @@ pub(crate) struct WayWatch {
     was_gone: bool,
 }
 
+/// What has become of the way since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is as it was, or there is none, or nobody knows.
+    Nothing,
+    /// It was gone, and is the same again: mostly a moment without a network, which connections survive.
+    Back,
+    /// It is another one: connections made by the former may be dead.
+    Other,
+}
+
 impl WayWatch {
-    /// Looks at the way there is now; whether it is another one. One that was gone and is back counts as another: it may
-    /// be the same address in another network.
-    pub(crate) fn moved(&mut self, now: Option<Way>) -> bool {
+    /// Looks at the way there is now.
+    pub(crate) fn look(&mut self, now: Option<Way>) -> Change {
         let Some(now) = now else {
             self.was_gone = self.last.is_some();
-            return false;
+            return Change::Nothing;
         };
         let was_gone = std::mem::take(&mut self.was_gone);
         // To another address of the server another way may lead, and the former still be there.
         let before = self.last.replace(now).filter(|before| before.to == now.to);
-        before.is_some_and(|before| was_gone || before.from != now.from)
+        match before {
+            Some(before) if before.from != now.from => Change::Other,
+            Some(_) if was_gone => Change::Back,
+            _ => Change::Nothing,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Change::*, *};
 
     #[test]
     fn another_address_and_one_that_is_back_are_noticed_once() {
@@ -36,20 +50,22 @@ mod tests {
             Some(Way { from: [10, 0, 0, from].into(), to: ([192, 0, 2, to], 4444).into() })
         };
         let mut watch = WayWatch::default();
-        for (now, moved, why) in [
-            (None, false, "nobody knows"),
-            (way(1, 1), false, "the first"),
-            (way(1, 1), false, "the same"),
-            (way(2, 1), true, "another network"),
-            (way(2, 1), false, "once"),
-            (None, false, "gone, and nothing can be done"),
-            (None, false, "still"),
-            (way(2, 1), true, "back, perhaps elsewhere"),
-            (way(2, 1), false, "once"),
-            (way(3, 2), false, "another address of the server"),
-            (way(4, 2), true, "another network"),
+        for (now, change, why) in [
+            (None, Nothing, "nobody knows"),
+            (way(1, 1), Nothing, "the first"),
+            (way(1, 1), Nothing, "the same"),
+            (way(2, 1), Other, "another network"),
+            (way(2, 1), Nothing, "once"),
+            (None, Nothing, "gone, and nothing can be done"),
+            (None, Nothing, "still"),
+            (way(2, 1), Back, "mostly the same network"),
+            (way(2, 1), Nothing, "once"),
+            (None, Nothing, "gone"),
+            (way(3, 1), Other, "another network, after a while without one"),
+            (way(3, 2), Nothing, "another address of the server"),
+            (way(4, 2), Other, "another network"),
         ] {
-            assert_eq!(watch.moved(now), moved, "{why}");
+            assert_eq!(watch.look(now), change, "{why}");
         }
     }
 }

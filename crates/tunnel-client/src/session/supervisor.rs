@@ -26,7 +26,7 @@ use super::{
     channels,
     clock::TICK,
     login::{Established, log_in},
-    moved::WayWatch,
+    moved::{Change, WayWatch},
     sleep::SleepWatch,
 };
 use crate::{
@@ -207,7 +207,7 @@ impl Supervisor {
     fn wake_up(&mut self) {
         let is_offline = self.current.is_none();
         let slept = self.sleep.slept(is_offline);
-        let moved = is_offline && self.way.moved(self.shared.settings.dialer.way());
+        let moved = is_offline && self.way.look(self.shared.settings.dialer.way()) != Change::Nothing;
         if (slept || moved) && self.draining.is_none() {
             debug!(slept, moved, "this machine was asleep, or is in another network");
             self.attempts = JoinSet::new();
