@@ -46,6 +46,9 @@ const STILL_THERE: Duration = Duration::from_millis(50);
 const REPORTS: usize = 64;
 /// When to try again what found a full queue.
 const SOON: Duration = Duration::from_millis(100);
+/// How long after a move the next one is heeded: an attempt is over by then (see `DIAL_TIMEOUT`). Between two ways that
+/// alternate none would come to its end otherwise, nor would there be a pause between them.
+const MOVES_APART: Duration = Duration::from_secs(10);
 /// An attempt that failed for good, though the client was online before, is repeated at the slowest pace.
 const SLOWEST: u32 = 8;
 
@@ -77,6 +80,10 @@ struct Supervisor {
     sleep: SleepWatch,
     /// While there is no session.
     way: WayWatch,
+    /// Whether it moved since that was last heeded.
+    has_moved: bool,
+    /// When that was.
+    moved_at: Option<Instant>,
     /// From the last welcome: how long names are held.
     held: Option<Duration>,
     draining: Option<Instant>,
@@ -121,6 +128,8 @@ impl Supervisor {
             unstable_since: start,
             sleep: SleepWatch::new(start),
             way: WayWatch::default(),
+            has_moved: false,
+            moved_at: None,
             held: None,
             draining: None,
             last_failure: String::new(),
@@ -207,13 +216,29 @@ impl Supervisor {
     fn wake_up(&mut self) {
         let is_offline = self.current.is_none();
         let slept = self.sleep.slept(is_offline);
-        let moved = is_offline && self.way.look(self.shared.settings.dialer.way()) != Change::Nothing;
+        let moved = self.moved(is_offline);
         if (slept || moved) && self.draining.is_none() {
             debug!(slept, moved, "this machine was asleep, or is in another network");
             self.attempts = JoinSet::new();
             self.backoff.reset();
             self.attempt_at = Instant::now();
         }
+    }
+
+    /// Whether this machine has moved, and it is time to heed that.
+    fn moved(&mut self, is_offline: bool) -> bool {
+        if !is_offline {
+            // A session notices by itself. What was before it says nothing of what comes after it.
+            (self.way, self.has_moved) = (WayWatch::default(), false);
+            return false;
+        }
+        self.has_moved |= self.way.look(self.shared.settings.dialer.way()) != Change::Nothing;
+        let moved = self.has_moved && self.moved_at.is_none_or(|at| at.elapsed() >= MOVES_APART);
+        if moved {
+            self.has_moved = false;
+            self.moved_at = Some(Instant::now());
+        }
+        moved
     }
 
     fn outage(&self) -> Duration {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use tunnel_client::{
     Client, ClientError, Code, Dial, DialError, Event, Phase, Refusal, TunnelEnd, TunnelState,
@@ -206,4 +206,21 @@ async fn a_listener_serves_visitors_of_one_session_after_another() {
         session = server.login().await.welcome().await;
         session.grant("4000").await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ways_that_alternate_call_off_one_attempt_and_not_each() {
+    let (mut server, client, session) = connected().await;
+    drop(session);
+    let _in_the_former_network = server.login().await;
+    server.moves_client();
+    let login = server.login().await;
+    for _ in 0..5 {
+        server.moves_client();
+        // sleep: by the paused clock
+        sleep(Duration::from_secs(1)).await;
+    }
+    let _session = login.welcome().await;
+    client.connected().await.unwrap();
+    assert_eq!(server.dials(), 3);
 }
