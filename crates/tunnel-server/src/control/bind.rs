@@ -316,6 +316,8 @@ impl<'a> Binds<'a> {
             }
             match self.control.registry.claim(&name, claim) {
                 Ok(lease) => return Ok(lease),
+                // No other name is to be had either.
+                Err(error @ ClaimError::TooMany(_)) => return Err(error.refusal(&name)),
                 // Another program's port: the next one may be free.
                 Err(error @ ClaimError::Port { .. }) => last = Some(error.refusal(&name)),
                 Err(_raced) => {}

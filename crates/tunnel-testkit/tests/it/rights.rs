@@ -124,6 +124,10 @@ async fn the_number_of_tunnels() {
     // Another client of the same token has no more of them.
     let other = bench.site.client(&bench.token).connect().await.unwrap();
     assert_eq!(code(other.http().subdomain("third").forward(hello.target()).await).0, Code::LimitReached);
+    // Nor by leaving the name to the server, which is no reason to ask again and again.
+    let random = other.http().forward(hello.target()).await.unwrap_err();
+    assert!(matches!(&random, BindError::Refused(refusal) if !refusal.is_passing()), "{random}");
+    assert!(random.to_string().contains("may hold 2 names"), "{random}");
     bench.site.allow(&bench.token, only(1));
     assert_eq!(end(&second).await.0, Code::LimitReached);
     let web = bench.site.web_address();
