@@ -88,6 +88,17 @@ fn tokens_are_made_and_revoked_while_the_server_runs() {
     let closed = again.event("closed");
     assert_eq!((&closed["status"], &closed["code"]), (&3.into(), &"unauthorized".into()), "{closed}");
     assert_eq!(again.status(), Some(3));
+    // The same with a file of tunnels, none of which has failed by itself; several times, since that was a race.
+    let file =
+        format!("version = 1\nserver = \"{control}\"\n[tunnel.web]\nkind = \"http\"\nupstream = \"1\"\n");
+    std::fs::write(user.home().join("client.toml"), file).unwrap();
+    for _ in 0..4 {
+        let mut command = user.command("start --all --output json --config client.toml");
+        let mut fleet = Running::new(command.env("TUNNEL_TOKEN", &token));
+        let closed = fleet.event("closed");
+        assert_eq!((&closed["status"], &closed["code"]), (&3.into(), &"unauthorized".into()), "{closed}");
+        assert_eq!(fleet.status(), Some(3));
+    }
 }
 
 #[test]

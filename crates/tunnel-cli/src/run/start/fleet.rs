@@ -44,6 +44,8 @@ pub(super) struct Fleet {
     story: output::Fleet,
     console: Console,
     started: Instant,
+    /// Whether a tunnel wasn't had since the client has ended, which is heard of in its turn.
+    is_client_over: bool,
 }
 
 /// One tunnel, by its name in the file.
@@ -94,6 +96,7 @@ impl Fleet {
             story,
             console,
             started: Instant::now(),
+            is_client_over: false,
         }
     }
 
@@ -179,7 +182,7 @@ impl Fleet {
             else => std::future::pending().await,
         }
         let is_over = |member: &Member| member.now.is_none() && member.asked.is_none();
-        if !self.members.is_empty() && self.members.values().all(is_over) {
+        if !self.members.is_empty() && self.members.values().all(is_over) && !self.is_client_over {
             return Happening::AllOver;
         }
         Happening::Told
@@ -208,7 +211,7 @@ impl Fleet {
                 claimed.into_iter().for_each(|(_, event)| self.tell(event));
             }
             // The client's own end says more.
-            Err(BindError::Ended(_)) => {}
+            Err(BindError::Ended(_)) => self.is_client_over = true,
             Err(error) => {
                 member.has_failed = true;
                 let stays = if member.now.is_some() { "; it stays as it was" } else { "" };
