@@ -412,6 +412,16 @@ mod tests {
     }
 
     #[test]
+    fn ways_that_alternate_shorten_no_silence() {
+        let mut dog = Watchdog::new(pace(), from(0, at(0, 0, 0, 0)));
+        // The server answers the first time, and then not for long.
+        for t in 1..16 {
+            let look = dog.look(from(u8::try_from(t % 2).unwrap(), at(t, 0, 2.min(t), 1)));
+            assert_eq!(look, Verdict::Ping, "at {t}");
+        }
+    }
+
+    #[test]
     fn a_wall_clock_set_back_or_a_little_forward_is_nothing() {
         let mut dog = Watchdog::new(pace(), at(0, 5000, 0, 0));
         dog.look(at(1, 5000, 1, 1));

@@ -1,12 +1,19 @@
 //! Noticing that this machine is in another network: what was sent by the former way may never arrive, and nobody says
 //! so.
 
+use std::net::IpAddr;
+
 use tunnel_transport::Way;
+
+/// How many addresses are kept in mind.
+const SEEN: usize = 8;
 
 /// The way to the server when it was last looked at.
 #[derive(Debug, Default)]
 pub(crate) struct WayWatch {
     last: Option<Way>,
+    /// The addresses that led there before, the last one included.
+    seen: Vec<IpAddr>,
     /// Whether there has been none since.
     was_gone: bool,
 }
@@ -16,9 +23,10 @@ pub(crate) struct WayWatch {
 pub(crate) enum Change {
     /// It is as it was, or there is none, or nobody knows.
     Nothing,
-    /// It was gone, and is the same again: mostly a moment without a network, which connections survive.
+    /// It was gone, or another one, and is again what it was: mostly a moment without a network, or two ways of equal
+    /// rank, between which the kernel chooses by port. Connections survive both.
     Back,
-    /// It is another one: connections made by the former may be dead.
+    /// It is a new one: connections made by the former may be dead.
     Other,
 }
 
@@ -31,12 +39,21 @@ impl WayWatch {
         };
         let was_gone = std::mem::take(&mut self.was_gone);
         // To another address of the server another way may lead, and the former still be there.
-        let before = self.last.replace(now).filter(|before| before.to == now.to);
-        match before {
-            Some(before) if before.from != now.from => Change::Other,
-            Some(_) if was_gone => Change::Back,
-            _ => Change::Nothing,
+        let Some(before) = self.last.replace(now).filter(|before| before.to == now.to) else {
+            self.seen = vec![now.from];
+            return Change::Nothing;
+        };
+        if before.from == now.from {
+            return if was_gone { Change::Back } else { Change::Nothing };
         }
+        if self.seen.contains(&now.from) {
+            return Change::Back;
+        }
+        if self.seen.len() == SEEN {
+            self.seen.remove(0);
+        }
+        self.seen.push(now.from);
+        Change::Other
     }
 }
 
@@ -62,10 +79,16 @@ mod tests {
             (way(2, 1), Nothing, "once"),
             (None, Nothing, "gone"),
             (way(3, 1), Other, "another network, after a while without one"),
+            (way(2, 1), Back, "where it was before"),
+            (way(3, 1), Back, "and again"),
             (way(3, 2), Nothing, "another address of the server"),
-            (way(4, 2), Other, "another network"),
+            (way(2, 2), Other, "not where it was on the way to this one"),
         ] {
             assert_eq!(watch.look(now), change, "{why}");
         }
+        for host in 10..200 {
+            assert_eq!(watch.look(way(host, 2)), Other);
+        }
+        assert_eq!(watch.seen.len(), SEEN);
     }
 }
