@@ -101,6 +101,9 @@ impl Claim {
 
     /// Whether nobody serves a name any more when this one has taken its tunnel's place.
     fn leaves(&self, entry: &Entry) -> bool {
+        if self.replaces.is_none() {
+            return false;
+        }
         match &entry.phase {
             Phase::Live(members) => members.iter().all(|member| self.is_instead_of(member)),
             Phase::Held { .. } | Phase::Released { .. } => false,
@@ -153,6 +156,10 @@ impl Registry {
         let generation = table.next_generation();
         let member = Member { holder, target: Arc::new(target), generation };
         let endpoint = self.serve_by(&mut table, name, claim, terms, (member, tally))?;
+        // In the same step, or another session that renames its tunnels just now would count both names.
+        for entry in table.entries.values_mut().filter(|entry| claim.leaves(entry)) {
+            entry.is_left = true;
+        }
         drop(table);
         let url = endpoint.address.url().to_owned();
         self.shared.events.emit(Event::TunnelBound { session: session.id, url });

@@ -78,6 +78,8 @@ struct Entry {
     port: Option<PortGuard>,
     /// Whether nobody was told of it, so that it is kept for nobody.
     is_fleeting: bool,
+    /// Whether its one tunnel has another name by now, and is about to let go of this one.
+    is_left: bool,
     /// Counts up with each entry: which of a token's names it has had for longer.
     opened: u64,
 }
@@ -231,6 +233,6 @@ impl Table {
 impl Entry {
     /// Whether its owner left it for another name.
     fn is_moved(&self) -> bool {
-        matches!(self.phase, Phase::Released { is_moved: true, .. })
+        self.is_left || matches!(self.phase, Phase::Released { is_moved: true, .. })
     }
 }

@@ -44,6 +44,7 @@ impl Registry {
             entry.terms = terms;
             entry.owner = owner.clone();
             entry.is_fleeting = claim.is_fleeting;
+            entry.is_left = false;
             entry.endpoint.set_state(live(&members));
             entry.phase = Phase::Live(members);
             return Ok(entry.endpoint.clone());
@@ -94,7 +95,16 @@ impl Registry {
             opened.map_err(|source| ClaimError::Port { port: name.port().unwrap_or_default(), source })?;
         let opened = table.next_generation();
         let owner = owner.clone();
-        let entry = Entry { owner, terms, phase, endpoint: endpoint.clone(), port, is_fleeting, opened };
+        let entry = Entry {
+            owner,
+            terms,
+            phase,
+            endpoint: endpoint.clone(),
+            port,
+            is_fleeting,
+            is_left: false,
+            opened,
+        };
         table.entries.insert(name.clone(), entry);
         Ok(endpoint)
     }

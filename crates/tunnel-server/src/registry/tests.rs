@@ -192,6 +192,30 @@ async fn a_token_that_has_all_the_names_it_may_can_still_change_each_of_them_onc
 }
 
 #[tokio::test]
+async fn two_clients_of_a_token_rename_their_tunnels_at_the_same_moment() {
+    let registry = Registry::new(shared(), 80);
+    let name = |text: &str| web(&format!("{text}.test"), "/");
+    let clients = [claim(1, 1), claim(1, 2)];
+    let wish = |client: usize, tunnel, replaces: Option<u64>| Claim {
+        session: clients[client].session.clone(),
+        tunnel: TunnelId(tunnel),
+        replaces: replaces.map(TunnelId),
+        max_tunnels: Some(2),
+        ..claim(1, 1)
+    };
+    let one = registry.claim(&name("a1"), &wish(0, 1, None)).unwrap();
+    let two = registry.claim(&name("a2"), &wish(1, 1, None)).unwrap();
+    let new_one = registry.claim(&name("b1"), &wish(0, 2, Some(1))).unwrap();
+    let new_two = registry.claim(&name("b2"), &wish(1, 2, Some(1))).unwrap();
+    one.move_on();
+    two.move_on();
+    assert!(matches!(registry.claim(&name("c1"), &wish(0, 3, None)), Err(ClaimError::TooMany(2))));
+    let again = registry.claim(&name("c1"), &wish(0, 3, Some(2)));
+    assert!(matches!(again, Err(ClaimError::TooMany(2))), "nor by leaving them");
+    drop((new_one, new_two));
+}
+
+#[tokio::test]
 async fn a_stranger_isnt_told_whose_a_name_is() {
     for name in [myapp(), Name::Tcp(free_port()), Name::Udp(free_port())] {
         let registry = Registry::new(shared(), 80);
