@@ -1,6 +1,7 @@
 //! A deadline that is moved often and expires rarely.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -48,5 +49,21 @@ impl Deadline {
             timer.as_mut().reset(at);
         }
         false
+    }
+
+    /// Passes on how a read or a write went, unless it has had to wait for longer than `patience`: that is
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    pub(crate) fn bound<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        patience: Duration,
+        went: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if went.is_ready() {
+            self.clear();
+            return went;
+        }
+        self.set_if_clear(patience);
+        if self.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { went }
     }
 }

@@ -344,12 +344,7 @@ impl Inner {
             ready!(self.poll_read(cx, &mut buf))?;
             Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
         });
-        if read.is_ready() {
-            self.reading.clear();
-            return read;
-        }
-        self.reading.set_if_clear(self.patience.stall);
-        if self.reading.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { read }
+        self.reading.bound(cx, self.patience.stall, read)
     }
 
     /// Reads more into the stash; 0 at the end.
@@ -413,12 +408,7 @@ impl Inner {
 
     /// Passes on how a write went, unless the visitor has taken nothing for too long.
     fn check_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if wrote.is_ready() {
-            self.writing.clear();
-            return wrote;
-        }
-        self.writing.set_if_clear(self.patience.stall);
-        if self.writing.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { wrote }
+        self.writing.bound(cx, self.patience.stall, wrote)
     }
 }
 

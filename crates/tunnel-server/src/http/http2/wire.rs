@@ -80,12 +80,7 @@ impl<T: Socket> Wire<T> {
 
     /// Passes on how a write went, unless the visitor has taken nothing for too long.
     fn check_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if wrote.is_ready() {
-            self.writing.clear();
-            return wrote;
-        }
-        self.writing.set_if_clear(self.patience.stall);
-        if self.writing.poll_expired(cx) { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { wrote }
+        self.writing.bound(cx, self.patience.stall, wrote)
     }
 }
 
