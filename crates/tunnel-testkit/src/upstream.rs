@@ -96,6 +96,25 @@ impl Upstream {
         .await
     }
 
+    /// Reads as far as the end of a request's head and not a byte more, says `answer` and closes: what it leaves unread
+    /// makes a reset of that.
+    ///
+    /// # Errors
+    /// As [`Upstream::start`].
+    pub async fn refuses_uploads(answer: &'static [u8]) -> io::Result<Self> {
+        Self::start(move |mut stream| async move {
+            let mut head = Vec::new();
+            while find_head_end(&head).is_none() {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            let _ = stream.write_all(answer).await;
+        })
+        .await
+    }
+
     /// Answers each connection's every request head with what `answer` makes of it, raw. The connection closes
     /// when `answer` gives nothing.
     ///

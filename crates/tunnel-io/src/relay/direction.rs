@@ -21,6 +21,10 @@ pub(super) struct Direction {
     phase: Phase,
     /// Something was written since the last flush.
     unflushed: bool,
+    /// The writer takes nothing any more: what is read is dropped.
+    to_nobody: bool,
+    /// The reader takes nothing any more: its end is no clean one.
+    last_words: bool,
     /// What was read and not yet taken by the writer. Nothing is read while there is any.
     leftover: Option<Leftover>,
     moved: u64,
@@ -47,7 +51,28 @@ struct Budget(u32);
 impl Direction {
     /// The direction that reads `side` and writes the other.
     pub(super) fn from(side: Side) -> Self {
-        Self { from: side, phase: Phase::Moving, unflushed: false, leftover: None, moved: 0 }
+        Self {
+            from: side,
+            phase: Phase::Moving,
+            unflushed: false,
+            to_nobody: false,
+            last_words: false,
+            leftover: None,
+            moved: 0,
+        }
+    }
+
+    /// The writer takes nothing any more. The reader is still read, so that its own end is noticed, and so that one
+    /// that says all before it listens comes to listen.
+    pub(super) fn set_to_nobody(&mut self) {
+        (self.to_nobody, self.leftover) = (true, None);
+    }
+
+    /// The reader takes nothing any more. What it says is passed on until it ends, but of that end the writer isn't
+    /// told: the write that failed may have swallowed a socket's pending reset, after which reads report an orderly
+    /// EOF.
+    pub(super) fn set_last_words(&mut self) {
+        self.last_words = true;
     }
 
     /// Bytes the writer has taken.
@@ -90,6 +115,10 @@ impl Direction {
                     ready!(budget.poll_spend(cx));
                     let mut read = ReadBuf::new(scratch);
                     match Pin::new(&mut *reader).poll_read(cx, &mut read) {
+                        Poll::Ready(end) if self.last_words && is_over(&end, &read) => {
+                            ready!(self.poll_flush(cx, writer))?;
+                            self.phase = Phase::Ended;
+                        }
                         Poll::Ready(Ok(())) if read.filled().is_empty() => self.phase = Phase::Closing,
                         Poll::Ready(Ok(())) => {
                             let bytes = read.filled();
@@ -105,6 +134,7 @@ impl Direction {
                         }
                     }
                 }
+                Phase::Closing if self.to_nobody => self.phase = Phase::Ended,
                 Phase::Closing => {
                     ready!(self.poll_flush(cx, writer))?;
                     ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(|e| self.write_error(e))?;
@@ -148,6 +178,9 @@ impl Direction {
     where
         W: AsyncWrite + Unpin + ?Sized,
     {
+        if self.to_nobody {
+            return Ok(bytes.len());
+        }
         let mut written = 0;
         while written < bytes.len() && budget.poll_spend(cx).is_ready() {
             let rest = &bytes[written..];
@@ -183,7 +216,7 @@ impl Direction {
     where
         W: AsyncWrite + Unpin + ?Sized,
     {
-        if self.unflushed {
+        if self.unflushed && !self.to_nobody {
             ready!(Pin::new(writer).poll_flush(cx)).map_err(|e| self.write_error(e))?;
             self.unflushed = false;
         }
@@ -196,6 +229,14 @@ impl Direction {
 
     fn write_error(&self, source: io::Error) -> RelayError {
         RelayError { side: self.from.other(), operation: Operation::Write, source }
+    }
+}
+
+/// Whether a read was the last.
+fn is_over(outcome: &io::Result<()>, read: &ReadBuf<'_>) -> bool {
+    match outcome {
+        Ok(()) => read.filled().is_empty(),
+        Err(error) => error.kind() != io::ErrorKind::Interrupted,
     }
 }
 

@@ -5,6 +5,8 @@
 //!
 //! - **Nothing lost, nothing reordered.** Bytes leave a direction only when the writer took them.
 //! - **Half-close.** A side that has finished sending may go on listening for as long as it likes.
+//! - **Last words are heard.** A side that takes nothing more may have said why, as a web server does
+//!   that refuses an upload: it is read to its end before its failure is reported.
 //! - **An end is clean or it is not.** `Ok` means that both sides said EOF and both took it. All
 //!   else is an error, and the caller must pass it on as a reset, never as an orderly close.
 //! - **One relay never hogs a worker.** A poll makes a bounded number of calls, then lets others run.
@@ -25,6 +27,9 @@ use crate::{Meter, scratch};
 /// EOF from one side shuts the other down for writing, and the opposite direction goes on. Writers
 /// are flushed whenever there is nothing more to read for them at the moment. The streams stay the
 /// caller's, to reset or drop afterwards.
+///
+/// A side to which a write failed is still read, to its end; what it would have had to take until then
+/// is dropped. Sockets that are broken are at their end at once.
 ///
 /// There is no deadline inside: a side that stays half-open and silent keeps the relay alive until
 /// the caller drops it.
@@ -47,7 +52,7 @@ where
 {
     let chunk = options.chunk.clamp(1, RelayOptions::MAX_CHUNK);
     let (a_to_b, b_to_a) = (Direction::from(Side::A), Direction::from(Side::B));
-    Relay { a, b, a_to_b, b_to_a, chunk, meter: options.meter }
+    Relay { a, b, a_to_b, b_to_a, deaf: None, chunk, meter: options.meter }
 }
 
 /// Knobs of a [`relay`]. The default is right unless memory is scarcer than time.
@@ -134,6 +139,8 @@ pub struct Relay<'a, A: ?Sized, B: ?Sized> {
     b: &'a mut B,
     a_to_b: Direction,
     b_to_a: Direction,
+    /// How the side failed that takes nothing any more, while it is read to its end.
+    deaf: Option<RelayError>,
     chunk: usize,
     meter: Option<&'a Meter>,
 }
@@ -146,20 +153,66 @@ where
     type Output = Relayed;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Relayed> {
-        let Self { a, b, a_to_b, b_to_a, chunk, meter } = self.get_mut();
-        let meter = *meter;
-        let end = scratch::with(|scratch| {
-            let scratch = &mut scratch[..*chunk];
-            let forth =
-                a_to_b.poll(cx, *a, *b, scratch, |n| meter.into_iter().for_each(|m| m.add_a_to_b(n)))?;
-            // Not polled once the first has failed: a write that fails may swallow a socket's
-            // pending reset, and the next read of that socket would then report an orderly EOF.
-            let back =
-                b_to_a.poll(cx, *b, *a, scratch, |n| meter.into_iter().for_each(|m| m.add_b_to_a(n)))?;
-            if forth.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
-        });
+        let this = self.get_mut();
+        let chunk = this.chunk;
+        let end = scratch::with(|scratch| this.poll_end(cx, &mut scratch[..chunk]));
         let end = ready!(end);
-        Poll::Ready(Relayed { a_to_b: a_to_b.moved(), b_to_a: b_to_a.moved(), end })
+        Poll::Ready(Relayed { a_to_b: this.a_to_b.moved(), b_to_a: this.b_to_a.moved(), end })
+    }
+}
+
+impl<A, B> Relay<'_, A, B>
+where
+    A: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    B: AsyncRead + AsyncWrite + Unpin + ?Sized,
+{
+    fn poll_end(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<(), RelayError>> {
+        if self.deaf.is_none() {
+            match self.poll_both(cx, scratch) {
+                Poll::Ready(Err(error)) if error.operation == Operation::Write => {
+                    let (to, from) = match error.side {
+                        Side::A => (&mut self.b_to_a, &mut self.a_to_b),
+                        Side::B => (&mut self.a_to_b, &mut self.b_to_a),
+                    };
+                    to.set_to_nobody();
+                    from.set_last_words();
+                    self.deaf = Some(error);
+                }
+                end => return end,
+            }
+        }
+        let Some(side) = self.deaf.as_ref().map(|error| error.side) else { return Poll::Pending };
+        let said = self.poll_from(side, cx, scratch);
+        let is_over =
+            said.is_ready() || matches!(self.poll_from(side.other(), cx, scratch), Poll::Ready(Err(_)));
+        // Whatever else failed: this was the first.
+        if is_over { Poll::Ready(self.deaf.take().map_or(Ok(()), Err)) } else { Poll::Pending }
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<(), RelayError>> {
+        let forth = self.poll_from(Side::A, cx, scratch)?;
+        let back = self.poll_from(Side::B, cx, scratch)?;
+        if forth.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_from(
+        &mut self,
+        side: Side,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<(), RelayError>> {
+        let Self { a, b, meter, .. } = self;
+        let meter = *meter;
+        match side {
+            Side::A => {
+                let count = |n| meter.into_iter().for_each(|meter| meter.add_a_to_b(n));
+                self.a_to_b.poll(cx, *a, *b, scratch, count)
+            }
+            Side::B => {
+                let count = |n| meter.into_iter().for_each(|meter| meter.add_b_to_a(n));
+                self.b_to_a.poll(cx, *b, *a, scratch, count)
+            }
+        }
     }
 }
 

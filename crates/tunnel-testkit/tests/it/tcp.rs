@@ -7,7 +7,7 @@ use tokio::{
 use tunnel_client::{Client, Tunnel};
 use tunnel_testkit::{Site, TestServer, Upstream};
 
-use crate::support::until;
+use crate::support::{port, until};
 
 struct Bench {
     server: TestServer,
@@ -77,6 +77,34 @@ async fn a_reset_of_the_upstream_is_a_reset_for_the_visitor() {
             std::io::ErrorKind::ConnectionReset,
             "half-closed: {half_closed_first}"
         );
+    }
+}
+
+/// An upload at the time when it is refused and reset, web or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_said_before_it_was_reset_arrives() {
+    const ANSWER: &[u8] = b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large";
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let upstream = Upstream::refuses_uploads(ANSWER).await.unwrap();
+    let tcp = client.tcp().forward(upstream.target()).await.unwrap();
+    let _web = client.http().subdomain("app").forward(upstream.target()).await.unwrap();
+    for round in 0..40_usize {
+        let port = if round.is_multiple_of(2) { port(&tcp) } else { site.web_address().port() };
+        let (mut from, mut to) = TcpStream::connect(("127.0.0.1", port)).await.unwrap().into_split();
+        let length = 10_000 * (1 + round * round % 300);
+        let head = format!("PUT / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {length}\r\n\r\n");
+        let upload = [head.as_bytes(), &vec![b'x'; length]].concat();
+        let mut said = Vec::new();
+        let reading = async {
+            while !said.ends_with(b"too large") {
+                assert_ne!(from.read_buf(&mut said).await.unwrap(), 0, "ends early");
+            }
+        };
+        // Cut off before its end, as it should.
+        let _cut = tokio::join!(reading, to.write_all(&upload));
+        assert!(said.starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&said));
     }
 }
 

@@ -159,15 +159,16 @@ fn a_failure_after_a_half_close_is_still_a_failure() {
 #[test]
 fn a_failed_write_flush_or_shutdown_names_the_written_side() {
     let kind = io::ErrorKind::BrokenPipe;
-    let mut b = Script::writes([Write::Take(2), Write::Fail(kind)]);
+    let broken = |script: Script| Script { reads: [Read::Eof].into(), ..script };
+    let mut b = broken(Script::writes([Write::Take(2), Write::Fail(kind)]));
     assert_eq!(failure(&mut Script::reads([Read::Bytes(b"abc")]), &mut b), (Side::B, Operation::Write, kind));
     assert_eq!(b.written, b"ab");
 
-    let mut a = Script { fail_flush: true, ..Script::default() };
+    let mut a = Script { fail_flush: true, pending_until_written: true, ..broken(Script::default()) };
     let mut b = Script::reads([Read::Bytes(b"abc")]);
     assert_eq!(failure(&mut a, &mut b), (Side::A, Operation::Write, io::ErrorKind::ConnectionAborted));
 
-    let mut b = Script { fail_shutdown: true, ..Script::default() };
+    let mut b = Script { fail_shutdown: true, ..Script::reads([Read::Fail(kind)]) };
     let expected = (Side::B, Operation::Write, io::ErrorKind::NotConnected);
     assert_eq!(failure(&mut Script::reads([Read::Eof]), &mut b), expected);
 }
@@ -176,7 +177,7 @@ fn a_failed_write_flush_or_shutdown_names_the_written_side() {
 fn a_writer_that_misbehaves_fails_instead_of_looping_or_panicking() {
     for (taken, kind) in [(0, io::ErrorKind::WriteZero), (4, io::ErrorKind::Other)] {
         let mut a = Script::reads([Read::Bytes(b"abc")]);
-        let mut b = Script::writes([Write::Take(taken)]);
+        let mut b = Script { reads: [Read::Eof].into(), ..Script::writes([Write::Take(taken)]) };
         assert_eq!(failure(&mut a, &mut b), (Side::B, Operation::Write, kind));
     }
 }
@@ -198,6 +199,53 @@ fn an_eof_beside_a_failed_write_is_not_passed_on() {
         }
         assert!(!other.shut_down);
     }
+}
+
+/// A web server refuses an upload and closes with some of it unread: its answer is here, and so is its reset.
+#[test]
+fn what_a_side_said_before_a_write_to_it_failed_is_passed_on() {
+    let kind = io::ErrorKind::ConnectionReset;
+    let ends: [fn() -> Read; 2] = [|| Read::Eof, || Read::Fail(io::ErrorKind::ConnectionReset)];
+    for (end, a_fails) in ends.into_iter().flat_map(|end| [(end, true), (end, false)]) {
+        let answer = [Read::Bytes(b"413 "), Read::Bytes(b"too large"), end()];
+        let mut failing = Script { writes: [Write::Fail(kind)].into(), ..Script::reads(answer) };
+        // Takes the answer in its own time.
+        let mut other = Script::writes([Write::Take(1), Write::Pending, Write::Pending]);
+        other.reads.push_back(Read::Bytes(b"a large upload"));
+        failing.pending_until_written = true;
+        let (a, b) = if a_fails { (&mut failing, &mut other) } else { (&mut other, &mut failing) };
+        let mut relaying = relay(a, b, RelayOptions::default());
+        let relayed = loop {
+            match Pin::new(&mut relaying).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(relayed) => break relayed,
+                Poll::Pending => {}
+            }
+        };
+        let error = relayed.end.unwrap_err();
+        let side = if a_fails { Side::A } else { Side::B };
+        assert_eq!((error.side, error.operation, error.source.kind()), (side, Operation::Write, kind));
+        assert_eq!(String::from_utf8_lossy(&other.written), "413 too large");
+        assert!(!other.shut_down && other.flushes > 0);
+    }
+}
+
+#[test]
+fn while_last_words_are_awaited_nothing_more_is_kept_and_an_end_of_the_other_side_is_noticed() {
+    let kind = io::ErrorKind::BrokenPipe;
+    let mut failing = Script::writes([Write::Fail(kind)]);
+    let mut other = Script::reads([Read::Bytes(b"an upload"), Read::Bytes(b" that goes on"), Read::Eof]);
+    let mut relaying = relay(&mut other, &mut failing, RelayOptions::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut relaying).poll(&mut cx).is_pending(), "it may yet say why");
+    assert!(relaying.a.reads.is_empty() && relaying.a_to_b.holds_nothing() && relaying.a_to_b.moved() == 0);
+    assert!(!relaying.b.shut_down);
+    relaying.b.reads.push_back(Read::Bytes(b"no"));
+    assert!(Pin::new(&mut relaying).poll(&mut cx).is_pending());
+    assert_eq!(relaying.a.written, b"no");
+
+    let mut failing = Script::writes([Write::Fail(kind)]);
+    let mut gone = Script::reads([Read::Bytes(b"an upload"), Read::Fail(io::ErrorKind::ConnectionReset)]);
+    assert_eq!(failure(&mut gone, &mut failing), (Side::B, Operation::Write, kind), "the first to fail");
 }
 
 #[test]
