@@ -197,6 +197,8 @@ impl Fleet {
         member.name = memory;
         match bound {
             Ok(tunnel) => {
+                // Whatever became of the former meanwhile, and of what was asked for before.
+                member.has_failed = false;
                 let tunnel = Arc::new(tunnel);
                 let (id, closed) = (tunnel.id(), tunnel.closed());
                 self.ending.spawn(async move { (id, closed.await) });
@@ -338,3 +340,6 @@ impl Fleet {
         At { since: self.started.elapsed(), wall: SystemTime::now() }
     }
 }
+
+#[cfg(test)]
+mod tests;
