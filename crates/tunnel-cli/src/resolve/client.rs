@@ -124,6 +124,30 @@ impl Publish {
         wanted.filter(|wanted| Some(wanted) == others.as_ref() && !(shares && other_shares))
     }
 
+    /// Whether this and another tunnel want the same, by name.
+    pub(crate) fn is_for_the_same_as(&self, other: &Self) -> bool {
+        let (wanted, _) = self.wants();
+        wanted.is_some() && wanted == other.wants().0
+    }
+
+    /// The same, asking by name for what the server gave.
+    pub(crate) fn given(&self, given: Option<&str>) -> Self {
+        let mut this = self.clone();
+        match &mut this {
+            Self::Http(WebName { subdomain, domain: None, .. })
+            | Self::Tls { subdomain, domain: None, .. }
+                if subdomain.is_none() =>
+            {
+                *subdomain = given.map(str::to_owned);
+            }
+            Self::Tcp { remote_port: port @ None, .. } | Self::Udp { remote_port: port @ None, .. } => {
+                *port = given.and_then(|given| given.parse().ok());
+            }
+            _ => {}
+        }
+        this
+    }
+
     /// What it wants by name, and whether others may have it as well.
     fn wants(&self) -> (Option<String>, bool) {
         let host = |subdomain: &Option<String>, domain: &Option<String>| {

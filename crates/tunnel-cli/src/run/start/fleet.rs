@@ -1,5 +1,7 @@
 //! The tunnels of one client: which are wanted, which there are, and what was told of them.
 
+mod turns;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -12,6 +14,7 @@ use tokio::{
 };
 use tunnel_client::{BindError, Client, Code, Event, Tunnel, TunnelEnd, TunnelId};
 
+use self::turns::{Waiting, is_taken};
 use super::{
     super::{
         Failure,
@@ -41,6 +44,8 @@ pub(super) struct Fleet {
     /// Tunnels that are no longer published, kept for visitors under way.
     retired: JoinSet<()>,
     unclaimed: VecDeque<(TunnelId, Event)>,
+    /// How many names were left so far.
+    departures: u64,
     story: output::Fleet,
     console: Console,
     started: Instant,
@@ -57,6 +62,8 @@ struct Member {
     asked: Option<(TunnelPlan, AbortHandle)>,
     /// As it is to be asked for when that answer is there.
     next: Option<TunnelPlan>,
+    /// As it was asked for, if another tunnel is to leave its name first.
+    waits: Option<Waiting>,
     /// The memory of its name, if the server chose that.
     name: Option<Name>,
     /// Whether it couldn't be had, or not as it is wanted now.
@@ -68,6 +75,8 @@ struct Asked {
     member: String,
     plan: TunnelPlan,
     name: Option<Name>,
+    /// How many names had been left when it was asked for.
+    departures: u64,
     bound: Result<Tunnel, BindError>,
 }
 
@@ -93,6 +102,7 @@ impl Fleet {
             ending: JoinSet::new(),
             retired: JoinSet::new(),
             unclaimed: VecDeque::new(),
+            departures: 0,
             story,
             console,
             started: Instant::now(),
@@ -115,6 +125,7 @@ impl Fleet {
             let is_new = !self.members.contains_key(&name);
             let member = self.members.entry(name.clone()).or_default();
             let asked = member.next.as_ref().or(member.asked.as_ref().map(|(plan, _)| plan));
+            let asked = asked.or(member.waits.as_ref().map(|waiting| &waiting.plan));
             if asked.or(member.now.as_ref().map(|(plan, _)| plan)) == Some(&plan) && !member.has_failed {
                 continue;
             }
@@ -125,6 +136,7 @@ impl Fleet {
             }
             self.ask(&name, plan);
         }
+        self.take_turns();
         reloaded
     }
 
@@ -138,7 +150,7 @@ impl Fleet {
         if let Some((_, asking)) = member.asked.take() {
             asking.abort();
         }
-        member.has_failed = false;
+        (member.has_failed, member.waits) = (false, None);
         let replaced = member.now.as_ref().map(|(_, tunnel)| tunnel.clone());
         // The memory of a name is one process's, and one tunnel's in it.
         let memory = match member.now.as_ref().filter(|(now, _)| now.upstream == plan.upstream) {
@@ -147,15 +159,17 @@ impl Fleet {
         };
         let former = memory.as_ref().and_then(Name::former).map(str::to_owned);
         let (client, wanted, member_name) = (self.client.clone(), plan.clone(), name.to_owned());
+        let departures = self.departures;
         let asking = self.binding.spawn(async move {
             let bound = bind(&client, &wanted, former, replaced.as_deref()).await;
-            Asked { member: member_name, plan: wanted, name: memory, bound }
+            Asked { member: member_name, plan: wanted, name: memory, departures, bound }
         });
         member.asked = Some((plan, asking));
     }
 
     /// Takes a tunnel down; who is under way may finish.
     fn retire(&mut self, tunnel: Arc<Tunnel>) {
+        self.departures += 1;
         tunnel.withdraw();
         let grace = self.session.grace;
         self.retired.spawn(async move {
@@ -181,14 +195,17 @@ impl Fleet {
             Some(_) = self.retired.join_next() => {}
             else => std::future::pending().await,
         }
-        let is_over = |member: &Member| member.now.is_none() && member.asked.is_none();
+        self.take_turns();
+        let is_over =
+            |member: &Member| member.now.is_none() && member.asked.is_none() && member.waits.is_none();
         if !self.members.is_empty() && self.members.values().all(is_over) && !self.is_client_over {
             return Happening::AllOver;
         }
         Happening::Told
     }
 
-    fn answered(&mut self, Asked { member: name, plan, name: memory, bound }: Asked) {
+    fn answered(&mut self, asked: Asked) {
+        let Asked { member: name, plan, name: memory, departures, bound } = asked;
         let Some(member) = self.members.get_mut(&name) else { return };
         if member.asked.as_ref().is_none_or(|(asked, _)| *asked != plan) {
             return;
@@ -214,19 +231,27 @@ impl Fleet {
             }
             // The client's own end says more.
             Err(BindError::Ended(_)) => self.is_client_over = true,
-            Err(error) => {
-                member.has_failed = true;
-                let stays = if member.now.is_some() { "; it stays as it was" } else { "" };
-                let failure = Failure::Bind(error);
-                let reason = format!("{}{stays}", failure.line());
-                let at = self.now();
-                let line = self.story.refused(&name, &reason, failure.refusal(), at);
-                self.console.line(&line);
+            Err(refusal) if is_taken(&refusal) && self.may_have_a_turn(&name, &plan, departures) => {
+                let waiting = Waiting { plan, refusal, departures };
+                self.members.entry(name.clone()).and_modify(|member| member.waits = Some(waiting));
             }
+            Err(error) => self.refused(&name, error),
         }
         if let Some(next) = self.members.get_mut(&name).and_then(|member| member.next.take()) {
             self.ask(&name, next);
         }
+    }
+
+    /// A tunnel can't be had as it is wanted.
+    fn refused(&mut self, name: &str, error: BindError) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        member.has_failed = true;
+        let stays = if member.now.is_some() { "; it stays as it was" } else { "" };
+        let failure = Failure::Bind(error);
+        let reason = format!("{}{stays}", failure.line());
+        let at = self.now();
+        let line = self.story.refused(name, &reason, failure.refusal(), at);
+        self.console.line(&line);
     }
 
     fn ended(&mut self, id: TunnelId, end: &TunnelEnd) {

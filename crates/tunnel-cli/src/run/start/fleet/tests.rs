@@ -1,7 +1,7 @@
 //! Fleets of a real client, at a real server.
 
 use tunnel_client::{Policies, Refusal};
-use tunnel_testkit::{Site, TestServer, Upstream};
+use tunnel_testkit::{Site, TestServer, Upstream, Visitor};
 
 use super::*;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 /// A client without tunnels, and all that it takes.
 struct World {
-    _site: Site,
+    site: Site,
     _server: TestServer,
     upstream: Upstream,
     fleet: Fleet,
@@ -31,7 +31,7 @@ impl World {
         let (output, grace) = (Output::Text, Duration::ZERO);
         let session = SessionPlan { target, output, verbose: false, grace, state: None };
         let fleet = Fleet::new(client, session, Console::new());
-        Self { _site: site, _server: server, upstream: Upstream::hello("one").await.unwrap(), fleet }
+        Self { site, _server: server, upstream: Upstream::hello("one").await.unwrap(), fleet }
     }
 
     /// Wants tunnels with these names and subdomains.
@@ -54,9 +54,43 @@ impl World {
 
     /// Waits until all that was asked for is answered.
     async fn settle(&mut self) {
-        while self.fleet.members.values().any(|member| member.asked.is_some()) {
-            self.fleet.next().await;
+        let is_open = |member: &Member| member.asked.is_some() || member.waits.is_some();
+        while self.fleet.members.values().any(is_open) {
+            assert_eq!(self.fleet.next().await, Happening::Told);
         }
+    }
+
+    /// Which subdomain each tunnel has.
+    fn had(&self) -> Vec<(&str, String)> {
+        let had = |member: &Member| {
+            let (_, tunnel) = member.now.as_ref()?;
+            tunnel.address().as_ref().and_then(given_name)
+        };
+        self.fleet
+            .members
+            .iter()
+            .map(|(name, member)| (name.as_str(), had(member).unwrap_or_default()))
+            .collect()
+    }
+
+    fn failed(&self) -> Vec<&str> {
+        let failed = self.fleet.members.iter().filter(|(_, member)| member.has_failed);
+        failed.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Asks for pages under these subdomains, over and over; each must be there.
+    fn visit(&self, subdomains: &'static [&str]) -> JoinSet<()> {
+        let web = self.site.web_address();
+        let mut visits = JoinSet::new();
+        for subdomain in subdomains {
+            visits.spawn(async move {
+                loop {
+                    let answer = Visitor::get(web, &format!("{subdomain}.test"), "/").await.unwrap();
+                    assert_eq!(answer.status, 200, "{subdomain}: {}", answer.head);
+                }
+            });
+        }
+        visits
     }
 }
 
@@ -74,4 +108,50 @@ async fn a_tunnel_that_is_had_after_all_has_not_failed() {
     world.settle().await;
     assert!(world.fleet.members["web"].now.is_some());
     assert!(world.fleet.verdict().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_swap_names_and_no_visitor_is_turned_away() {
+    let mut world = World::new().await;
+    world.want(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]);
+    world.settle().await;
+    let mut visits = world.visit(&["a", "b", "d"]);
+    // Two that swap, all in a circle, a row of which the last steps aside, and back, and two circles.
+    for order in [
+        ["b", "a", "c", "d"],
+        ["c", "d", "b", "a"],
+        ["a", "b", "d", "e"],
+        ["c", "a", "b", "d"],
+        ["d", "b", "a", "c"],
+    ] {
+        let wanted: Vec<_> = ["1", "2", "3", "4"].into_iter().zip(order).collect();
+        world.want(&wanted);
+        world.settle().await;
+        assert!(world.failed().is_empty());
+        assert!(world.had().into_iter().map(|(_, had)| had).eq(order), "{:?}", world.had());
+    }
+    assert!(visits.try_join_next().is_none(), "a visitor was turned away");
+}
+
+#[tokio::test]
+async fn an_edit_that_cannot_be_had_takes_no_name_from_anybody() {
+    let mut world = World::new().await;
+    world.want(&[("1", "a"), ("2", "b"), ("3", "c")]);
+    world.settle().await;
+    // Who waits for one that stays after all, and who waits for that.
+    world.want(&[("1", "b"), ("2", "c"), ("3", "not_a_name")]);
+    world.settle().await;
+    assert_eq!(world.failed(), ["1", "2", "3"]);
+    assert!(world.had().into_iter().map(|(_, had)| had).eq(["a", "b", "c"]), "{:?}", world.had());
+}
+
+#[tokio::test]
+async fn a_new_tunnel_gets_a_name_that_another_leaves_or_gives_up() {
+    let mut world = World::new().await;
+    world.want(&[("1", "a"), ("2", "b")]);
+    world.settle().await;
+    world.want(&[("0", "a"), ("1", "c"), ("3", "b")]);
+    world.settle().await;
+    assert!(world.failed().is_empty());
+    assert!(world.had().into_iter().map(|(_, had)| had).eq(["a", "c", "b"]), "{:?}", world.had());
 }
