@@ -170,7 +170,7 @@ impl Body for Script {
     }
 }
 
-fn squeeze() -> Squeeze {
+fn squeeze() -> Squeeze<&'static str> {
     let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     Squeeze::new(place)
 }
@@ -225,12 +225,19 @@ async fn what_was_said_goes_out_before_the_upstream_says_more() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_has_no_end() {
+async fn a_body_that_breaks_off_has_all_that_came_and_no_end() {
     let data = Bytes::from("x".repeat(100_000));
-    let (coded, trailers, error) = run(vec![Step::Data(data), Step::Wait, Step::Fail]).await;
-    assert_eq!((trailers, error), (false, Some("broken off")));
-    let mut plain = Vec::new();
-    assert!(MultiGzDecoder::new(&coded[..]).read_to_end(&mut plain).is_err(), "it looks whole");
+    let steps = [Step::Data(data.clone()), Step::Wait, Step::Data("and more".into())];
+    // What was said last is still in the coder, or has just left it.
+    for (steps, plain) in [(&steps[..], [&data[..], b"and more"].concat()), (&steps[..2], data.to_vec())] {
+        let (coded, trailers, error) = run([steps, &[Step::Fail]].concat()).await;
+        assert_eq!((trailers, error), (false, Some("broken off")));
+        assert!(expand_so_far(&coded) == plain, "{} bytes", expand_so_far(&coded).len());
+        let mut plain = Vec::new();
+        assert!(MultiGzDecoder::new(&coded[..]).read_to_end(&mut plain).is_err(), "it looks whole");
+    }
+    let (coded, _, error) = run(vec![Step::Fail]).await;
+    assert_eq!((coded.len(), error), (0, Some("broken off")), "nothing was said");
 }
 
 #[tokio::test]
