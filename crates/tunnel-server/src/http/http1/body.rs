@@ -81,12 +81,17 @@ impl Follower {
         }
     }
 
+    /// How many bytes are left, if that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) => None,
+        }
+    }
+
     /// Whether the rest may be short enough to be read for the sake of what follows.
     pub(super) fn may_end_soon(&self) -> bool {
-        match self {
-            Self::Length(left) => *left <= linger::MOST as u64,
-            Self::Chunked(_) => true,
-        }
+        self.left().is_none_or(|left| left <= linger::MOST as u64)
     }
 }
 

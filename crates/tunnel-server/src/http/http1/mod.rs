@@ -163,7 +163,8 @@ async fn exchange(desk: &Desk, wire: &Wire, came: Came) -> io::Result<After> {
     };
     let switch = response.body_mut().take_switch();
     wire.begin_answer();
-    let mut sending = Sending::new(response, terms, wire.may_go_on());
+    let is_refused = response.status().is_client_error() || response.status().is_server_error();
+    let mut sending = Sending::new(response, terms, wire.may_go_on(is_refused));
     let sent = poll_fn(|cx| match sending.poll(cx, wire) {
         Poll::Ready(sent) => Poll::Ready(sent),
         Poll::Pending => wire.poll_gone(cx).map(|()| Err(gone())),

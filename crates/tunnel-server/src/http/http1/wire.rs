@@ -21,7 +21,7 @@ use tunnel_router::{Head, HeadReader, Sniff};
 
 use super::{
     body::{Body, Follower},
-    linger::Linger,
+    linger::{self, Linger},
 };
 use crate::http::{
     deadline::Deadline,
@@ -55,6 +55,8 @@ struct Inner {
     reading: Deadline,
     writing: Deadline,
     rest: Rest,
+    /// How much of its body wasn't taken yet, in bytes, if its head says how long it is.
+    left: u64,
     /// Who serves the connection, while somebody else reads from it.
     server: Option<Waker>,
     /// What is left to write of an interim answer, and whether some of it may have got no further than TLS.
@@ -97,6 +99,7 @@ impl Wire {
             reading,
             writing: Deadline::default(),
             rest: Rest::Over,
+            left: 0,
             server: None,
             interim: &[],
             is_unflushed: false,
@@ -115,7 +118,10 @@ impl Wire {
 
     /// The body of the request whose head came last.
     pub(super) fn lend(&self, follower: Follower, expects_continue: bool) -> Body {
-        self.lock().rest = if expects_continue { Rest::Held } else { Rest::Lent };
+        let mut inner = self.lock();
+        inner.rest = if expects_continue { Rest::Held } else { Rest::Lent };
+        inner.left = follower.left().unwrap_or_default();
+        drop(inner);
         Body::new(self.clone(), follower, expects_continue)
     }
 
@@ -181,10 +187,12 @@ impl Wire {
     }
 
     /// Whether the rest of the request is, as far as is known, not too long to be read for the sake of the next one.
-    pub(super) fn may_go_on(&self) -> bool {
+    /// Who still reads it stops with the answer, and that comes soon if `is_refused`.
+    pub(super) fn may_go_on(&self, is_refused: bool) -> bool {
         let inner = self.lock();
         match &inner.rest {
-            Rest::Over | Rest::Lent => true,
+            Rest::Over => true,
+            Rest::Lent => !is_refused || inner.left <= linger::MOST as u64,
             Rest::Held => !inner.stash.is_empty(),
             Rest::Unwanted(follower) => follower.may_end_soon(),
             Rest::Unknown => false,
@@ -335,6 +343,12 @@ impl Inner {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        let piece = ready!(self.poll_some(cx, most))?;
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        Poll::Ready(Ok(piece))
+    }
+
+    fn poll_some(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
         if !self.stash.is_empty() {
             return Poll::Ready(Ok(self.take_stash(most)));
         }

@@ -41,6 +41,28 @@ async fn a_request_goes_on_while_nobody_takes_its_answer() {
     assert_eq!((sent, got), (SIZE as u64, SIZE));
 }
 
+/// What is left of an upload is read for the next request's sake if it isn't much, and else the connection is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_refused_early_hears_whether_another_request_may_follow() {
+    for (status, size, is_last) in [
+        ("413 Too Large", 256 * 1024 + 1, true),
+        ("503 Service Unavailable", 5 << 20, true),
+        ("413 Too Large", 256 * 1024, false),
+        // It may be answered as it is read.
+        ("200 OK", 5 << 20, false),
+    ] {
+        let mut world = World::new();
+        let mut client = world.tunnel("a.test");
+        let mut visitor = world.visit().await;
+        visitor.say(&format!("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {size}\r\n\r\n")).await;
+        let mut upstream = client.accept().await;
+        upstream.head().await;
+        upstream.say(&format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno")).await;
+        let (head, _) = visitor.answer().await;
+        assert_eq!(field(&head, "connection"), is_last.then_some("close"), "{status}, {size} bytes");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_may_come_in_pieces_and_behind_others() {
     let mut world = World::new();

@@ -192,7 +192,7 @@ async fn a_broken_chunk_is_an_error_in_the_body_and_the_last_that_is_read() {
             let body = server.body(&asked).unwrap();
             if is_read {
                 assert_eq!(whole(body).await.unwrap_err().kind(), io::ErrorKind::InvalidData, "{bad:?}");
-                assert!(!server.wire.may_go_on(), "which its answer says");
+                assert!(!server.wire.may_go_on(false), "which its answer says");
             } else {
                 drop(body);
             }

@@ -28,7 +28,7 @@ async fn nobody_is_asked_for_a_body_whose_answer_is_over() {
     let asked = server.next().await.unwrap().unwrap();
     let mut body = server.body(&asked).unwrap();
     server.wire.begin_answer();
-    assert!(!server.wire.may_go_on());
+    assert!(!server.wire.may_go_on(false));
     assert!(poll_fn(|cx| Poll::Ready(body.poll_frame(cx).is_pending())).await);
     drop(body);
     assert!(matches!(server.wire.lock().rest, Rest::Unknown), "it may never come");
@@ -128,7 +128,7 @@ async fn a_body_that_is_still_read_when_its_answer_is_over_is_waited_for() {
         far.write_all(head("/", "Content-Length: 3\r\n").as_bytes()).await.unwrap();
         let asked = server.next().await.unwrap().unwrap();
         let mut body = server.body(&asked);
-        assert!(server.wire.may_go_on());
+        assert!(server.wire.may_go_on(false));
         let give_back = async {
             tokio::task::yield_now().await;
             if is_given_back {

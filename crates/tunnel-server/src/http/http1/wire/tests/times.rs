@@ -42,7 +42,7 @@ async fn the_rest_of_a_request_is_heard_out_if_it_is_short() {
         let asked = server.next().await.unwrap().unwrap();
         drop(server.body(&asked));
         server.wire.begin_answer();
-        let may_go_on = server.wire.may_go_on();
+        let may_go_on = server.wire.may_go_on(false);
         assert!(may_go_on || !is_next, "{framing}");
         let is_settled = hear_out(&server.wire).await;
         assert_eq!(is_settled, is_next, "{framing}");
@@ -105,7 +105,7 @@ async fn a_body_must_get_on_and_so_must_the_answer() {
     let start = Instant::now();
     let error = whole(server.body(&asked).unwrap()).await.unwrap_err();
     assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE.stall));
-    assert!(!server.wire.may_go_on(), "its rest is not waited for");
+    assert!(!server.wire.may_go_on(false), "its rest is not waited for");
     let start = Instant::now();
     let error = server.write(&[0; 10_000]).await.unwrap_err();
     assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, PATIENCE.stall));
