@@ -51,6 +51,17 @@ impl Console {
         }
     }
 
+    /// The same at the end, when nothing else will tell of what nobody has read.
+    pub(crate) fn finish(self) {
+        match self.writer.map_or(0, Lines::flush) {
+            0 => {}
+            1 => self.warning("the last line of the output is lost: nobody read it"),
+            lines => {
+                self.warning(&format!("the last {lines} lines of the output are lost: nobody read them"));
+            }
+        }
+    }
+
     /// A remark.
     pub(crate) fn remark(self, text: &str) {
         super::remark(text);

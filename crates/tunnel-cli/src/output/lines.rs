@@ -63,8 +63,20 @@ impl Lines {
 
     /// Queues a line, or gives it back if there is no room.
     pub(super) fn put(&self, line: Vec<u8>) -> Result<(), Vec<u8>> {
-        // Under the lock, so that lines are counted in their order.
+        self.put_counted(line, &mut self.shared.lock())
+    }
+
+    /// Queues a line, or counts it if there is no room.
+    pub(super) fn put_or_lose(&self, line: Vec<u8>) {
+        // In one step: what is lost is told with the next line, and there is one as long as there is no room.
         let mut counts = self.shared.lock();
+        if self.put_counted(line, &mut counts).is_err() {
+            counts.lost += 1;
+        }
+    }
+
+    /// Under the lock, so that lines are counted in their order.
+    fn put_counted(&self, line: Vec<u8>, counts: &mut Counts) -> Result<(), Vec<u8>> {
         self.queue.try_send(line).map_err(|full| match full {
             TrySendError::Full(line) | TrySendError::Disconnected(line) => line,
         })?;
@@ -72,15 +84,9 @@ impl Lines {
         Ok(())
     }
 
-    /// Queues a line, or counts it if there is no room.
-    pub(super) fn put_or_lose(&self, line: Vec<u8>) {
-        if self.put(line).is_err() {
-            self.shared.lock().lost += 1;
-        }
-    }
-
-    /// Waits until what was put before is written, unless nobody reads.
-    pub(super) fn flush(&self) {
+    /// Waits until what was put before is written, unless nobody reads. How many lines aren't written then, or were
+    /// left out and not told of.
+    pub(super) fn flush(&self) -> u64 {
         let end = Instant::now() + PATIENCE;
         let mut counts = self.shared.lock();
         let target = counts.put;
@@ -92,6 +98,7 @@ impl Lines {
             counts = waited.unwrap_or_else(PoisonError::into_inner).0;
             counts.is_stuck |= counts.written == before;
         }
+        target.saturating_sub(counts.written) + counts.lost
     }
 }
 
@@ -160,7 +167,7 @@ mod tests {
         }
         let lost = lines.shared.lock().lost;
         assert_eq!(lost, u64::try_from(WAITING).unwrap());
-        lines.flush();
+        assert_eq!(lines.flush(), 1 + 2 * WAITING as u64, "all that is not written is counted");
         assert!(lines.shared.lock().is_stuck, "it was waited for, and no longer");
 
         drop(go);
@@ -174,7 +181,7 @@ mod tests {
             next += 1;
         }
         lines.put(b"last".to_vec()).unwrap();
-        lines.flush();
+        assert_eq!(lines.flush(), 0);
         assert!(texts.try_iter().any(|text| text == "last"), "a reader that reads gets all");
     }
 }

@@ -332,7 +332,7 @@ impl Show {
         let ending = end.as_ref().err().map(Failure::ending);
         let lines = self.narrator.end(self.now(), ending.as_ref());
         lines.iter().for_each(|line| self.console.line(line));
-        self.console.flush();
+        self.console.finish();
     }
 
     fn now(&self) -> At {

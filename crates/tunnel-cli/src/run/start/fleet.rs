@@ -307,7 +307,7 @@ impl Fleet {
         let ending = end.as_ref().err().map(Failure::ending);
         let lines = self.story.end(self.now(), ending.as_ref());
         lines.iter().for_each(|line| self.console.line(line));
-        self.console.flush();
+        self.console.finish();
     }
 
     /// Has how long visitors may take changed.
