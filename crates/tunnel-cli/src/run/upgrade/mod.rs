@@ -104,11 +104,12 @@ impl Upgrades {
             return Ok(());
         };
         let Parts { handle, notifier, .. } = &self.parts;
-        predecessor.opened(|| _ = handle.totals(), |lease| handle.let_go(&[lease])).await?;
+        let let_go = |lease| handle.let_go(&[lease]);
+        predecessor.opened(|| _ = handle.totals(), let_go).await?;
         handle.open();
-        let notifier = notifier.clone();
+        let (handle, notifier) = (handle.clone(), notifier.clone());
         let disowned = async {
-            if let Err(failure) = predecessor.left().await {
+            if let Err(failure) = predecessor.left(|lease| handle.let_go(&[lease])).await {
                 return failure;
             }
             // Not before: a service manager listens to one process only.
@@ -229,9 +230,13 @@ async fn move_to(
         moved = handle.clients_moved(MOVING) => moved,
     };
     info!(clients, late, "clients have moved");
-    successor.open(handle.given_up(&leases)).await?;
+    let given_up = handle.given_up(&leases);
+    successor.open(&given_up).await?;
     // Not before: a service manager ends the service with its main process, and listens to that one only.
     parts.notifier.hand_over_to(pid);
+    let mut given_up_since = handle.given_up(&leases);
+    given_up_since.retain(|lease| !given_up.contains(lease));
+    successor.let_go(&given_up_since).await;
     Ok((clients, late))
 }
 

@@ -170,17 +170,21 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Says that visitors are let in, and waits until the predecessor has left the service to this process.
+    /// Says that visitors are let in, and waits until the predecessor has left the service to this process. `let_go`
+    /// hears of names that were given up there until then.
     ///
     /// # Errors
     /// It didn't hear that in time, and has taken everything back.
-    pub(super) async fn left(mut self) -> Result<(), Failure> {
+    pub(super) async fn left(mut self, mut let_go: impl FnMut(SavedLease)) -> Result<(), Failure> {
         if self.hears {
             let _ = self.channel.send(&ToPredecessor::Opened, None).await;
         }
-        match self.next().await {
-            Ok((ToSuccessor::Disown, _)) => Err(Failure::Disowned),
-            _ => Ok(()),
+        loop {
+            match self.next().await {
+                Ok((ToSuccessor::Release { lease }, _)) => let_go(lease),
+                Ok((ToSuccessor::Disown, _)) => return Err(Failure::Disowned),
+                _ => return Ok(()),
+            }
         }
     }
 
@@ -227,7 +231,7 @@ mod tests {
         };
         let serving = async {
             new.opened(|| {}, drop).await.unwrap();
-            new.left().await.unwrap();
+            new.left(drop).await.unwrap();
         };
         tokio::join!(driving, serving);
     }
@@ -247,7 +251,7 @@ mod tests {
             assert!(told.is_err(), "it was told {told:?}");
             drop(old);
         };
-        let (left, ()) = tokio::join!(new.left(), told);
+        let (left, ()) = tokio::join!(new.left(drop), told);
         left.unwrap();
     }
 
@@ -284,7 +288,7 @@ mod tests {
         old.send(&ToSuccessor::Disown, None).await.unwrap();
         drop(old);
         new.opened(|| {}, drop).await.unwrap();
-        assert!(matches!(new.left().await, Err(Failure::Disowned)));
+        assert!(matches!(new.left(drop).await, Err(Failure::Disowned)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +302,12 @@ mod tests {
         old.send(&ToSuccessor::Open, None).await.unwrap();
         let mut let_go = Vec::new();
         new.opened(|| {}, |lease| let_go.push(lease)).await.unwrap();
-        assert_eq!(let_go, [lease]);
+        assert_eq!(let_go, std::slice::from_ref(&lease));
+        // As is what was given up at the very end.
+        old.send(&ToSuccessor::Release { lease: lease.clone() }, None).await.unwrap();
+        drop(old);
+        new.left(|lease| let_go.push(lease)).await.unwrap();
+        assert_eq!(let_go, [lease.clone(), lease]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -306,6 +315,6 @@ mod tests {
         let (old, mut new) = meet(true);
         drop(old);
         new.opened(|| {}, drop).await.unwrap();
-        new.left().await.unwrap();
+        new.left(drop).await.unwrap();
     }
 }

@@ -189,11 +189,9 @@ impl Successor {
     ///
     /// # Errors
     /// It has ended.
-    pub(super) async fn open(&mut self, given_up: Vec<SavedLease>) -> Result<(), Unready> {
+    pub(super) async fn open(&mut self, given_up: &[SavedLease]) -> Result<(), Unready> {
         let opening = async {
-            for lease in given_up.into_iter().filter(|_| self.releases) {
-                self.channel.send(&ToSuccessor::Release { lease }, None).await?;
-            }
+            self.release(given_up).await?;
             self.channel.send(&ToSuccessor::Open, None).await
         };
         let opened = timeout(TAKING, opening).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
@@ -201,6 +199,18 @@ impl Successor {
             return Err(self.died(error).await);
         }
         self.answers(|said| matches!(said, ToPredecessor::Opened)).await
+    }
+
+    /// Has it, which takes visitors, let go of what was given up until it did. It serves, whether it hears that or not.
+    pub(super) async fn let_go(&self, given_up: &[SavedLease]) {
+        let _ = timeout(TAKING, self.release(given_up)).await;
+    }
+
+    async fn release(&self, given_up: &[SavedLease]) -> io::Result<()> {
+        for lease in given_up.iter().filter(|_| self.releases) {
+            self.channel.send(&ToSuccessor::Release { lease: lease.clone() }, None).await?;
+        }
+        Ok(())
     }
 
     /// Waits until it says this, if it is one that answers.
@@ -369,15 +379,17 @@ mod tests {
         let (mut old, mut new) = start(true);
         // It was well before.
         new.send(&ToPredecessor::Beat, None).await.unwrap();
-        assert!(matches!(old.open(Vec::new()).await, Err(Unready::Silent)));
+        assert!(matches!(old.open(&[]).await, Err(Unready::Silent)));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Open));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Disown));
         let (mut old, mut new) = start(true);
         new.send(&ToPredecessor::Beat, None).await.unwrap();
         new.send(&ToPredecessor::Opened, None).await.unwrap();
-        old.open(vec![lease()]).await.unwrap();
+        old.open(&[lease()]).await.unwrap();
         assert!(matches!(heard(&mut new).await, ToSuccessor::Release { .. }));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Open));
+        old.let_go(&[lease()]).await;
+        assert!(matches!(heard(&mut new).await, ToSuccessor::Release { .. }));
     }
 
     #[tokio::test(start_paused = true)]
@@ -385,7 +397,7 @@ mod tests {
         let (mut old, mut new) = start(false);
         old.take(Estate::default()).await.unwrap();
         assert!(timeout(SILENCE * 3, old.lost_or_silent()).await.is_err());
-        old.open(vec![lease()]).await.unwrap();
+        old.open(&[lease()]).await.unwrap();
         assert!(matches!(heard(&mut new).await, ToSuccessor::Run));
         assert!(matches!(heard(&mut new).await, ToSuccessor::Open), "nothing that it wouldn't understand");
     }
