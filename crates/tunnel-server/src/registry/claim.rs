@@ -202,7 +202,10 @@ impl Registry {
             Some(Entry { phase: Phase::Live(members), terms, .. }) => {
                 let what = name.describe();
                 let is_own = |member: &Member| member.target.session.id == claim.session.id;
-                if members.iter().any(|member| is_own(member) && !claim.is_instead_of(member)) {
+                // One client may bring several upstreams to a pool.
+                let is_other = |member: &Member| pool::is_beside(member, terms, claim);
+                let is_twin = |member: &Member| !claim.is_instead_of(member) && !is_other(member);
+                if members.iter().any(|member| is_own(member) && is_twin(member)) {
                     return Err(ClaimError::Held(format!("{what} is already published by this very client")));
                 }
                 let alive_within = self.shared.config().timeouts.heartbeat + LATE;

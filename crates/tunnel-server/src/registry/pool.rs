@@ -27,6 +27,11 @@ pub(super) fn is_former_self(member: &Member, terms: &Terms, claim: &Claim) -> b
     member.holder.instance == claim.session.instance && (!is_pool || member.target.upstream == claim.upstream)
 }
 
+/// Whether `member` and what is claimed are two of a pool, whosever they are.
+pub(super) fn is_beside(member: &Member, terms: &Terms, claim: &Claim) -> bool {
+    terms.pool && claim.pool && member.target.upstream != claim.upstream
+}
+
 /// Whether `member` goes on beside `newcomer`.
 pub(super) fn is_shared(member: &Member, terms: &Terms, newcomer: &Member, its: &Terms) -> bool {
     let is_former_self = member.holder.instance == newcomer.holder.instance

@@ -85,6 +85,34 @@ impl Crowd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_client_may_serve_a_name_from_several_upstreams() {
+    let site = Site::new().unwrap();
+    let _server = site.start(Vec::new()).unwrap();
+    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let (one, two) = (Upstream::hello("one").await.unwrap(), Upstream::hello("two").await.unwrap());
+    let shared = || client.http().subdomain("myapp").pool(true);
+    let _first = shared().forward(one.target()).await.unwrap();
+    let second = shared().forward(two.target()).await.unwrap();
+    let twin = shared().forward(two.target()).await.unwrap_err();
+    assert!(matches!(&twin, BindError::Refused(refusal) if refusal.code == Code::NameTaken), "{twin}");
+    let get = || async {
+        let answer = Visitor::get(site.web_address(), "myapp.test", "/").await.unwrap();
+        String::from_utf8(answer.body).unwrap()[..3].to_owned()
+    };
+    let mut seen = [get().await, get().await];
+    seen.sort_unstable();
+    assert_eq!(seen, ["one", "two"], "they take turns");
+    drop(second);
+    let mut alone = 0;
+    let left = async {
+        while alone < 2 {
+            alone = if get().await == "one" { alone + 1 } else { 0 };
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("the other one goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_that_are_killed_or_drained_under_load_lose_no_request() {
     let site = Site::new().unwrap();
     let server = site.start(Vec::new()).unwrap();

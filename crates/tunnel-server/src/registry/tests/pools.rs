@@ -48,6 +48,31 @@ async fn clients_that_all_say_so_share_a_name_and_visitors_go_to_the_least_busy(
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_client_may_bring_several_upstreams_and_each_once() {
+    let registry = Registry::new(shared(), 80);
+    let first = member(1, "a:1");
+    let of_the_same = |tunnel, upstream: &str, pool| Claim {
+        session: first.session.clone(),
+        tunnel: TunnelId(tunnel),
+        pool,
+        ..member(1, upstream)
+    };
+    let one = registry.claim(&myapp(), &first).unwrap();
+    let two = registry.claim(&myapp(), &of_the_same(2, "b:1", true)).unwrap();
+    assert_eq!(sessions(&registry), [first.session.id; 2]);
+    for (upstream, pool) in [("a:1", true), ("b:1", true), ("c:1", false)] {
+        let error = registry.claim(&myapp(), &of_the_same(3, upstream, pool)).unwrap_err();
+        assert!(
+            error.to_string().contains("pool") || error.to_string().contains("this very client"),
+            "{error}"
+        );
+    }
+    drop(one);
+    assert!(two.endpoint().is_live());
+    assert_eq!(sessions(&registry), [first.session.id]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_equally_busy_take_turns() {
     let registry = Registry::new(shared(), 80);
     let _leases: Vec<_> =
