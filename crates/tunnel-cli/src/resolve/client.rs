@@ -116,14 +116,23 @@ pub(crate) struct LoginPlan {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Publish {
-    /// What this and another tunnel of the same client both want for themselves, in words.
-    pub(crate) fn clash(&self, other: &Self) -> Option<String> {
-        let (wanted, shares) = self.wants();
-        let (others, other_shares) = other.wants();
-        wanted.filter(|wanted| Some(wanted) == others.as_ref() && !(shares && other_shares))
+impl TunnelPlan {
+    /// Why this tunnel can't be published beside the one called `name` of the same file, in words.
+    pub(crate) fn clash(&self, name: &str, other: &Self) -> Option<String> {
+        if !self.publish.is_for_the_same_as(&other.publish) {
+            return None;
+        }
+        let ((what, shares), (_, other_shares)) = (self.publish.wants(), other.publish.wants());
+        let what = what?;
+        if !(shares && other_shares) {
+            return Some(format!("[tunnel.{name}] has {what}, too; give one another, or both `pool = true`"));
+        }
+        let is_twin = self.upstream.to_string() == other.upstream.to_string();
+        is_twin.then(|| format!("[tunnel.{name}] shares {what} for the same upstream; leave one of them out"))
     }
+}
 
+impl Publish {
     /// Whether this and another tunnel want the same, by name.
     pub(crate) fn is_for_the_same_as(&self, other: &Self) -> bool {
         let (wanted, _) = self.wants();
@@ -151,8 +160,9 @@ impl Publish {
     /// What it wants by name, and whether others may have it as well.
     fn wants(&self) -> (Option<String>, bool) {
         let host = |subdomain: &Option<String>, domain: &Option<String>| {
-            let subdomain = subdomain.as_ref().map(|name| format!("the subdomain `{name}`"));
-            subdomain.or(domain.as_ref().map(|name| format!("the domain `{name}`")))
+            let lower = |name: &String| name.to_ascii_lowercase();
+            let subdomain = subdomain.as_ref().map(|name| format!("the subdomain `{}`", lower(name)));
+            subdomain.or(domain.as_ref().map(|name| format!("the domain `{}`", lower(name))))
         };
         match self {
             Self::Http(WebName { subdomain, domain, path, pool }) => {

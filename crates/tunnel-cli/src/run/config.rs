@@ -117,12 +117,7 @@ fn look_through(path: &Path, side: Side, line: &CommandLine) -> (String, Vec<Pro
                     Ok(command) => match command.publishes(&mut Vec::new()) {
                         Some(Err(error)) => problems.push(blame(crate::output::chain(&error))),
                         Some(Ok((plan, _))) => {
-                            let clash = plans.iter().find_map(|(name, other)| {
-                                let what = plan.publish.clash(&other.publish)?;
-                                Some(format!(
-                                    "[tunnel.{name}] has {what}, too; give one another, or both `pool = true`"
-                                ))
-                            });
+                            let clash = plans.iter().find_map(|(name, other)| plan.clash(name, other));
                             problems.extend(clash.map(blame));
                             plans.push((&table.name, plan));
                         }

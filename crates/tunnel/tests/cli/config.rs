@@ -73,7 +73,12 @@ fn a_client_that_couldnt_publish_isnt_called_good() {
         (one("udp", "upstream = \"https://x\""), Some("takes datagrams")),
         (one("udp", "upstream = 53"), None),
         (two("http", "subdomain = \"x\""), Some("[tunnel.b]: [tunnel.a] has the subdomain `x`, too; ")),
-        (two("http", "subdomain = \"x\"\npool = true"), None),
+        (
+            two("http", "subdomain = \"x\"\npool = true"),
+            Some("shares the subdomain `x` for the same upstream"),
+        ),
+        (two("http", "subdomain = \"x\"\npool = true").replacen("= 1", "= 2", 1), None),
+        (two("http", "subdomain = \"x\"").replacen("\"x\"", "\"X\"", 1), Some("has the subdomain `x`, too")),
         (two("http", ""), None),
         (two("tls", "domain = \"x.test\""), Some("has the domain `x.test` for TLS, too")),
         (two("tcp", "remote_port = 20000"), Some("has the TCP port 20000, too")),
