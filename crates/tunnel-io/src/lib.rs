@@ -1,4 +1,4 @@
-//! Byte-stream adapters: prefix replay, peeking, and the relay that moves every byte.
+//! Byte-stream adapters: prefix replay, peeking, twins, and the relay that moves every byte.
 //!
 //! Everything a visitor says to an upstream, and back, passes through [`relay()`]. It is the only
 //! byte-copier in the tree, so that half-close, flushing, fairness and "a cut transfer must never
@@ -29,6 +29,7 @@ pub mod pace;
 pub mod peek;
 pub mod prefixed;
 pub mod relay;
+pub mod twin;
 
 pub use boxed::{BoxedIo, Io};
 pub use meter::Meter;
@@ -36,3 +37,4 @@ pub use pace::{Bucket, Pace, Paced};
 pub use peek::{PeekError, peek_until};
 pub use prefixed::Prefixed;
 pub use relay::{Operation, Relay, RelayError, RelayOptions, Relayed, Side, relay};
+pub use twin::{Coming, Twinned};
