@@ -12,7 +12,7 @@ use tunnel_protocol::login::{Attach, Credential};
 use tunnel_protocol::proxy::{self, ProxyVersion};
 use tunnel_protocol::{
     BindSpec, Challenge, ClientMessage, Code, Hello, InstanceId, LoginReply, Policy, Refusal, RequestId,
-    Secret, ServerMessage, SessionId, StreamHeader, StreamKind, StreamReply, Token, TunnelId, Version,
+    Secret, ServerMessage, SessionId, StreamHeader, StreamKind, StreamReply, Token, TunnelId, Twin, Version,
     Welcome, frame, version,
 };
 
@@ -48,6 +48,7 @@ fn login_frame() -> io::Result<()> {
         instance: InstanceId([7; 16]),
         agent: "tunnel/0.1.0".into(),
         machine: "laptop".into(),
+        twins: true,
         attach,
     };
     let by_token = Credential::Token { id: token.id(), secret: token.secret().clone() };
@@ -153,10 +154,14 @@ fn stream_header() -> io::Result<()> {
         request: RequestId(0xABCD),
         visitor: visitor.map(|address| address.parse().expect("an address")),
         local: local.map(|address| address.parse().expect("an address")),
+        twin: None,
     };
     write("stream_header", "none", header(None, None).encode())?;
     write("stream_header", "v4", header(Some("192.0.2.1:4000"), Some("192.0.2.2:80")).encode())?;
     write("stream_header", "v6", header(Some("[2001:db8::1]:1"), Some("[::ffff:1.2.3.4]:65535")).encode())?;
+    let of = |twin| StreamHeader { twin: Some(twin), ..header(Some("192.0.2.1:4000"), None) };
+    write("stream_header", "twin-expected", of(Twin::Expected(9)).encode())?;
+    write("stream_header", "twin-of", of(Twin::Of(9)).encode())?;
     let mut newer = header(None, None).encode().to_vec();
     newer[1] += 4;
     newer.extend_from_slice(b"more");

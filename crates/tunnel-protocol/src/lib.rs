@@ -36,6 +36,6 @@ pub use ids::{InstanceId, RequestId, SessionId, TunnelId};
 pub use login::{Challenge, Hello, LoginReply, Refusal, Welcome};
 pub use policy::Policy;
 pub use secret::Secret;
-pub use stream_header::{StreamHeader, StreamKind, StreamReply};
+pub use stream_header::{StreamHeader, StreamKind, StreamReply, Twin};
 pub use token::{Token, TokenHash, TokenId};
 pub use version::Version;

@@ -22,3 +22,7 @@ pub const LABEL_MAX: usize = 63;
 
 /// How many tunnels one session may hold.
 pub const TUNNELS_PER_SESSION: usize = 256;
+
+/// How much of each direction of a visitor's stream its twin carries, in bytes: what a visitor asks first, and the
+/// first that it is answered. More would be bulk, which has lanes of its own.
+pub const TWIN_BYTES: usize = 4 * 1024;

@@ -29,6 +29,9 @@ pub struct Hello {
     /// The client's machine, for people: `laptop`.
     #[serde(default)]
     pub machine: String,
+    /// Whether the client understands [twins](crate::stream_header::Twin). A server that does, too, may send some.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub twins: bool,
     /// Present when this connection is a further lane of a running session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach: Option<Attach>,

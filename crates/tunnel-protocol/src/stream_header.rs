@@ -1,8 +1,10 @@
 //! The head of every visitor stream: binary and small, because each visitor pays for it.
 //!
 //! ```text
-//! server ► client   u16 length of the rest │ u8 kind │ u8 flags (0) │ u64 tunnel │ u128 request │ visitor │ local
+//! server ► client   u16 length of the rest │ u8 kind │ u8 flags │ u64 tunnel │ u128 request │ visitor │ local
 //!                   an address: u8 family (0 none, 4, 6) │ 4 or 16 bytes │ u16 port        all big-endian
+//!                   flags: 1 a twin comes on another lane │ 2 this is the twin │ 0 neither;
+//!                   with either, u64 number of the pair behind the addresses
 //! client ► server   1 Accepted, at once        then, after dialling:  2 Ready  or  3 Refused │ u16 code
 //! ```
 //! Bytes after the last field known here, within the length, are a newer server's and are ignored.
@@ -15,6 +17,11 @@ use crate::{Code, RequestId, TunnelId};
 
 /// The longest header a client takes, in bytes, the length itself not counted.
 pub const HEADER_MAX: usize = 512;
+
+/// Among the flags: a twin of the stream comes on another lane.
+const TWIN_EXPECTED: u8 = 1;
+/// Among the flags: the stream is a twin.
+const IS_TWIN: u8 = 2;
 
 /// What a new stream is for. It never names an address to dial: the client looks its own configuration up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +36,18 @@ pub struct StreamHeader {
     pub visitor: Option<SocketAddr>,
     /// Which public address the visitor connected to.
     pub local: Option<SocketAddr>,
+    /// What the stream is in a pair that carries the visitor's first bytes twice.
+    pub twin: Option<Twin>,
+}
+
+/// One of the two streams of a visitor whose first [`TWIN_BYTES`](crate::limits::TWIN_BYTES) travel twice, each way.
+/// They have a number in common: the session's pairs are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Twin {
+    /// The stream that carries everything. Its twin comes on another lane, sooner or later.
+    Expected(u64),
+    /// The twin, which carries a copy of the first bytes.
+    Of(u64),
 }
 
 /// What the bytes after the header are.
@@ -70,12 +89,20 @@ impl StreamHeader {
             StreamKind::Http => 2,
             StreamKind::Udp => 3,
         });
-        body.put_u8(0);
+        body.put_u8(match self.twin {
+            None => 0,
+            Some(Twin::Expected(_)) => TWIN_EXPECTED,
+            Some(Twin::Of(_)) => IS_TWIN,
+        });
         body.put_u64(self.tunnel.0);
         body.put_u128(self.request.0);
         put_address(&mut body, self.visitor);
         put_address(&mut body, self.local);
-        let length = u16::try_from(body.len() - 2).expect("invariant: two addresses fit in 64 bytes");
+        if let Some(Twin::Expected(number) | Twin::Of(number)) = self.twin {
+            body.put_u64(number);
+        }
+        let length =
+            u16::try_from(body.len() - 2).expect("invariant: two addresses and a number fit in 64 bytes");
         body[..2].copy_from_slice(&length.to_be_bytes());
         body.freeze()
     }
@@ -92,7 +119,7 @@ impl StreamHeader {
     /// Reads what follows the length.
     ///
     /// # Errors
-    /// [`HeaderError`] if a field is missing or of an unknown kind.
+    /// [`HeaderError`] if a field is missing or of an unknown kind, or if it is both a twin and has one.
     pub fn decode(mut body: &[u8]) -> Result<Self, HeaderError> {
         let kind = match body.try_get_u8().map_err(|_| HeaderError)? {
             1 => StreamKind::Tcp,
@@ -100,12 +127,20 @@ impl StreamHeader {
             3 => StreamKind::Udp,
             _ => return Err(HeaderError),
         };
-        body.try_get_u8().map_err(|_| HeaderError)?;
+        // What other flags a newer server may have, they change nothing of this.
+        let twin = match body.try_get_u8().map_err(|_| HeaderError)? & (TWIN_EXPECTED | IS_TWIN) {
+            0 => None,
+            TWIN_EXPECTED => Some(Twin::Expected as fn(u64) -> Twin),
+            IS_TWIN => Some(Twin::Of as fn(u64) -> Twin),
+            _ => return Err(HeaderError),
+        };
         let tunnel = TunnelId(body.try_get_u64().map_err(|_| HeaderError)?);
         let request = RequestId(body.try_get_u128().map_err(|_| HeaderError)?);
         let visitor = get_address(&mut body)?;
         let local = get_address(&mut body)?;
-        Ok(Self { kind, tunnel, request, visitor, local })
+        let number = |of: fn(u64) -> Twin| body.try_get_u64().map(of).map_err(|_| HeaderError);
+        let twin = twin.map(number).transpose()?;
+        Ok(Self { kind, tunnel, request, visitor, local, twin })
     }
 }
 
@@ -178,6 +213,7 @@ mod tests {
             request: RequestId(0xABCD),
             visitor: visitor.map(|address| address.parse().unwrap()),
             local: local.map(|address| address.parse().unwrap()),
+            twin: None,
         }
     }
 
@@ -196,6 +232,32 @@ mod tests {
     }
 
     #[test]
+    fn golden_twins() {
+        for (twin, flags) in [(Twin::Expected(9), "01"), (Twin::Of(9), "02")] {
+            let header = StreamHeader { twin: Some(twin), ..header(Some("192.0.2.1:4000"), None) };
+            assert_eq!(
+                data_encoding::HEXLOWER.encode(&header.encode()),
+                format!("002a02{flags}0000000000000007")
+                    + "0000000000000000000000000000abcd"
+                    + "04c00002010fa0"
+                    + "00"
+                    + "0000000000000009"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_of_the_future_are_ignored_and_two_that_exclude_each_other_are_not() {
+        let plain = header(None, None);
+        let mut bytes = plain.encode()[2..].to_vec();
+        bytes[1] = 0xFC;
+        assert_eq!(StreamHeader::decode(&bytes), Ok(plain));
+        let mut bytes = StreamHeader { twin: Some(Twin::Of(1)), ..plain }.encode()[2..].to_vec();
+        bytes[1] = 3;
+        assert_eq!(StreamHeader::decode(&bytes), Err(HeaderError));
+    }
+
+    #[test]
     fn headers_round_trip_and_newer_fields_are_ignored() {
         for header in [
             header(None, None),
@@ -203,6 +265,8 @@ mod tests {
             header(Some("[2001:db8::1]:1"), Some("[::1]:65535")),
             StreamHeader { kind: StreamKind::Tcp, ..header(None, None) },
             StreamHeader { kind: StreamKind::Udp, ..header(None, None) },
+            StreamHeader { twin: Some(Twin::Expected(u64::MAX)), ..header(None, None) },
+            StreamHeader { twin: Some(Twin::Of(1)), ..header(Some("192.0.2.1:4000"), None) },
         ] {
             let bytes = header.encode();
             let length = StreamHeader::decode_length([bytes[0], bytes[1]]).unwrap();

@@ -1,7 +1,7 @@
 //! From an endpoint to a stream: the one way a visitor gets to a client.
 //!
 //! Waits for an absent client within the endpoint's bounds, picks the least busy of several clients and its least
-//! loaded lane, opens a stream on it and writes the header. The answer to "is the upstream there" comes back on the stream itself
+//! loaded lane, opens a stream on it and writes the header. Over a long path a new stream gets a twin on another lane. The answer to "is the upstream there" comes back on the stream itself
 //! ([`VisitorStream`](crate::stream::VisitorStream)).
 
 use std::{
@@ -11,9 +11,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, time::timeout};
-use tunnel_io::Pace;
-use tunnel_protocol::{Code, RequestId, StreamHeader, StreamKind};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{sleep, timeout},
+};
+use tunnel_io::{Pace, Twinned};
+use tunnel_mux::{Reservation, Stream};
+use tunnel_protocol::{Code, RequestId, StreamHeader, StreamKind, Twin, limits::TWIN_BYTES};
 
 use crate::{
     endpoint::{Absent, Endpoint, Serving, Target},
@@ -34,6 +38,9 @@ const TRIAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a datagram does: less than its flow waits in all.
 const TRIAL_PATIENCE_UDP: Duration = Duration::from_millis(500);
+
+/// How long a stream that says little has a twin: whoever has exchanged less until then is no new visitor any more.
+const TWIN_AGE: Duration = Duration::from_secs(10);
 
 /// Who visits, and through which of our addresses.
 #[derive(Clone, Copy, Debug)]
@@ -271,12 +278,31 @@ async fn begin(
         Ok(Err(OpenStreamError::Ended)) => return Err(Missed::Ended),
     };
     let Visit { request, visitor, local } = visit;
-    let header =
-        StreamHeader { kind, tunnel: target.tunnel, request, visitor: Some(visitor), local: Some(local) };
+    let (visitor, local) = (Some(visitor), Some(local));
+    let mut header = StreamHeader { kind, tunnel: target.tunnel, request, visitor, local, twin: None };
+    // A datagram that is late is worth nothing, so a second copy of it is neither.
+    let twin = if kind == StreamKind::Udp { None } else { target.session.twin_beside(lane) };
+    header.twin = twin.as_ref().map(|(_, number)| Twin::Expected(*number));
     stream.write_all(&header.encode()).await.map_err(|_dead| Missed::LaneLost)?;
+    let stream = match twin {
+        Some((place, number)) => {
+            twinned(stream, place, StreamHeader { twin: Some(Twin::Of(number)), ..header })
+        }
+        None => stream.into(),
+    };
     // The bytes of a flow are in its datagrams, and counted there.
     let is_counted = kind != StreamKind::Udp;
     Ok(VisitorStream::new(stream, lane, target.clone(), is_counted, pace, READY_PATIENCE))
+}
+
+/// The stream, with a twin that it never waits for.
+fn twinned(primary: Stream, place: Reservation, header: StreamHeader) -> Twinned<Stream> {
+    let twin = async move {
+        let mut twin = place.open().await.ok()?;
+        twin.write_all(&header.encode()).await.ok()?;
+        Some(twin)
+    };
+    Twinned::of_primary(primary, Box::pin(twin), TWIN_BYTES, 0).until(sleep(TWIN_AGE))
 }
 
 impl From<&io::Error> for DispatchError {

@@ -41,6 +41,10 @@ pub(crate) struct Session {
     pub(crate) machine: String,
     pub(crate) agent: String,
     pub(crate) address: SocketAddr,
+    /// Whether the client understands twins.
+    twins: bool,
+    /// How many pairs there have been.
+    pairs: AtomicU64,
     pub(crate) started: SystemTime,
     /// What further lanes must show.
     pub(crate) resume: Secret<32>,
@@ -96,6 +100,8 @@ pub(crate) struct Who {
     pub(crate) machine: String,
     pub(crate) agent: String,
     pub(crate) address: SocketAddr,
+    /// Whether it understands twins.
+    pub(crate) twins: bool,
 }
 
 impl Session {
@@ -108,7 +114,7 @@ impl Session {
         ended: CancellationToken,
     ) -> (Arc<Self>, mpsc::Receiver<ServerMessage>) {
         let (messages, outbox) = mpsc::channel(OUTBOX);
-        let Who { identity, instance, machine, agent, address } = who;
+        let Who { identity, instance, machine, agent, address, twins } = who;
         let session = Self {
             id,
             identity,
@@ -116,6 +122,8 @@ impl Session {
             machine,
             agent,
             address,
+            twins,
+            pairs: AtomicU64::new(0),
             started: SystemTime::now(),
             resume,
             ended,
@@ -227,6 +235,16 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A place for the twin of a new stream on this lane, and the pair's number: over a long path, for a client that
+    /// understands it, and as long as there is another lane that is nearly free.
+    pub(crate) fn twin_beside(&self, lane: u32) -> Option<(Reservation, u64)> {
+        if !self.twins || !self.path().is_long() {
+            return None;
+        }
+        let place = self.lanes.reserve_beside(lane)?;
+        Some((place, self.pairs.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
     /// Whether a stream at rest on this lane had better wait there, and another be used: there is bulk on the lane, and
@@ -371,6 +389,12 @@ impl Session {
         }
         self.used.notified().await;
         self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Has the client be far away.
+    #[cfg(test)]
+    pub(crate) fn set_far(&self) {
+        self.best_rtt_micros.store(100_000, Ordering::Relaxed);
     }
 
     fn path(&self) -> Path {

@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
-use tunnel_io::{Pace, Paced};
+use tunnel_io::{Pace, Paced, Twinned};
 use tunnel_protocol::{Code, StreamReply};
 
 use crate::target::{Serving, Target};
@@ -29,7 +29,7 @@ use crate::target::{Serving, Target};
 #[derive(Debug)]
 pub(crate) struct VisitorStream {
     /// At the pace of its tunnel, within that of its tunnel's owner.
-    inner: Paced<Paced<tunnel_mux::Stream>>,
+    inner: Paced<Paced<Twinned<tunnel_mux::Stream>>>,
     lane: u32,
     /// `None` once the upstream is ready.
     reply: Option<Box<Awaiting>>,
@@ -92,7 +92,7 @@ impl VisitorStream {
     /// A stream whose header was just written, whose bytes from here on keep to `pace`. The client has `patience` to
     /// become ready. What passes is counted for `target`'s tunnel if `is_counted`.
     pub(crate) fn new(
-        inner: tunnel_mux::Stream,
+        inner: Twinned<tunnel_mux::Stream>,
         lane: u32,
         target: Arc<Target>,
         is_counted: bool,
@@ -131,10 +131,11 @@ impl VisitorStream {
 
     /// Tells the client that this exchange was cut off.
     pub(crate) fn reset(self) {
-        self.inner.into_inner().into_inner().reset();
+        // Each of its streams is reset where it is dropped.
+        drop(self);
     }
 
-    /// The number of the lane it is on, which it can't leave.
+    /// The number of the lane it is on, which it can't leave; a twin counts for nothing.
     pub(crate) fn lane(&self) -> u32 {
         self.lane
     }

@@ -37,12 +37,20 @@ pub struct FaultRelay {
 struct Weather {
     /// Connections of an earlier generation than this forward nothing, ever again.
     stalled_before: usize,
+    /// Nor does this one.
+    stalled: Option<usize>,
     /// New connections are closed at once.
     refusing: bool,
     /// Added before each piece is passed on.
     delay: Duration,
     /// Bytes a second, each direction; 0 is unlimited.
     rate: usize,
+}
+
+impl Weather {
+    fn has_stalled(&self, number: usize) -> bool {
+        self.stalled_before > number || self.stalled == Some(number)
+    }
 }
 
 impl FaultRelay {
@@ -53,7 +61,8 @@ impl FaultRelay {
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let calm = Weather { stalled_before: 0, refusing: false, delay: Duration::ZERO, rate: 0 };
+        let calm =
+            Weather { stalled_before: 0, stalled: None, refusing: false, delay: Duration::ZERO, rate: 0 };
         let weather = watch::Sender::new(calm);
         let cut = Arc::new(Mutex::new(CancellationToken::new()));
         let (open, accepted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -74,6 +83,11 @@ impl FaultRelay {
     pub fn go_half_open(&self) {
         let accepted = self.accepted.load(Ordering::SeqCst);
         self.weather.send_modify(|weather| weather.stalled_before = accepted);
+    }
+
+    /// Has one connection go half-open: the first is number 0.
+    pub fn stall(&self, number: usize) {
+        self.weather.send_modify(|weather| weather.stalled = Some(number));
     }
 
     /// Cuts the connections there are, with a reset to both ends.
@@ -174,7 +188,7 @@ async fn one_way(
             // sleep: the relay plays a slow link
             tokio::time::sleep(wait).await;
         }
-        if weather.borrow().stalled_before > number {
+        if weather.borrow().has_stalled(number) {
             return std::future::pending::<()>().await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
@@ -184,7 +198,7 @@ async fn one_way(
 }
 
 async fn stalled(weather: &mut watch::Receiver<Weather>, number: usize) {
-    if weather.wait_for(|weather| weather.stalled_before > number).await.is_err() {
+    if weather.wait_for(|weather| weather.has_stalled(number)).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

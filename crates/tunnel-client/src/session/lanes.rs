@@ -29,6 +29,7 @@ use super::{
     heartbeat::Pace,
     lane_beat,
     login::{Established, log_in},
+    twins::Twins,
     visitor,
 };
 use crate::{
@@ -48,6 +49,7 @@ const SPARE_STREAMS: usize = 64;
 pub(crate) struct Lanes {
     shared: Arc<Shared>,
     gauge: Arc<Gauge>,
+    twins: Arc<Twins>,
     attach: Attach,
     config: Config,
     pace: Pace,
@@ -84,6 +86,7 @@ impl Lanes {
         let max_streams = streams.saturating_add(SPARE_STREAMS).min(tunnel_mux::MAX_STREAMS);
         Self {
             gauge,
+            twins: Arc::default(),
             attach: Attach { session: welcome.session, resume: welcome.resume.clone() },
             config: Config { max_streams, ..Config::default() },
             pace,
@@ -198,7 +201,8 @@ impl Lanes {
                 })
             }
         };
-        let doorman = admit(lane.incoming, Arc::clone(&self.shared), Arc::clone(&self.gauge));
+        let (shared, gauge) = (Arc::clone(&self.shared), Arc::clone(&self.gauge));
+        let doorman = admit(lane.incoming, shared, gauge, Arc::clone(&self.twins));
         self.doormen.spawn(doorman.in_current_span());
         (lane.opener, lane.activity)
     }
@@ -214,13 +218,14 @@ fn ended(end: Result<(), LaneError>) -> End {
 }
 
 /// Takes the streams the server opens until the lane is gone. What came before is still delivered, for a while.
-async fn admit(mut incoming: Incoming, shared: Arc<Shared>, gauge: Arc<Gauge>) {
+async fn admit(mut incoming: Incoming, shared: Arc<Shared>, gauge: Arc<Gauge>, twins: Arc<Twins>) {
     let mut visitors = JoinSet::new();
     loop {
         tokio::select! {
             stream = incoming.accept() => match stream {
                 Some(stream) => {
-                    visitors.spawn(visitor::serve(stream, Arc::clone(&shared), Arc::clone(&gauge)));
+                    let (shared, gauge) = (Arc::clone(&shared), Arc::clone(&gauge));
+                    visitors.spawn(visitor::serve(stream, shared, gauge, Arc::clone(&twins)));
                 }
                 None => break,
             },

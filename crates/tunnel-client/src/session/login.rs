@@ -89,6 +89,7 @@ async fn introduce<T: Io>(
         instance: settings.instance,
         agent: settings.agent.clone(),
         machine: settings.machine.clone(),
+        twins: true,
         attach,
     };
     let frame = frame::encode(&hello, LOGIN_FRAME_MAX).map_err(LoginError::NotAServer)?;

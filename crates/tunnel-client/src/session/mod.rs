@@ -21,6 +21,7 @@ mod lanes;
 mod login;
 mod moved;
 mod sleep;
+mod twins;
 mod visitor;
 
 use std::{

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::oneshot,
     time::timeout,
 };
 use tracing::debug;
+use tunnel_io::Twinned;
 use tunnel_mux::Stream;
 use tunnel_protocol::{Code, StreamHeader, StreamKind, StreamReply};
 
-use super::{Gauge, InFlight};
+use super::{
+    Gauge, InFlight,
+    twins::{Meeting, Twins, Visit},
+};
 use crate::{
     Event,
     forward::{self, Failure, Target},
@@ -25,10 +30,91 @@ use crate::{
 ///
 /// # Cancel safety
 /// Dropping the future resets the visitor and the upstream.
-pub(crate) async fn serve(stream: Stream, shared: Arc<Shared>, gauge: Arc<Gauge>) {
+pub(crate) fn serve(
+    stream: Stream,
+    shared: Arc<Shared>,
+    gauge: Arc<Gauge>,
+    twins: Arc<Twins>,
+) -> impl Future<Output = ()> + Send {
     // What it takes to get a visitor started is boxed and freed before the long part, which may be idle for days.
-    let started = Box::pin(start(stream, &shared, &gauge)).await;
-    drop(gauge);
+    let arrival = Box::pin(arrive(stream, shared.clone(), gauge, twins));
+    async move {
+        match arrival.await {
+            Some(Arrival::Visitor(visitor)) => visit(visitor, shared).await,
+            // Boxed, since these are rare: others' futures keep no room for them.
+            Some(Arrival::Early(visitor, moves)) => Box::pin(begin(visitor, moves, shared)).await,
+            Some(Arrival::Moved(visit)) => Box::pin(go_on(visit)).await,
+            None => {}
+        }
+    }
+}
+
+/// Serves a visitor until its primary comes.
+async fn begin(visitor: Box<Visitor>, moves: oneshot::Receiver<oneshot::Sender<Visit>>, shared: Arc<Shared>) {
+    let mut visit: Visit = Box::pin(visit(visitor, shared));
+    tokio::select! {
+        () = &mut visit => {}
+        // Whoever wants it may be gone by now: its lane is lost, and so is the visitor.
+        Ok(to) = moves => drop(to.send(visit)),
+    }
+}
+
+/// Serves a visitor from there on.
+async fn go_on(visit: oneshot::Receiver<Visit>) {
+    if let Ok(visit) = visit.await {
+        visit.await;
+    }
+}
+
+/// A stream that has something to do.
+enum Arrival {
+    Visitor(Box<Visitor>),
+    /// A visitor whose twin came first. It is served here until its primary comes.
+    Early(Box<Visitor>, oneshot::Receiver<oneshot::Sender<Visit>>),
+    /// That primary, and the visitor.
+    Moved(oneshot::Receiver<Visit>),
+}
+
+/// Somebody new.
+struct Visitor {
+    stream: Twinned<Stream>,
+    header: StreamHeader,
+    in_flight: InFlight,
+}
+
+/// Reads who a stream is for, and says that we have it. `None` if nothing is left to do: the stream was of no use, or was
+/// brought to another that is being served.
+async fn arrive(
+    mut stream: Stream,
+    shared: Arc<Shared>,
+    gauge: Arc<Gauge>,
+    twins: Arc<Twins>,
+) -> Option<Arrival> {
+    let header = timeout(shared.settings.timeouts.header, read_header(&mut stream)).await.ok()??;
+    let meeting = header.twin.map(|twin| twins.meet(twin));
+    // A twin is no visitor more.
+    let is_new = matches!(meeting, None | Some(Meeting::First(_)));
+    let in_flight = is_new.then(|| gauge.enter());
+    // At once, whatever follows: the multiplexer allows only so many streams that were not answered.
+    stream.write_all(&StreamReply::Accepted.encode()).await.ok()?;
+    let visitor = |stream, in_flight| Box::new(Visitor { stream, header, in_flight });
+    match (meeting, in_flight) {
+        (None, Some(in_flight)) => Some(Arrival::Visitor(visitor(stream.into(), in_flight))),
+        (Some(Meeting::First(mut first)), Some(in_flight)) => {
+            let moves = first.moves.take();
+            let visitor = visitor(first.twinned(stream), in_flight);
+            Some(match moves {
+                Some(moves) => Arrival::Early(visitor, moves),
+                None => Arrival::Visitor(visitor),
+            })
+        }
+        (Some(Meeting::Second(second)), _) => second.bring(stream).map(Arrival::Moved),
+        _ => None,
+    }
+}
+
+async fn visit(visitor: Box<Visitor>, shared: Arc<Shared>) {
+    let started = Box::pin(start(*visitor, &shared)).await;
     match started {
         Some(Started::Connection { stream, upstream, in_flight }) => {
             forward::relay(stream, upstream, &shared.traffic).await;
@@ -45,16 +131,13 @@ pub(crate) async fn serve(stream: Stream, shared: Arc<Shared>, gauge: Arc<Gauge>
 
 /// A visitor that has an upstream.
 enum Started {
-    Connection { stream: Stream, upstream: forward::Connection, in_flight: InFlight },
-    Flow { stream: Stream, peer: Box<forward::udp::Peer>, entry: Arc<Entry>, in_flight: InFlight },
+    Connection { stream: Twinned<Stream>, upstream: forward::Connection, in_flight: InFlight },
+    Flow { stream: Twinned<Stream>, peer: Box<forward::udp::Peer>, entry: Arc<Entry>, in_flight: InFlight },
 }
 
 /// `None` if nothing is left to do: refused, or handed to a listener.
-async fn start(mut stream: Stream, shared: &Shared, gauge: &Arc<Gauge>) -> Option<Started> {
-    let header = timeout(shared.settings.timeouts.header, read_header(&mut stream)).await.ok()??;
-    let mut in_flight = gauge.enter();
-    // At once, whatever follows: the multiplexer allows only so many streams that were not answered.
-    reply(&mut stream, StreamReply::Accepted).await?;
+async fn start(visitor: Visitor, shared: &Shared) -> Option<Started> {
+    let Visitor { mut stream, header, mut in_flight } = visitor;
     if !in_flight.find_place(&shared.visitors).await {
         debug!(tunnel = %header.tunnel, visitor = %header.request, "a visitor was refused: the client is full");
         return refuse(stream, Code::ClientBusy).await;
@@ -137,12 +220,12 @@ async fn read_header(stream: &mut Stream) -> Option<StreamHeader> {
     StreamHeader::decode(&body).ok()
 }
 
-async fn reply(stream: &mut Stream, reply: StreamReply) -> Option<()> {
+async fn reply(stream: &mut Twinned<Stream>, reply: StreamReply) -> Option<()> {
     stream.write_all(&reply.encode()).await.ok()?;
     stream.flush().await.ok()
 }
 
-async fn refuse(mut stream: Stream, code: Code) -> Option<Started> {
+async fn refuse(mut stream: Twinned<Stream>, code: Code) -> Option<Started> {
     reply(&mut stream, StreamReply::Refused(code)).await?;
     // The refusal arrives whole whatever becomes of the stream then.
     let _ = stream.shutdown().await;
@@ -154,12 +237,13 @@ mod tests {
     use super::*;
 
     /// The size of what a function's future keeps between polls.
-    fn size<F>(_: impl FnOnce(Stream, Arc<Shared>, Arc<Gauge>) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(Stream, Arc<Shared>, Arc<Gauge>, Arc<Twins>) -> F) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn an_idle_visitor_costs_little() {
+        assert_eq!(size_of::<Twinned<Stream>>(), size_of::<Stream>(), "without a twin it is the stream");
         let bytes = size(serve);
         assert!(bytes <= 1024, "{bytes} bytes for each of up to 16,384 visitors");
     }

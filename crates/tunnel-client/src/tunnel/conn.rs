@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tunnel_io::Twinned;
 use tunnel_mux::Stream;
 use tunnel_protocol::{RequestId, StreamHeader, StreamKind};
 
@@ -18,13 +19,13 @@ use crate::session::InFlight;
 ///
 /// Dropping it without a `shutdown` resets it: the visitor can tell an answer that was cut from a whole one.
 pub struct Conn {
-    stream: Stream,
+    stream: Twinned<Stream>,
     header: StreamHeader,
     _in_flight: InFlight,
 }
 
 impl Conn {
-    pub(crate) fn new(stream: Stream, header: StreamHeader, in_flight: InFlight) -> Self {
+    pub(crate) fn new(stream: Twinned<Stream>, header: StreamHeader, in_flight: InFlight) -> Self {
         Self { stream, header, _in_flight: in_flight }
     }
 

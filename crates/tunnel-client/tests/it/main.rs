@@ -14,3 +14,4 @@ mod login;
 mod reconnect;
 mod streams;
 mod tunnels;
+mod twins;

@@ -190,6 +190,7 @@ fn new_session(
         machine: printable(&hello.machine, SELF),
         agent: printable(&hello.agent, SELF),
         address,
+        twins: hello.twins,
     };
     let ended = control.shared.stopping.child_token();
     let (session, outbox) = Session::new(ids::session_id(), ids::secret(), who, limits.lanes, ended);

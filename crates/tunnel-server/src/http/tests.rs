@@ -12,5 +12,6 @@ mod lanes;
 mod linger;
 mod retry;
 mod switch;
+mod twins;
 mod upstream;
 mod websocket;

@@ -45,6 +45,7 @@ fn claim(token: u8, instance: u8) -> Claim {
         machine: format!("machine-{instance}"),
         agent: String::new(),
         address: "192.0.2.1:1".parse().unwrap(),
+        twins: false,
     };
     let id = SessionId(crate::ids::session_id().0);
     let (session, _outbox) = Session::new(id, Secret::new([0; 32]), who, 1, CancellationToken::new());

@@ -61,7 +61,7 @@ pub(super) struct Path {
 }
 
 impl Path {
-    fn is_long(self) -> bool {
+    pub(super) fn is_long(self) -> bool {
         // Not the latest round trip alone: on a busy machine it says more about the machine than about the path.
         self.best.is_some_and(|best| best >= LONG_PATH) || self.rtt.is_some_and(|rtt| rtt >= SLOW_PATH)
     }

@@ -75,6 +75,12 @@ impl Lane {
         self.opener.live() < self.opener.capacity()
     }
 
+    /// Twins take no place that a visitor may need, don't make a lane look full, and are no reason to wait for answers:
+    /// 256 streams may be without.
+    fn has_room_for_twins(&self) -> bool {
+        self.opener.live() < self.opener.capacity() / 8
+    }
+
     fn is_crowded(&self) -> bool {
         self.bulk.load(Ordering::Relaxed) || self.activity.blocked_for() >= BLOCKED
     }
@@ -169,6 +175,15 @@ impl Lanes {
             }
         }
         None
+    }
+
+    /// A place for a twin: on the best lane but this one, if that has no bulk and is nearly free. It isn't counted
+    /// among the streams opened: it carries little, for a moment, and says nothing of how many lanes are of use.
+    pub(super) fn reserve_beside(&self, number: u32) -> Option<Reservation> {
+        let lanes = self.read();
+        let others = lanes.iter().filter(|lane| lane.number != number);
+        let open = others.filter(|lane| lane.is_usable() && lane.has_room_for_twins() && !lane.is_crowded());
+        open.min_by_key(|lane| lane.cost())?.opener.try_reserve().ok()
     }
 
     /// Whether there is bulk on this lane, but not on each that has room.

@@ -43,6 +43,7 @@ pub(crate) fn heads(criterion: &mut Criterion) {
         request: RequestId(u128::MAX / 3),
         visitor: Some("203.0.113.7:51000".parse().unwrap()),
         local: Some("[2001:db8::1]:443".parse().unwrap()),
+        twin: None,
     };
     criterion.bench_function("stream header, written and read", |bencher| {
         bencher.iter(|| StreamHeader::decode(&black_box(&header).encode()[2..]).unwrap());

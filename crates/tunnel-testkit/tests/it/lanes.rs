@@ -27,16 +27,29 @@ async fn visit(port: u16) -> TcpStream {
     visitor
 }
 
-/// Eight visitors after each other, at once, who each want all of what they sent back, until told to stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_visitor_is_lost_while_lanes_come_and_go() {
+    come_and_go(Duration::ZERO, 6, 16, 24, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn far_away_neither_where_new_visitors_have_twins() {
+    come_and_go(Duration::from_millis(10), 8, 32, 120, 6).await;
+}
+
+/// Eight visitors after each other, at once, who each want all of what they sent back, and a crowd that needs more than
+/// `few` of `lanes` of so many `streams`, again and again.
+async fn come_and_go(delay: Duration, lanes: u32, streams: usize, crowd_size: usize, few: usize) {
     let mut site = Site::new().unwrap();
-    site.config.limits.streams_per_lane = 16;
-    site.config.limits.lanes = 6;
+    site.config.limits.streams_per_lane = streams;
+    site.config.limits.lanes = lanes;
     site.config.timeouts.lane_idle = Duration::from_millis(20);
+    site.config.timeouts.heartbeat = Duration::from_millis(200);
     let server = site.start(Vec::new()).unwrap();
     let upstream = Upstream::echo().await.unwrap();
-    let client = site.client(&site.token("one")).connect().await.unwrap();
+    let relay = FaultRelay::start(site.control_address()).await.unwrap();
+    relay.delay(delay);
+    let client = site.client_at(relay.address(), &site.token("one")).connect().await.unwrap();
     let mut events = client.events();
     let tunnel = client.tcp().forward(upstream.target()).await.unwrap();
     let port = port(&tunnel);
@@ -63,10 +76,10 @@ async fn no_visitor_is_lost_while_lanes_come_and_go() {
     let coming_and_going = async {
         while gone < 4 {
             let mut crowd = Vec::new();
-            for _ in 0..24 {
+            for _ in 0..crowd_size {
                 crowd.push(visit(port).await);
             }
-            until(&server.handle, |now| now.sessions[0].lanes > 1).await;
+            until(&server.handle, |now| now.sessions[0].lanes > few).await;
             drop(crowd);
             // The crowd has left, and the steady visitors fit on fewer lanes.
             while gone <= added {

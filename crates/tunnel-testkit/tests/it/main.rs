@@ -31,6 +31,7 @@ mod steering;
 mod succession;
 mod support;
 mod tcp;
+mod twins;
 mod udp;
 mod upstreams;
 mod web;

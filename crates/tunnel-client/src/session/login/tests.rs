@@ -58,7 +58,7 @@ const WELCOME: &str = r#"{"type":"welcome","version":1,"session":"00000000000000
 async fn golden_over_tls_the_token_is_sent() {
     let (outcome, said) = dialogue(&settings(false), &framed(WELCOME)).await;
     assert_eq!(outcome.unwrap().max_lanes, 4);
-    let hello = r#"{"versions":{"min":1,"max":1},"credential":{"kind":"token","id":"0001020304050607","secret":"CAkKCwwNDg8QERITFBUWFxgZGhscHR4f"},"instance":"abababababababababababababababab","agent":"tunnel/0.1.0","machine":"laptop"}"#;
+    let hello = r#"{"versions":{"min":1,"max":1},"credential":{"kind":"token","id":"0001020304050607","secret":"CAkKCwwNDg8QERITFBUWFxgZGhscHR4f"},"instance":"abababababababababababababababab","agent":"tunnel/0.1.0","machine":"laptop","twins":true}"#;
     assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(&framed(hello)));
 }
 

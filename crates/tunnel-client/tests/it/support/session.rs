@@ -10,7 +10,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use tunnel_mux::{Config, Incoming, Opener, Stream};
 use tunnel_protocol::{
     BindSpec, ClientMessage, Code, FrameDecoder, RequestId, ServerMessage, StreamHeader, StreamKind,
-    StreamReply, TunnelId, bind::PublicAddress, frame, limits::CONTROL_FRAME_MAX,
+    StreamReply, TunnelId, Twin, bind::PublicAddress, frame, limits::CONTROL_FRAME_MAX,
 };
 
 use super::soon;
@@ -104,6 +104,14 @@ impl Session {
         Visit { stream }
     }
 
+    /// Opens one of the two streams of a pair.
+    pub(crate) async fn open_of_pair(&self, tunnel: TunnelId, twin: Twin) -> Visit {
+        let mut stream = soon(self.opener.open()).await.unwrap();
+        let header = StreamHeader { twin: Some(twin), ..header(tunnel) };
+        stream.write_all(&header.encode()).await.unwrap();
+        Visit { stream }
+    }
+
     /// Answers heartbeats until the client has gone, and says whether it said anything else.
     pub(crate) async fn until_gone(mut self) {
         soon(async { while self.hear().await.is_some() {} }).await;
@@ -125,7 +133,14 @@ pub(crate) fn http(name: &str) -> PublicAddress {
 
 pub(crate) fn header(tunnel: TunnelId) -> StreamHeader {
     let visitor: SocketAddr = "192.0.2.1:4000".parse().unwrap();
-    StreamHeader { kind: StreamKind::Tcp, tunnel, request: RequestId(5), visitor: Some(visitor), local: None }
+    StreamHeader {
+        kind: StreamKind::Tcp,
+        tunnel,
+        request: RequestId(5),
+        visitor: Some(visitor),
+        local: None,
+        twin: None,
+    }
 }
 
 /// A visitor's stream, from the server's side.

@@ -132,7 +132,7 @@ impl World {
     }
 
     fn run(&mut self) {
-        while self.parties.iter_mut().flatten().fold(false, |any, party| party.run() || any) {}
+        while self.parties.iter_mut().flatten().filter_map(|party| party.run().then_some(())).count() > 0 {}
     }
 
     /// Whatever can happen without another loss.

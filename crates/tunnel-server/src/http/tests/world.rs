@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) address: SocketAddr,
     tasks: JoinSet<()>,
     sessions: u64,
+    /// Whether clients that come from here on understand twins.
+    pub(super) twins: bool,
 }
 
 /// A client of the tunnel of one host.
@@ -86,7 +88,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(ingress::http::serve(shared.clone(), listener));
-        Self { shared, address, tasks, sessions: 0 }
+        Self { shared, address, tasks, sessions: 0, twins: true }
     }
 
     /// A tunnel at `host`, and its client.
@@ -132,6 +134,7 @@ impl World {
             machine: String::new(),
             agent: String::new(),
             address: self.address,
+            twins: self.twins,
         };
         let ended = CancellationToken::new();
         let id = SessionId(self.sessions);
