@@ -12,7 +12,10 @@
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,14 +32,14 @@ const ROWS: usize = 2;
 pub(crate) struct Rates {
     began: Instant,
     chance: RandomState,
-    /// When each bucket is full again, in ns since `began`: the rows, one after the other.
-    full_at: Box<[AtomicU64]>,
+    /// When each bucket is full again, in ns since `began`: the rows, one after the other. There are none before the
+    /// first comes, whom many tunnels and quiet servers never see.
+    full_at: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl Rates {
     pub(crate) fn new() -> Self {
-        let full_at = std::iter::repeat_with(AtomicU64::default).take(CELLS * ROWS).collect();
-        Self { began: Instant::now(), chance: RandomState::new(), full_at }
+        Self { began: Instant::now(), chance: RandomState::new(), full_at: OnceLock::new() }
     }
 
     /// Takes one from the allowance of this address, or whatever `key` is, which is the given one from now on.
@@ -62,10 +65,12 @@ impl Rates {
 
     fn cells(&self, key: impl Hash) -> [&AtomicU64; ROWS] {
         let hash = self.chance.hash_one(key).to_le_bytes();
+        let all = || std::iter::repeat_with(AtomicU64::default).take(CELLS * ROWS).collect();
+        let full_at = self.full_at.get_or_init(all);
         std::array::from_fn(|row| {
             // Each row by bits of its own.
             let place = usize::from(u16::from_le_bytes([hash[2 * row], hash[2 * row + 1]])) % CELLS;
-            &self.full_at[row * CELLS + place]
+            &full_at[row * CELLS + place]
         })
     }
 }
