@@ -160,6 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pair<S> {
             Err(error) if self.primary.is_coming() && error.kind() == io::ErrorKind::ConnectionReset => {
                 (self.primary.stream, self.twin.stream) = (Presence::Gone, Presence::Gone);
                 self.primary.refused.get_or_insert_with(never_came);
+                // It may wait for the primary, which nobody else will tell it of any more.
+                self.wakers.writer().wake();
                 Poll::Ready(Err(error))
             }
             Ok(_) | Err(_) => {

@@ -175,10 +175,10 @@ impl World {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    (0..3 * LIMIT + 60, any::<bool>(), 1..40_usize, any::<bool>()).prop_map(
-        |(length, ends, piece, flushes)| {
+    (0..3 * LIMIT + 60, any::<bool>(), 1..40_usize, any::<bool>(), any::<bool>()).prop_map(
+        |(length, ends, piece, flushes, splits)| {
             let says = (0..length).map(|n| u8::try_from(n).unwrap()).collect();
-            Plan { says, ends, piece, flushes }
+            Plan { says, ends, piece, flushes, splits }
         },
     )
 }
@@ -242,13 +242,16 @@ proptest! {
             for number in [OPENER, ACCEPTOR] {
                 let party = world.party(number);
                 prop_assert!(party.io.is_none() || party.read_end.is_some(), "{} hangs: {:?}", number, party);
+                let is_due = world.plans[number].ends && party.read_end.is_some_and(|end| end.is_err());
+                let has_ended = party.io.is_none() || party.write_end.is_some();
+                prop_assert!(!is_due || has_ended, "who writes hangs at {}: {:?}", number, party);
             }
         }
     }
 }
 
 fn says(says: impl Into<Vec<u8>>, ends: bool) -> Plan {
-    Plan { says: says.into(), ends, piece: 1000, flushes: true }
+    Plan { says: says.into(), ends, piece: 1000, flushes: true, splits: false }
 }
 
 fn bytes(length: u8) -> Vec<u8> {
@@ -402,4 +405,23 @@ async fn a_stream_that_says_little_has_no_twin_for_ever() {
     io.write_all(b"x").await.unwrap();
     assert!(!io.is_twinned());
     assert_eq!(copy.read(&mut [0; 9]).await.unwrap(), 0, "the twin was dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_writes_hears_that_both_were_given_up_from_who_reads() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let wire = Wire::default();
+    let (_primary, coming) = coming();
+    let io = Twinned::of_twin(wire.end(ACCEPTOR), coming, LIMIT, 0);
+    let (mut reader, mut writer) = tokio::io::split(io);
+    // More than it keeps for the primary.
+    let mut writing = tokio::task::JoinSet::new();
+    writing.spawn(async move { writer.write_all(&[7; 2 * LIMIT]).await });
+    tokio::task::yield_now().await;
+    drop(wire.end(OPENER));
+    wire.deliver(OPENER, usize::MAX);
+    let reset = |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    reset(reader.read(&mut [0; 1]).await.unwrap_err());
+    let written = tokio::time::timeout(std::time::Duration::from_secs(1), writing.join_next()).await;
+    reset(written.expect("it was woken").unwrap().unwrap().unwrap_err());
 }

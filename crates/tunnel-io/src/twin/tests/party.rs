@@ -33,6 +33,8 @@ pub(super) struct Plan {
     /// Most bytes read or written at once.
     pub(super) piece: usize,
     pub(super) flushes: bool,
+    /// Whether reading and writing are two's business: neither ends with the other.
+    pub(super) splits: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,9 @@ impl Party {
         }
         // As a relay does: it is over when both ways are, or one has failed.
         let ends = [self.read_end, self.write_end];
-        if ends.iter().all(Option::is_some) || ends.iter().any(|end| matches!(end, Some(Err(_)))) {
+        // Two halves go on by themselves, each to its own end.
+        let has_failed = !self.plan.splits && ends.iter().any(|end| matches!(end, Some(Err(_))));
+        if ends.iter().all(Option::is_some) || has_failed {
             self.io = None;
         }
         reads || writes
