@@ -1,6 +1,6 @@
 //! One visitor, one stream: read who it is for, say that we have it, and hand it to whoever owns the tunnel.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -96,7 +96,10 @@ async fn arrive(
     let is_new = matches!(meeting, None | Some(Meeting::First(_)));
     let in_flight = is_new.then(|| gauge.enter());
     // At once, whatever follows: the multiplexer allows only so many streams that were not answered.
-    stream.write_all(&StreamReply::Accepted.encode()).await.ok()?;
+    let accepted = stream.write_all(&StreamReply::Accepted.encode()).await;
+    if accepted.is_err_and(|error| !is_of_use(meeting.as_ref(), &error)) {
+        return None;
+    }
     let visitor = |stream, in_flight| Box::new(Visitor { stream, header, in_flight });
     match (meeting, in_flight) {
         (None, Some(in_flight)) => Some(Arrival::Visitor(visitor(stream.into(), in_flight))),
@@ -110,6 +113,17 @@ async fn arrive(
         }
         (Some(Meeting::Second(second)), _) => second.bring(stream).map(Arrival::Moved),
         _ => None,
+    }
+}
+
+/// Whether a stream that takes nothing of ours is of use yet: one of a pair, for what had come on it or will on the other.
+fn is_of_use(meeting: Option<&Meeting>, error: &io::Error) -> bool {
+    match meeting {
+        // A primary may be over when it comes, and its twin have carried all but the end.
+        Some(Meeting::Second(_)) => true,
+        // The twin's lane is lost, which is nothing to the primary. A reset is the visitor's.
+        Some(Meeting::First(first)) => first.moves.is_some() && tunnel_mux::is_lane_lost(error),
+        Some(Meeting::Over) | None => false,
     }
 }
 

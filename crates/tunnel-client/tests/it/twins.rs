@@ -280,3 +280,40 @@ async fn a_refusal_reaches_both() {
     assert_eq!(primary.reply().await, StreamReply::Accepted);
     assert_eq!(primary.refused().await, code);
 }
+
+#[tokio::test]
+async fn a_primary_that_is_over_when_it_comes_still_tells_the_end() {
+    let mut world = world().await;
+    let mut twin = world.twin(1).await;
+    is_begun(&mut twin).await;
+    let mut conn = soon(world.listener.accept()).await.unwrap();
+    twin.stream.write_all(b"ask").await.unwrap();
+    twin.stream.shutdown().await.unwrap();
+    soon(conn.read_exact(&mut [0; 3])).await.unwrap();
+    conn.write_all(b"answer").await.unwrap();
+    let (done, ()) = tokio::join!(soon(conn.shutdown()), async {
+        twin.says(b"answer").await;
+        assert_eq!(soon(twin.stream.read(&mut [0; 1])).await.unwrap(), 0);
+        // The server has all, and the visitor's end is said: it lets go of both.
+        let mut primary = world.primary(1).await;
+        primary.stream.write_all(b"ask").await.unwrap();
+        primary.stream.shutdown().await.unwrap();
+    });
+    done.unwrap();
+    assert_eq!(soon(conn.read(&mut [0; 1])).await.unwrap(), 0, "an end, and no reset");
+}
+
+#[tokio::test]
+async fn a_twin_that_came_from_a_lost_lane_is_nothing_to_its_primary() {
+    let mut world = world().await;
+    let mut events = world.client.events();
+    let twin = world.twin(1).await;
+    world.second.opener.close();
+    event(&mut events, |event| matches!(event, Event::LaneLost { .. }).then_some(())).await;
+    let mut primary = world.first.open_of_pair(world.id, Twin::Expected(1)).await;
+    is_begun(&mut primary).await;
+    let mut conn = soon(world.listener.accept()).await.unwrap();
+    conn.write_all(b"hello").await.unwrap();
+    primary.says(b"hello").await;
+    drop(twin);
+}
