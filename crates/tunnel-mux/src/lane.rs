@@ -82,6 +82,18 @@ impl Opener {
         Permit::within_budget(&self.shared).map(Reservation).ok_or(OpenError::Full)
     }
 
+    /// As [`Opener::try_reserve`], but for a stream that takes no place in the budget, which others may need: only while
+    /// fewer than `most` streams are alive in all.
+    ///
+    /// # Errors
+    /// As [`Opener::open`].
+    pub fn try_reserve_beside(&self, most: usize) -> Result<Reservation, OpenError> {
+        if self.is_closed() {
+            return Err(OpenError::Closed);
+        }
+        Permit::beside_budget(&self.shared, most).map(Reservation).ok_or(OpenError::Full)
+    }
+
     /// Waits for a place in the budget, from this call on: make it, then look for a place, and only
     /// then await it; so no place given back in between is missed.
     pub fn vacancy(&self) -> Vacancy {
@@ -90,10 +102,16 @@ impl Opener {
         Vacancy(notified)
     }
 
-    /// Streams alive on this end of the lane, opened by either end, and those being opened.
+    /// Streams alive on this end of the lane, opened by either end, and those being opened; but none beside the budget.
     #[must_use]
     pub fn live(&self) -> usize {
         self.shared.live()
+    }
+
+    /// Streams alive, or being opened, that take no place in the budget.
+    #[must_use]
+    pub fn beside(&self) -> usize {
+        self.shared.beside()
     }
 
     /// The budget [`Opener::live`] is held against: [`Config::max_streams`].

@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     capacity: usize,
     held_limit: usize,
     live: AtomicUsize,
+    beside: AtomicUsize,
     held: AtomicUsize,
     lost: AtomicBool,
 }
@@ -38,6 +39,7 @@ impl Shared {
             capacity,
             held_limit,
             live: AtomicUsize::new(0),
+            beside: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
         }
@@ -52,9 +54,14 @@ impl Shared {
         self.capacity
     }
 
-    /// Permits given out.
+    /// Permits given out, but for those beside the budget.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)
+    }
+
+    /// Permits given out beside the budget.
+    pub(crate) fn beside(&self) -> usize {
+        self.beside.load(Ordering::Acquire)
     }
 
     /// Streams yamux holds: the live ones, and the dropped ones it has not announced yet. Never
@@ -99,7 +106,17 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
-    quiet: bool,
+    place: Place,
+}
+
+/// What is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A place that somebody may wait for.
+    Awaited,
+    Quiet,
+    /// None of the budget.
+    Beside,
 }
 
 impl Permit {
@@ -107,13 +124,22 @@ impl Permit {
     pub(crate) fn within_budget(shared: &Arc<Shared>) -> Option<Self> {
         let take = |live: usize| (live < shared.capacity).then_some(live + 1);
         shared.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
-        Some(Self { shared: Arc::clone(shared), quiet: false })
+        Some(Self { shared: Arc::clone(shared), place: Place::Awaited })
+    }
+
+    /// Leave for a stream of ours that takes no place, while there are fewer than `most` streams in all. They are half
+    /// the budget at most: what yamux may hold has room for as many.
+    pub(crate) fn beside_budget(shared: &Arc<Shared>, most: usize) -> Option<Self> {
+        let most = most.min(shared.capacity / 2);
+        let take = |beside: usize| (shared.live() + beside < most).then_some(beside + 1);
+        shared.beside.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
+        Some(Self { shared: Arc::clone(shared), place: Place::Beside })
     }
 
     /// A place for a stream the peer opened, which the wire has admitted already.
     pub(super) fn for_inbound(shared: &Arc<Shared>) -> Self {
         shared.live.fetch_add(1, Ordering::AcqRel);
-        Self { shared: Arc::clone(shared), quiet: false }
+        Self { shared: Arc::clone(shared), place: Place::Awaited }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -123,14 +149,17 @@ impl Permit {
     /// Gives the place back while it is of use to nobody, because yamux holds too many streams: all
     /// that wait for a place are told when that changes.
     pub(super) fn give_back_quietly(mut self) {
-        self.quiet = true;
+        if self.place == Place::Awaited {
+            self.place = Place::Quiet;
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.live.fetch_sub(1, Ordering::AcqRel);
-        if !self.quiet {
+        let taken = if self.place == Place::Beside { &self.shared.beside } else { &self.shared.live };
+        taken.fetch_sub(1, Ordering::AcqRel);
+        if self.place == Place::Awaited {
             self.shared.vacated.notify_one();
         }
     }

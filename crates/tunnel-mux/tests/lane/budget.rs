@@ -42,6 +42,24 @@ async fn a_full_lane_refuses_at_once_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_stream_beside_the_budget_takes_no_place_and_needs_none() {
+    let mut pair = Pair::piped(4096, &small(4));
+    let opener = pair.client.opener.clone();
+    let held = pair.stream().await;
+    let beside = opener.try_reserve_beside(4).unwrap();
+    assert_eq!((opener.live(), opener.beside()), (1, 1));
+    assert_eq!(opener.try_reserve_beside(4).unwrap_err(), OpenError::Full, "half the budget at most");
+    let beside = beside.open().await.unwrap();
+    let rest = [pair.stream().await, pair.stream().await, pair.stream().await];
+    assert_eq!(opener.open().await.unwrap_err(), OpenError::Full);
+    drop(beside);
+    assert_eq!((opener.live(), opener.beside()), (4, 0));
+    assert_eq!(opener.open().await.unwrap_err(), OpenError::Full, "it gives no place back either");
+    drop((held, rest));
+    assert_eq!(opener.live(), 0);
+}
+
+#[tokio::test]
 async fn twenty_thousand_streams_leave_nothing_behind() {
     let Pair { client, server, mut drivers } = Pair::piped(16 << 10, &small(64));
     let (opener, far_opener) = (client.opener.clone(), server.opener.clone());

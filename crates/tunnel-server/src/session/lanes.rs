@@ -67,6 +67,11 @@ impl Lane {
         self.opener.live().saturating_sub(1)
     }
 
+    /// Whether nobody is on it, not even a twin.
+    fn is_empty(&self) -> bool {
+        self.visitors() == 0 && self.opener.beside() == 0
+    }
+
     fn is_usable(&self) -> bool {
         !self.retired && !self.opener.is_closed()
     }
@@ -75,10 +80,14 @@ impl Lane {
         self.opener.live() < self.opener.capacity()
     }
 
-    /// Twins take no place that a visitor may need, don't make a lane look full, and are no reason to wait for answers:
-    /// 256 streams may be without.
+    /// How many streams there may be for a twin to be one of them: twins are no reason to wait for answers, and 256
+    /// streams may be without.
+    fn most_for_twins(&self) -> usize {
+        self.opener.capacity() / 8
+    }
+
     fn has_room_for_twins(&self) -> bool {
-        self.opener.live() < self.opener.capacity() / 8
+        self.opener.live() + self.opener.beside() < self.most_for_twins()
     }
 
     fn is_crowded(&self) -> bool {
@@ -88,7 +97,7 @@ impl Lane {
     /// What is outstanding: the less, the better.
     fn cost(&self) -> (u64, usize) {
         let bulk = if self.is_crowded() { BULK_WEIGHT } else { 0 };
-        (self.opened.load(Ordering::Relaxed) + bulk, self.opener.live())
+        (self.opened.load(Ordering::Relaxed) + bulk, self.opener.live() + self.opener.beside())
     }
 }
 
@@ -177,13 +186,15 @@ impl Lanes {
         None
     }
 
-    /// A place for a twin: on the best lane but this one, if that has no bulk and is nearly free. It isn't counted
-    /// among the streams opened: it carries little, for a moment, and says nothing of how many lanes are of use.
+    /// Leave for a twin: on the best lane but this one, if that has no bulk and is nearly free. It takes no place that a
+    /// visitor may need, and isn't counted among the streams opened: it carries little, for a moment, and says nothing
+    /// of how many lanes are of use.
     pub(super) fn reserve_beside(&self, number: u32) -> Option<Reservation> {
         let lanes = self.read();
         let others = lanes.iter().filter(|lane| lane.number != number);
         let open = others.filter(|lane| lane.is_usable() && lane.has_room_for_twins() && !lane.is_crowded());
-        open.min_by_key(|lane| lane.cost())?.opener.try_reserve().ok()
+        let best = open.min_by_key(|lane| lane.cost())?;
+        best.opener.try_reserve_beside(best.most_for_twins()).ok()
     }
 
     /// Whether there is bulk on this lane, but not on each that has room.
@@ -228,7 +239,7 @@ impl Lanes {
             return None;
         }
         let idle =
-            |lane: &&mut Lane| lane.is_usable() && lane.beats.load(Ordering::Acquire) && lane.visitors() == 0;
+            |lane: &&mut Lane| lane.is_usable() && lane.beats.load(Ordering::Acquire) && lane.is_empty();
         let lane = lanes.iter_mut().rev().find(idle)?;
         lane.retired = true;
         Some(lane.number)

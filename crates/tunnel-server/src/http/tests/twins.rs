@@ -46,6 +46,7 @@ async fn what_is_asked_comes_on_both_and_the_first_answer_counts() {
         let (mut client, mut other) = far(&mut world);
         let mut visitor = world.get("a.test", "/one").await;
         let (primary, twin) = pair(&mut client, &mut other).await;
+        assert_eq!(client.target.session.streams(), 1, "a twin takes no place");
         let mut both = [primary, twin];
         for stream in &mut both {
             assert!(stream.head().await.starts_with("get /one "));
