@@ -117,7 +117,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Twinned<S> {
         self.settle();
         match &mut self.0 {
             Inner::One(stream) => Pin::new(stream).poll_read(cx, buf),
-            Inner::Two(pair) => pair.poll_read(cx, buf),
+            Inner::Two(pair) => {
+                let read = pair.poll_read(cx, buf);
+                if read.is_pending() {
+                    // It may be at rest for days from here on. Whoever waits is woken, and waits for what is left.
+                    self.settle();
+                }
+                read
+            }
         }
     }
 }

@@ -317,6 +317,39 @@ fn a_twin_that_is_over_is_dropped_at_both_ends() {
     }
 }
 
+#[test]
+fn a_stream_at_rest_is_plain_once_its_twin_is_over() {
+    let wires = [Wire::default(), Wire::default()];
+    let (over, is_over) = oneshot::channel::<()>();
+    let twins = wires[TWIN].end(OPENER);
+    let opener = Twinned::of_primary(wires[PRIMARY].end(OPENER), Box::pin(async { Some(twins) }), LIMIT, 0)
+        .until(async { drop(is_over.await) });
+    let (bringing, twin) = coming();
+    let acceptor = Twinned::of_primary(wires[PRIMARY].end(ACCEPTOR), twin, LIMIT, 0);
+    let mut parties = [Party::new(opener, says("ask", false)), Party::new(acceptor, says("answer", false))];
+    let _ = bringing.send(wires[TWIN].end(ACCEPTOR));
+    let run = |parties: &mut [Party; 2]| {
+        loop {
+            let ran = parties.iter_mut().filter_map(|party| party.run().then_some(())).count();
+            let moved =
+                wires.iter().flat_map(|wire| [OPENER, ACCEPTOR].map(|from| wire.deliver(from, usize::MAX)));
+            if ran + moved.filter(|moved| *moved).count() == 0 {
+                return;
+            }
+        }
+    };
+    run(&mut parties);
+    assert!(parties.iter().all(|party| party.io.as_ref().unwrap().is_twinned()));
+    over.send(()).unwrap();
+    run(&mut parties);
+    // Nobody comes here but those who were woken: a stream may be idle for days from now on.
+    assert!(parties.iter().all(|party| !party.io.as_ref().unwrap().is_twinned()), "{parties:?}");
+    // Who waits does so at what is left.
+    [OPENER, ACCEPTOR].into_iter().for_each(|side| wires[PRIMARY].say(side, b"?"));
+    run(&mut parties);
+    assert_eq!(parties.map(|party| party.read), [b"answer?".to_vec(), b"ask?".to_vec()]);
+}
+
 /// An acceptor that has both streams, and has read what came on them.
 fn accepted() -> World {
     let mut world = World::new([says("ask", false), says("", false)], PRIMARY);
