@@ -1,7 +1,8 @@
 //! From an endpoint to a stream: the one way a visitor gets to a client.
 //!
 //! Waits for an absent client within the endpoint's bounds, picks the least busy of several clients and its least
-//! loaded lane, opens a stream on it and writes the header. Over a long path a new stream gets a twin on another lane. The answer to "is the upstream there" comes back on the stream itself
+//! loaded lane, opens a stream on it and writes the header. Over a long path a new stream gets a twin on another lane.
+//! The answer to "is the upstream there" comes back on the stream itself
 //! ([`VisitorStream`](crate::stream::VisitorStream)).
 
 use std::{

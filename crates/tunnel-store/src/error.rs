@@ -106,14 +106,14 @@ pub enum WriteError {
     },
     /// It is, under the other of its two names: a subdomain's own and the host's that it is.
     #[error(
-        "`{name}` is the same as `{twin}`, which is reserved for `{holder}`; to change that, run first: tunnel reserve \
-         --release {twin}"
+        "`{name}` is the same as `{alias}`, which is reserved for `{holder}`; to change that, run first: tunnel reserve \
+         --release {alias}"
     )]
     ReservedAs {
         /// The name asked for.
         name: String,
         /// What it is reserved as.
-        twin: String,
+        alias: String,
         /// Whose it is.
         holder: String,
     },

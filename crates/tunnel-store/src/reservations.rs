@@ -58,19 +58,19 @@ pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Vec<ReservationR
     rows.collect()
 }
 
-/// Sets a name aside. Doing so twice for one token is no error; for another one it is, also under its `twin`.
+/// Sets a name aside. Doing so twice for one token is no error; for another one it is, also under its `alias`.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,
     name: &ReservedName,
-    twin: Option<&ReservedName>,
+    alias: Option<&ReservedName>,
     token: TokenId,
 ) -> Result<(), WriteError> {
     let name = name.to_string();
-    if let Some(twin) = twin.map(ReservedName::to_string)
-        && let Some((other, holder)) = holder_of(transaction, &twin)?
+    if let Some(alias) = alias.map(ReservedName::to_string)
+        && let Some((other, holder)) = holder_of(transaction, &alias)?
         && other != token.to_string()
     {
-        return Err(WriteError::ReservedAs { name, twin, holder });
+        return Err(WriteError::ReservedAs { name, alias, holder });
     }
     match holder_of(transaction, &name)? {
         Some((holder, _)) if holder == token.to_string() => Ok(()),

@@ -205,18 +205,18 @@ impl Store {
     ///
     /// # Errors
     /// [`WriteError::Reserved`] if it is another token's already, or [`WriteError::ReservedAs`] if its
-    /// [`twin`](ReservedName::twin) is.
+    /// [`alias`](ReservedName::alias) is.
     pub async fn reserve(
         &self,
         name: ReservedName,
-        twin: Option<ReservedName>,
+        alias: Option<ReservedName>,
         token: &str,
         by: Actor,
     ) -> Result<(), WriteError> {
         let token = token.to_owned();
         self.write(move |transaction| {
             let id = tokens::find(transaction, &token)?;
-            reservations::insert(transaction, &name, twin.as_ref(), id)?;
+            reservations::insert(transaction, &name, alias.as_ref(), id)?;
             Ok(note(transaction, &by, "name-reserved", &name.to_string(), &format!("for {token}"))?)
         })
         .await

@@ -127,8 +127,9 @@ impl TunnelPlan {
         if !(shares && other_shares) {
             return Some(format!("[tunnel.{name}] has {what}, too; give one another, or both `pool = true`"));
         }
-        let is_twin = self.upstream.to_string() == other.upstream.to_string();
-        is_twin.then(|| format!("[tunnel.{name}] shares {what} for the same upstream; leave one of them out"))
+        let is_double = self.upstream.to_string() == other.upstream.to_string();
+        is_double
+            .then(|| format!("[tunnel.{name}] shares {what} for the same upstream; leave one of them out"))
     }
 }
 

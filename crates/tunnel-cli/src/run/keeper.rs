@@ -99,8 +99,8 @@ impl Tokens for Keeper {
 
     fn reserve(&self, by: &Actor, wanted: &Reservation) -> Result<(), TokensError> {
         let name = reserved_name(&wanted.name)?;
-        let twin = self.domain.as_ref().and_then(|domain| name.twin(domain));
-        self.runtime.block_on(self.store.reserve(name, twin, &wanted.token, actor(by))).map_err(refused)
+        let alias = self.domain.as_ref().and_then(|domain| name.alias(domain));
+        self.runtime.block_on(self.store.reserve(name, alias, &wanted.token, actor(by))).map_err(refused)
     }
 
     fn release(&self, by: &Actor, name: &str) -> Result<(), TokensError> {

@@ -37,8 +37,8 @@ pub(crate) fn open(directory: &Path) -> Result<Store, StoreError> {
 pub(crate) fn reserved_twice(reserved: &[Reservation], domain: &Hostname) -> Vec<String> {
     let subdomains = reserved.iter().filter(|one| matches!(one.name, ReservedName::Subdomain(_)));
     let clashes = subdomains.filter_map(|one| {
-        let twin = one.name.twin(domain)?;
-        let other = reserved.iter().find(|other| other.name == twin && other.token != one.token)?;
+        let alias = one.name.alias(domain)?;
+        let other = reserved.iter().find(|other| other.name == alias && other.token != one.token)?;
         Some(format!(
             "`{}` is reserved for `{}`, and `{}`, which is the same, for `{}`; run: tunnel reserve --release {}",
             one.name, one.token_name, other.name, other.token_name, other.name

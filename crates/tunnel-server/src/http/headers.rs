@@ -14,7 +14,7 @@ use tunnel_protocol::RequestId;
 use tunnel_router::Framing;
 
 use super::facts::Facts;
-use crate::policy::twins;
+use crate::policy::lookalikes;
 
 /// Tells who answered with an error: us. An upstream can't set it.
 pub(super) const TUNNEL_ERROR: HeaderName = HeaderName::from_static("tunnel-error");
@@ -221,14 +221,14 @@ fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
 
 fn is_end_to_end(name: &str) -> bool {
     let known = END_TO_END.iter().any(|known| name.eq_ignore_ascii_case(known));
-    known || twins::begins_like(name, "x-forwarded-") || twins::begins_like(name, "access-control-")
+    known || lookalikes::begins_like(name, "x-forwarded-") || lookalikes::begins_like(name, "access-control-")
 }
 
 /// Tells the upstream who its visitor is, in the visitor's stead.
 fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
     let Asker { visitor, https_port, is_trusted, request } = asker;
-    twins::remove(headers, |name| {
-        is_claim(name) && (!is_trusted || twins::has_underscore(name)) || is_twin_of_framing(name)
+    lookalikes::remove(headers, |name| {
+        is_claim(name) && (!is_trusted || lookalikes::has_underscore(name)) || resembles_framing(name)
     });
     // It grows once, and not with every other field.
     headers.reserve(6);
@@ -265,20 +265,22 @@ fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
     match name.as_bytes().first() {
-        Some(b'x') => twins::are_alike(name, "x-real-ip") || twins::begins_like(name, "x-forwarded-"),
-        Some(b'f') => twins::are_alike(name, "forwarded"),
+        Some(b'x') => {
+            lookalikes::are_alike(name, "x-real-ip") || lookalikes::begins_like(name, "x-forwarded-")
+        }
+        Some(b'f') => lookalikes::are_alike(name, "forwarded"),
         _ => false,
     }
 }
 
 /// Whether an upstream may take a field for one that says where the body ends, which nobody read.
-fn is_twin_of_framing(name: &HeaderName) -> bool {
+fn resembles_framing(name: &HeaderName) -> bool {
     let framing = match name.as_str().as_bytes().first() {
         Some(b'c') => CONTENT_LENGTH,
         Some(b't') => TRANSFER_ENCODING,
         _ => return false,
     };
-    *name != framing && twins::are_alike(name.as_str(), framing.as_str())
+    *name != framing && lookalikes::are_alike(name.as_str(), framing.as_str())
 }
 
 /// Makes one list of all values of a field and `last`.

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tunnel_protocol::policy::{FieldEdit, FieldError};
 
-use super::twins;
+use super::lookalikes;
 
 /// Edits, done in the order of the list.
 #[derive(Debug, Default)]
@@ -33,11 +33,12 @@ impl Fields {
             return;
         }
         let mut edited = self.0.iter().map(|(name, _)| name);
-        if edited.any(twins::has_underscore) || headers.keys().any(twins::has_underscore) {
-            twins::remove(headers, |name| {
-                let is_twin =
-                    |edited: &HeaderName| edited != name && twins::are_alike(name.as_str(), edited.as_str());
-                self.0.iter().any(|(edited, _)| is_twin(edited))
+        if edited.any(lookalikes::has_underscore) || headers.keys().any(lookalikes::has_underscore) {
+            lookalikes::remove(headers, |name| {
+                let is_lookalike = |edited: &HeaderName| {
+                    edited != name && lookalikes::are_alike(name.as_str(), edited.as_str())
+                };
+                self.0.iter().any(|(edited, _)| is_lookalike(edited))
             });
         }
         self.apply(headers);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn twins_of_edited_fields_are_removed() {
+    fn lookalikes_of_edited_fields_are_removed() {
         for (edits, visitors, expected) in [
             (&[("X-Auth-User", Some("owner"))][..], &["x_auth_user: admin"][..], &["x-auth-user: owner"][..]),
             (

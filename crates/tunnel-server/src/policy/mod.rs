@@ -10,9 +10,9 @@ mod words;
 mod fields;
 mod host;
 mod login;
+pub(crate) mod lookalikes;
 mod networks;
 mod rate;
-pub(crate) mod twins;
 
 use std::time::Duration;
 

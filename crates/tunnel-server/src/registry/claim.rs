@@ -204,8 +204,8 @@ impl Registry {
                 let is_own = |member: &Member| member.target.session.id == claim.session.id;
                 // One client may bring several upstreams to a pool.
                 let is_other = |member: &Member| pool::is_beside(member, terms, claim);
-                let is_twin = |member: &Member| !claim.is_instead_of(member) && !is_other(member);
-                if members.iter().any(|member| is_own(member) && is_twin(member)) {
+                let is_double = |member: &Member| !claim.is_instead_of(member) && !is_other(member);
+                if members.iter().any(|member| is_own(member) && is_double(member)) {
                     return Err(ClaimError::Held(format!("{what} is already published by this very client")));
                 }
                 let alive_within = self.shared.config().timeouts.heartbeat + LATE;

@@ -35,7 +35,7 @@ pub enum ParseReservedError {
 
 impl ReservedName {
     /// How else this name is written on a server of the domain `base`: `foo` and `foo.DOMAIN` are one name.
-    pub fn twin(&self, base: &Hostname) -> Option<Self> {
+    pub fn alias(&self, base: &Hostname) -> Option<Self> {
         match self {
             Self::Subdomain(label) => {
                 Hostname::under(label, base).ok().map(|host| Self::Host(HostPattern::Exact(host)))
@@ -137,15 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn a_subdomain_and_the_host_that_it_is_are_twins() {
+    fn a_subdomain_and_the_host_that_it_is_are_aliases() {
         let base = Hostname::parse("vps.test").unwrap();
-        let twin =
-            |name: &str| name.parse::<ReservedName>().unwrap().twin(&base).map(|twin| twin.to_string());
+        let alias =
+            |name: &str| name.parse::<ReservedName>().unwrap().alias(&base).map(|alias| alias.to_string());
         for (one, other) in [("demo", "demo.vps.test"), ("demo.vps.test", "demo")] {
-            assert_eq!(twin(one).as_deref(), Some(other));
+            assert_eq!(alias(one).as_deref(), Some(other));
         }
         for name in ["vps.test", "a.demo.vps.test", "demo.test", "*.vps.test", "tcp:20022", "udp:53"] {
-            assert_eq!(twin(name), None, "{name}");
+            assert_eq!(alias(name), None, "{name}");
         }
     }
 

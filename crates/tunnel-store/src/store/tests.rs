@@ -165,8 +165,8 @@ async fn the_two_names_of_a_host_are_reserved_for_one_token() {
     for name in ["ann", "ben"] {
         make(&store, name).await;
     }
-    let reserve = |name: &str, twin: &str, token| {
-        store.reserve(name.parse().unwrap(), Some(twin.parse().unwrap()), token, Actor::Command)
+    let reserve = |name: &str, alias: &str, token| {
+        store.reserve(name.parse().unwrap(), Some(alias.parse().unwrap()), token, Actor::Command)
     };
     reserve("demo", "demo.vps.test", "ann").await.unwrap();
     let error = reserve("demo.vps.test", "demo", "ben").await.unwrap_err();

@@ -92,7 +92,7 @@ fn framing_continue_and_upgrade_are_set_as_they_were_read() {
 }
 
 #[test]
-fn twins_of_what_frames_a_request_are_dropped() {
+fn lookalikes_of_what_frames_a_request_are_dropped() {
     let got = passed(
         "Content-Length: 3
          Content_Length: 4
