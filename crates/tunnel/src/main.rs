@@ -33,7 +33,12 @@ fn main() -> ExitCode {
     memory::keep_pages();
     let workers =
         std::thread::available_parallelism().map_or(WORKERS_AT_LEAST, usize::from).max(WORKERS_AT_LEAST);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        // On busy cores whoever waits for one runs first, and what it sends meanwhile is dealt with in one go.
+        .on_thread_park(std::thread::yield_now)
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime can't start: {error}"), 1),
