@@ -200,8 +200,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             going[place] = true;
         }
     }
-    for name in connection_names(headers) {
-        headers.remove(name);
+    // `Connection` stands first among them.
+    if going[0] {
+        connection_names(headers).iter().for_each(|name| drop(headers.remove(name)));
     }
     for (name, _) in HOP_BY_HOP.iter().zip(going).filter(|(_, is_there)| *is_there) {
         headers.remove(name);
@@ -233,14 +234,14 @@ fn identify(headers: &mut HeaderMap, asker: Asker<'_>) {
     // It grows once, and not with every other field.
     headers.reserve(6);
     let host = headers.get(HOST).cloned();
-    append(headers, X_FORWARDED_FOR, visitor.clone());
+    append(headers, X_FORWARDED_FOR, visitor);
     if headers.contains_key(FORWARDED) {
         // Added to, never begun: an upstream that reads both kinds must find them agree.
         let address = visitor.to_str().unwrap_or_default();
         let is_ipv6 = address.contains(':');
         let node = if is_ipv6 { format!("for=\"[{address}]\"") } else { format!("for={address}") };
         if let Ok(node) = HeaderValue::from_str(&node) {
-            append(headers, FORWARDED, node);
+            append(headers, FORWARDED, &node);
         }
     }
     headers.entry(X_REAL_IP).or_insert_with(|| visitor.clone());
@@ -284,19 +285,17 @@ fn resembles_framing(name: &HeaderName) -> bool {
 }
 
 /// Makes one list of all values of a field and `last`.
-fn append(headers: &mut HeaderMap, name: HeaderName, last: HeaderValue) {
-    let mut list = Vec::new();
-    for value in headers.get_all(&name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    if list.is_empty() {
-        headers.insert(name, last);
-        return;
-    }
-    list.extend_from_slice(last.as_bytes());
-    if let Ok(list) = HeaderValue::from_bytes(&list) {
-        headers.insert(name, list);
+fn append(headers: &mut HeaderMap, name: HeaderName, last: &HeaderValue) {
+    let mut place = match headers.entry(name) {
+        Entry::Occupied(place) => place,
+        Entry::Vacant(place) => {
+            place.insert(last.clone());
+            return;
+        }
+    };
+    let values = place.iter().chain([last]).map(HeaderValue::as_bytes);
+    if let Ok(list) = HeaderValue::from_bytes(&values.collect::<Vec<_>>().join(&b", "[..])) {
+        place.insert(list);
     }
 }
 

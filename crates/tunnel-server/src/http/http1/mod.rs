@@ -100,8 +100,10 @@ async fn serve_all(desk: &Desk, wire: &Wire, since: Instant) -> io::Result<()> {
             () = &mut unwanted => None,
         };
         let Some(came) = came else { return wire.close(true).await };
-        // Boxed, so that a connection at rest doesn't hold the room for an exchange.
-        match Box::pin(exchange(desk, wire, came)).await? {
+        // Boxed, so that a connection at rest doesn't hold the room for an exchange. It is made where it stays: moved there
+        // it would be copied, with all the room that it doesn't use yet.
+        let exchange = Box::write(Box::new_uninit(), exchange(desk, wire, came));
+        match Box::into_pin(exchange).await? {
             After::Next => {}
             After::Close => return wire.close(false).await,
             After::Switch(switched) => {
