@@ -452,16 +452,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Tells the tunnels' owners, and whoever waits for the client, that it is over. Only the first end counts.
 fn finish(shared: &Shared, end: Result<(), ClientError>) {
-    let ended = shared.end.send_if_modified(|told| {
-        let first = told.is_none();
-        told.get_or_insert_with(|| end.clone());
-        first
-    });
-    if ended {
-        debug!(?end, "client ended");
-        shared.table.end_all(end.err().as_ref());
-        shared.state.send_replace(State { phase: Phase::Ended, ..State::default() });
+    if shared.end.borrow().is_some() {
+        return;
     }
+    debug!(?end, "client ended");
+    shared.table.end_all(end.as_ref().err());
+    shared.state.send_replace(State { phase: Phase::Ended, ..State::default() });
+    // Last: whoever waits for the end looks at the tunnels and the status next.
+    shared.end.send_replace(Some(end));
 }
 
 struct LastWords(Arc<Shared>);

@@ -1,12 +1,17 @@
 //! Leaving in order.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
-use tunnel_client::{BindError, Event, Phase, TunnelEnd};
+use tunnel_client::{BindError, Client, Event, Listener, Phase, TunnelEnd, TunnelState};
 use tunnel_protocol::{ClientMessage, ServerMessage};
 
 use crate::support::{connected, event, server, soon};
@@ -83,4 +88,29 @@ async fn closing_waits_for_nobody() {
     soon(client.close()).await;
     soon(conn.read_u8()).await.unwrap_err();
     soon(visit.stream.read_u8()).await.unwrap_err();
+}
+
+/// Looks at a client and its tunnel in the very moment in which it is woken.
+struct Look {
+    client: Client,
+    listener: Listener,
+    seen: Mutex<Option<(Phase, TunnelState)>>,
+}
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        let now = (self.client.status().phase, self.listener.tunnel().state());
+        self.seen.lock().unwrap().get_or_insert(now);
+    }
+}
+
+#[tokio::test]
+async fn who_hears_that_the_client_has_ended_finds_its_tunnels_ended() {
+    let (_server, client, mut session) = connected().await;
+    let (listener, _) = tokio::join!(client.tcp().listen(), session.grant("4000"));
+    let look = Arc::new(Look { client, listener: listener.unwrap(), seen: Mutex::default() });
+    let mut closed = pin!(look.client.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&Waker::from(look.clone()))).is_pending());
+    soon(look.client.close()).await;
+    assert_eq!(*look.seen.lock().unwrap(), Some((Phase::Ended, TunnelState::Ended)));
 }
