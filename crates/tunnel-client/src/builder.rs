@@ -175,6 +175,7 @@ impl Builder {
             Some(instance) => instance,
             None => random_instance()?,
         };
+        let timeouts = self.timeouts.clamped();
         let (dialer, plaintext) = match self.dialer {
             Some(dialer) => (dialer, self.plaintext),
             None => {
@@ -186,7 +187,7 @@ impl Builder {
                 };
                 let plaintext = matches!(trust, Trust::Plaintext);
                 let address: ServerAddress = self.address.parse()?;
-                let mut dialer = TcpDialer::new(address, trust)?.with_timeout(self.timeouts.dial);
+                let mut dialer = TcpDialer::new(address, trust)?.with_timeout(timeouts.dial);
                 if let Some(proxy) = self.proxy {
                     dialer = dialer.with_proxy(proxy);
                 }
@@ -200,7 +201,7 @@ impl Builder {
             instance,
             agent: self.agent,
             machine: self.machine,
-            timeouts: self.timeouts,
+            timeouts,
             limits: self.limits.clamped(),
             report_requests: self.report_requests,
             fail_fast: self.fail_fast,

@@ -11,6 +11,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     Builder, ClientError, ConnectError, Event, Events, HttpTunnel, Phase, Status, TcpTunnel, TlsTunnel,
     UdpTunnel,
+    config::LONGEST,
     session::supervisor,
     shared::{Shared, Wish},
     status::TunnelStatus,
@@ -160,8 +161,7 @@ impl Client {
     /// # Cancel safety
     /// The draining goes on when the future is dropped.
     pub async fn drain(&self, grace: Duration) {
-        // Years are as good as for ever, and don't overflow the clock.
-        let by = Instant::now() + grace.min(Duration::from_secs(365 * 24 * 3600));
+        let by = Instant::now() + grace.min(LONGEST);
         self.shared.wish.send_replace(Wish::Drain(by));
         let _ = self.closed().await;
     }

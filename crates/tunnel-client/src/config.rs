@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tunnel_protocol::limits;
 
-/// How long the client waits for whom.
+/// The longest that anything is waited for: as good as for ever, and no clock overflows by it.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long the client waits for whom. A time of more than a year is taken as a year, so `Duration::MAX` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For a connection to the server, from the name lookup to the end of TLS. Default 10 s; a dialer's own limit
@@ -33,6 +36,16 @@ impl Default for Timeouts {
             probe: Duration::from_secs(3),
             leave: Duration::from_secs(30),
         }
+    }
+}
+
+impl Timeouts {
+    /// The same, with nothing over [`LONGEST`].
+    pub(crate) fn clamped(self) -> Self {
+        let Self { dial, login, upstream, header, probe, leave } = self;
+        let [dial, login, upstream, header, probe, leave] =
+            [dial, login, upstream, header, probe, leave].map(|time| time.min(LONGEST));
+        Self { dial, login, upstream, header, probe, leave }
     }
 }
 

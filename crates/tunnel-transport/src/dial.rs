@@ -54,6 +54,9 @@ pub trait Dial: Send + Sync + 'static {
 /// slow round trips fit; more patience only delays the next try.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest time for a dial: as good as for ever, and no clock overflows by it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The usual way: TCP, through a proxy if need be, then TLS.
 #[derive(Clone)]
 pub struct TcpDialer {
@@ -87,10 +90,10 @@ impl TcpDialer {
         Ok(Self { address, tls, proxy: None, timeout: DIAL_TIMEOUT, reached: Arc::default() })
     }
 
-    /// Another time for the whole dial than [`DIAL_TIMEOUT`].
+    /// Another time for the whole dial than [`DIAL_TIMEOUT`]; at most a year, as which any longer one is taken.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
@@ -223,6 +226,16 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn for_ever_is_a_time_like_any_other() {
+        let listener = crate::Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialer = TcpDialer::new(address.to_string().parse().unwrap(), Trust::Plaintext).unwrap();
+        let dialer = dialer.with_timeout(Duration::MAX);
+        let (dialled, ()) = tokio::join!(dialer.dial(), async { drop(listener.accept().await) });
+        assert!(matches!(dialled.err(), Some(DialError::Tls { problem: TlsProblem::Closed, .. })));
     }
 
     #[test]

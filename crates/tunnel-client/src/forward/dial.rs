@@ -20,6 +20,7 @@ use super::{
     connection::Connection,
     upstream::{Address, Place},
 };
+use crate::config::LONGEST;
 
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -81,7 +82,8 @@ pub(super) async fn dial(
     introduction: Bytes,
     limit: Duration,
 ) -> Result<Connection, Failure> {
-    let attempt = Attempt { upstream, introduction, limit, deadline: Instant::now() + limit };
+    let deadline = Instant::now() + limit.min(LONGEST);
+    let attempt = Attempt { upstream, introduction, limit, deadline };
     match (&upstream.0, tls) {
         (Place::Tcp(address), _) => {
             Ok(Connection::Tcp(attempt.introduce(attempt.tcp(address).await?).await?))

@@ -86,8 +86,8 @@ impl Upstream {
         }
     }
 
-    /// Connects once, as for a visitor, TLS included, within `limit`: to see whether anything is there, before anybody
-    /// visits.
+    /// Connects once, as for a visitor, TLS included, within `limit`, and a year at most: to see whether anything is
+    /// there, before anybody visits.
     ///
     /// # Errors
     /// [`Unreachable`], which says what a visitor would be told and what to do.

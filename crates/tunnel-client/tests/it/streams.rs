@@ -6,8 +6,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
 };
-use tunnel_client::{Client, Code, Event, Limits, Timeouts, Tunnel};
-use tunnel_protocol::{RequestId, StreamKind, StreamReply, TunnelId};
+use tunnel_client::{Client, Code, Event, Limits, Refusal, Timeouts, Tunnel};
+use tunnel_protocol::{ClientMessage, RequestId, ServerMessage, StreamKind, StreamReply, TunnelId};
 
 use crate::support::{Session, Upstream, Visit, connected, connected_with, event, soon};
 
@@ -90,6 +90,22 @@ async fn an_upstream_that_isnt_there_has_a_code_and_an_event_that_says_so() {
         .await;
         assert!(message.contains(words), "{message}");
     }
+}
+
+#[tokio::test]
+async fn for_ever_is_a_time_like_any_other() {
+    let dial = Duration::MAX;
+    let patient = Timeouts { dial, login: dial, upstream: dial, header: dial, probe: dial, leave: dial };
+    let (mut server, client, mut session) = connected_with(|builder| builder.timeouts(patient)).await;
+    let (_tunnel, upstream, id) = forward(&client, &mut session).await;
+    let (_visit, _local) = visit(&session, &upstream, id).await;
+    let local: tunnel_client::Upstream = upstream.address().parse().unwrap();
+    local.try_connect(Duration::MAX).await.unwrap();
+    // Nor does leaving take the clock to its end.
+    session.say(ServerMessage::GoAway { refusal: Refusal::passing(Code::Draining, "restart", 0) }).await;
+    let mut next = server.login().await.welcome().await;
+    next.grant("4000").await;
+    assert_eq!(soon(session.hear()).await, Some(ClientMessage::Drain { moved: Some(true) }));
 }
 
 #[tokio::test]
