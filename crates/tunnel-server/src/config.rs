@@ -122,7 +122,7 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// How long a server waits.
+/// How long a server waits: for a year at most, each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -157,6 +157,9 @@ pub struct Timeouts {
     /// For streams under way when the server is asked to stop. Default 30 s.
     pub grace: Duration,
 }
+
+/// The longest of [`Timeouts`]: as good as for ever, and no clock overflows by it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The smallest memory that makes sense, in bytes: less is full before anybody has come.
 const LEAST_MEMORY: u64 = 32 << 20;
@@ -193,6 +196,7 @@ impl Config {
     /// [`ConfigError`] says which setting and what it must be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let timeouts = &self.timeouts;
+        timeouts.check()?;
         if timeouts.heartbeat.is_zero() || timeouts.dead_after < timeouts.heartbeat * 2 {
             return Err(ConfigError("`dead_after` must be at least two heartbeats".into()));
         }
@@ -254,6 +258,48 @@ impl Config {
     }
 }
 
+impl Timeouts {
+    /// Whether each can be counted by a clock.
+    fn check(&self) -> Result<(), ConfigError> {
+        let Self {
+            login,
+            heartbeat,
+            dead_after,
+            lane_idle,
+            hold,
+            lease,
+            quarantine,
+            udp_idle,
+            head,
+            handshake,
+            idle,
+            stall,
+            linger,
+            grace,
+        } = self;
+        let times = [
+            ("login", login),
+            ("heartbeat", heartbeat),
+            ("dead_after", dead_after),
+            ("lane_idle", lane_idle),
+            ("hold", hold),
+            ("lease", lease),
+            ("quarantine", quarantine),
+            ("udp_idle", udp_idle),
+            ("head", head),
+            ("handshake", handshake),
+            ("idle", idle),
+            ("stall", stall),
+            ("linger", linger),
+            ("grace", grace),
+        ];
+        match times.into_iter().find(|(_, time)| **time > LONGEST) {
+            Some((name, _)) => Err(ConfigError(format!("`{name}` must be at most a year"))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -302,6 +348,24 @@ impl Default for Timeouts {
             stall: Duration::from_secs(60),
             linger: Duration::from_secs(2),
             grace: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_can_count_is_refused_by_its_name() {
+        let fields: [fn(&mut Timeouts) -> &mut Duration; 3] =
+            [|times| &mut times.heartbeat, |times| &mut times.hold, |times| &mut times.grace];
+        for (field, name) in fields.into_iter().zip(["heartbeat", "hold", "grace"]) {
+            let mut config = Config::new("localhost".parse().unwrap());
+            *field(&mut config.timeouts) = Duration::MAX;
+            config.timeouts.dead_after = config.timeouts.dead_after.max(config.timeouts.heartbeat);
+            let error = config.validate().unwrap_err().to_string();
+            assert_eq!(error, format!("`{name}` must be at most a year"));
         }
     }
 }
