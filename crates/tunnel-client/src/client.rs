@@ -17,7 +17,8 @@ use crate::{
     status::TunnelStatus,
 };
 
-/// A client that is connected, or trying to be. It reconnects by itself, for as long as it lives.
+/// A client that is connected, or trying to be. It reconnects by itself, for as long as it lives. Tasks that share one
+/// do so by an `Arc`.
 ///
 /// Dropping it ends everything at once: sockets, tasks, tunnels, visitors. [`Client::drain`] is the polite way.
 pub struct Client {
@@ -60,7 +61,8 @@ impl Client {
         UdpTunnel::new(Arc::clone(&self.shared.table))
     }
 
-    /// What happens from now on, as values.
+    /// What happens from now on, as values. To see the first login, too, [`start`](Builder::start) the client and ask
+    /// for its events before anything else.
     pub fn events(&self) -> Events {
         Events::new(self.shared.events.subscribe())
     }

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 use tunnel_protocol::{Code, Refusal, SessionId, TunnelId, control::RequestReport};
 
 /// Something that happened. Texts that came from the server are one line, of bounded length, without control
-/// characters.
+/// characters. That the client has ended for good is no event: wait for [`Client::closed`](crate::Client::closed).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -35,7 +35,8 @@ pub enum Event {
         /// How long the server holds the tunnels' names from the moment it noticed; `None` before the first session.
         held: Option<Duration>,
     },
-    /// The server did not give a tunnel back after a reconnect.
+    /// The server did not give a tunnel back after a reconnect. (The first time that a tunnel is asked for, its maker
+    /// hears of a refusal: [`BindError::Refused`](crate::BindError::Refused).)
     Refused {
         /// Which.
         tunnel: TunnelId,
@@ -120,7 +121,7 @@ impl Events {
         Self(receiver)
     }
 
-    /// The next event; `None` once the client is gone.
+    /// The next event; `None` once the [`Client`](crate::Client) was dropped.
     ///
     /// # Cancel safety
     /// Cancel safe: an event is either returned or still there.

@@ -31,6 +31,49 @@
 //! leaves one that the server wants to end. Only a refusal that trying again can't cure ends it; see
 //! [`Client::closed`].
 //!
+//! # In a program that does other things, too
+//!
+//! Every method but [`Client::run`] takes `&self`: an `Arc<Client>` is shared by all tasks that want it. Tunnels come
+//! and go, and change, while it runs; what happens to them comes as [`Event`]s, which nobody has to read.
+//!
+//! ```no_run
+//! # async fn example(client: tunnel_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tunnel_client::{BindError, Code, Event};
+//!
+//! // One more tunnel. It is refused when the name is somebody else's, say; the client and the others go on.
+//! let blog = match client.http().subdomain("blog").forward(4000).await {
+//!     Err(BindError::Refused(refusal)) if refusal.code == Code::NameTaken => client.http().forward(4000).await?,
+//!     other => other?,
+//! };
+//! // Another upstream under the same name, and no visitor finds none. Then the former handle may go.
+//! let blog = client.http().subdomain("blog").replacing(&blog).forward(4001).await?;
+//!
+//! let mut events = client.events();
+//! let mut changes = blog.watch();
+//! let end = loop {
+//!     tokio::select! {
+//!         Some(event) = events.next() => match event {
+//!             Event::Reconnecting { reason, retry_in, .. } => eprintln!("{reason}; again in {retry_in:?}"),
+//!             Event::UpstreamFailed { message, .. } => eprintln!("{message}"),
+//!             _ => {}
+//!         },
+//!         Ok(()) = changes.changed() => eprintln!("the blog is {:?}", *changes.borrow_and_update()),
+//!         // Only this one tunnel is over: `blog.closed()` would say why.
+//!         // No event says that the client itself is, as it is when its token was revoked.
+//!         end = client.closed() => break end,
+//!         _ = tokio::signal::ctrl_c() => {
+//!             // Visitors under way have ten seconds; the names are free at once.
+//!             client.drain(Duration::from_secs(10)).await;
+//!             break Ok(());
+//!         }
+//!     }
+//! };
+//! # end?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The server is not trusted with anything but visitors: no message can make the client dial anywhere but the
 //! upstreams it was given, and everything a server may ask for has a bound ([`Limits`], [`Timeouts`]).
 //!
@@ -67,12 +110,17 @@ pub use status::{Phase, SessionStatus, Status, TunnelStatus};
 pub use tunnel::Visitor;
 pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, TlsTunnel, Tunnel, TunnelState, UdpTunnel};
 
-// What a program needs to describe a client, so that it can depend on this crate alone.
-pub use tunnel_io::BoxedIo;
+// What a program needs to describe a client and to tell its errors apart, so that it can depend on this crate alone.
+pub use tunnel_io::{BoxedIo, Io};
 pub use tunnel_protocol::{
-    Code, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TunnelId,
+    Code, FrameError, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TokenId, TunnelId, Version,
     bind::PublicAddress,
     control::RequestReport,
+    ids::ParseIdError,
     policy::{FieldEdit, FieldError},
+    token::ParseTokenError,
 };
-pub use tunnel_transport::{BoxFuture, Dial, DialError, Pin, Proxy, Trust, UpstreamTrust, Way};
+pub use tunnel_transport::{
+    AddressError, BoxFuture, CertError, Dial, DialError, ParseProxyError, Pin, Proxy, ProxyProblem,
+    ServerAddress, Stage, TlsProblem, Trust, UpstreamTrust, Way,
+};

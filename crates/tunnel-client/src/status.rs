@@ -71,7 +71,7 @@ pub struct SessionStatus {
 pub struct TunnelStatus {
     /// Its id.
     pub id: TunnelId,
-    /// What it leads to, for people.
+    /// What it leads to, for people; empty if the program serves it itself.
     pub upstream: String,
     /// Whether it can be visited, and where.
     pub state: TunnelState,

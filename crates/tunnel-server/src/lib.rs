@@ -23,6 +23,38 @@
 //! server.run(async { tokio::time::sleep(std::time::Duration::from_secs(60)).await }).await;
 //! # Ok(()) }
 //! ```
+//!
+//! That one is for a machine of one's own: it lets everyone in, in plaintext. A server for others has a key and tokens,
+//! which the program keeps, as the library writes no files:
+//!
+//! ```no_run
+//! # async fn example(random: [u8; 32]) -> Result<(), Box<dyn std::error::Error>> {
+//! use tunnel_server::{
+//!     Config, ControlIdentity, ControlTls, Hostname, Listener, Server, StoredToken, Token, TokenList, acceptor,
+//!     generate_self_signed,
+//! };
+//!
+//! // Once: keep both texts, since tokens pin this key.
+//! let keys = generate_self_signed(&[])?;
+//! let identity = ControlIdentity::from_pem(keys.cert_pem.as_bytes(), keys.key_pem.as_bytes())?;
+//! // For each client, of 32 random bytes: it gets the token, and the server keeps what is stored of it.
+//! let token = Token::new(random, Some(*identity.pin().as_bytes()));
+//! let stored = StoredToken::new(token.id(), "laptop", token.hash(), Default::default());
+//! println!("{}", token.expose());
+//!
+//! let mut config = Config::new(Hostname::parse("tunnels.example.com")?);
+//! config.tcp_ports = Some(20_000..=29_999);
+//! let server = Server::builder(config)
+//!     .control(Listener::bind("[::]:4444".parse()?)?, ControlTls::Tls(acceptor(&identity)?))
+//!     .web(Listener::bind("[::]:80".parse()?)?)
+//!     .authenticator(TokenList(vec![stored]))
+//!     .build()?;
+//! // Watches and steers it while it runs.
+//! let handle = server.handle();
+//! # drop(handle);
+//! server.run(std::future::pending()).await;
+//! # Ok(()) }
+//! ```
 
 mod config;
 mod contact;
@@ -91,7 +123,15 @@ pub use succession::{Estate, PortSocket};
 pub use tally::{Traffic, UpstreamState};
 pub use totals::Totals;
 pub use trace::Trace;
-pub use tunnel_protocol::{InstanceId, RequestId, SessionId, TokenId, TunnelId};
-pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
-pub use tunnel_transport::{CertStore, ControlTls, Listener, WebCertificate, WebTls};
 pub use usage::Usage;
+
+// What a program needs to make a server, its key and its tokens, so that it can depend on this crate alone.
+pub use tunnel_io::{BoxedIo, Io};
+pub use tunnel_protocol::{
+    InstanceId, RequestId, SessionId, Token, TokenHash, TokenId, TunnelId, login::Credential,
+};
+pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
+pub use tunnel_transport::{
+    Acceptor, CertError, CertStore, ControlIdentity, ControlTls, Listener, Pin, ServerKeyPair, WebCertificate,
+    WebTls, acceptor, generate_self_signed,
+};

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, future::Future, io, sync::Arc, time::Durat
 use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+use tunnel_io::BoxedIo;
 use tunnel_protocol::{Code, Refusal, ServerMessage, TokenId};
 use tunnel_router::Hostname;
 use tunnel_transport::{ControlTls, Listener, WebTls};
@@ -213,9 +214,8 @@ impl Server {
         self.control.shared.events.emit(Event::LeasesChanged);
     }
 
-    /// Serves until `shutdown` is ready or [`ServerHandle::drain`] was called, then drains: no new visitors,
-    /// clients are told to come back later, and
-    /// what is under way gets [`Timeouts::grace`](crate::Timeouts::grace) to finish.
+    /// Serves until `shutdown` is ready or [`ServerHandle::drain`] was called, then drains: no new visitors, clients are
+    /// told to come back later, and what is under way gets [`Timeouts::grace`](crate::Timeouts::grace) to finish.
     ///
     /// # Cancel safety
     /// Dropping it ends everything at once.
@@ -381,7 +381,7 @@ impl ServerHandle {
     ///
     /// # Cancel safety
     /// Dropping it ends the session.
-    pub async fn serve_connection(&self, io: tunnel_io::BoxedIo, address: std::net::SocketAddr) {
+    pub async fn serve_connection(&self, io: BoxedIo, address: std::net::SocketAddr) {
         control::serve(self.control.clone(), io, address).await;
     }
 }

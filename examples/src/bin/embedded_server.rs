@@ -21,8 +21,10 @@ use tokio::{
     sync::oneshot,
 };
 use tunnel_client::{Client, Token};
-use tunnel_server::{Config, ControlTls, Hostname, Listener, Server, StoredToken, TokenList};
-use tunnel_transport::{ControlIdentity, acceptor, generate_self_signed};
+use tunnel_server::{
+    Config, ControlIdentity, ControlTls, Hostname, Listener, Server, StoredToken, TokenList, acceptor,
+    generate_self_signed,
+};
 
 /// Any free port of this machine alone.
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
