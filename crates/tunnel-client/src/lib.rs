@@ -113,7 +113,8 @@ pub use tunnel::{Conn, HttpTunnel, Listener, TcpTunnel, TlsTunnel, Tunnel, Tunne
 // What a program needs to describe a client and to tell its errors apart, so that it can depend on this crate alone.
 pub use tunnel_io::{BoxedIo, Io};
 pub use tunnel_protocol::{
-    Code, FrameError, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TokenId, TunnelId, Version,
+    Code, FrameError, InstanceId, Refusal, RequestId, SessionId, StreamKind, Token, TokenId, TunnelId,
+    Version,
     bind::PublicAddress,
     control::RequestReport,
     ids::ParseIdError,

@@ -132,6 +132,6 @@ pub use tunnel_protocol::{
 };
 pub use tunnel_router::{HostPattern, Hostname, HostnameError, Label, LabelPattern};
 pub use tunnel_transport::{
-    Acceptor, CertError, CertStore, ControlIdentity, ControlTls, Listener, Pin, ServerKeyPair, WebCertificate,
-    WebTls, acceptor, generate_self_signed,
+    Acceptor, CertError, CertStore, ControlIdentity, ControlTls, Listener, Pin, ServerKeyPair,
+    WebCertificate, WebTls, acceptor, generate_self_signed,
 };
