@@ -31,7 +31,7 @@ pub struct HttpSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Whether other clients of the token may serve the name as well, each with a wish like this one.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pool: bool,
     /// What the upstream speaks on the tunnel's streams.
     #[serde(default, skip_serializing_if = "UpstreamProtocol::is_default")]
@@ -45,7 +45,7 @@ pub struct TlsSpec {
     #[serde(flatten)]
     pub host: HostSpec,
     /// As in [`HttpSpec`].
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pool: bool,
 }
 
@@ -74,10 +74,10 @@ pub struct PortSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred: Option<u16>,
     /// As in [`HttpSpec`].
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pool: bool,
     /// Whether nobody is told of the port: it is free for anyone as soon as it isn't served, and not kept for its owner.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fleeting: bool,
 }
 
@@ -181,9 +181,4 @@ impl UpstreamProtocol {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

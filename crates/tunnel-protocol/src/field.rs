@@ -36,7 +36,7 @@ pub enum FieldError {
     /// It says how long a message is, or is about one connection only.
     #[error("`{0}` belongs to the connection, not to the message: it can't be set or removed")]
     Connection(String),
-    /// It has a flag of its own.
+    /// It has a policy of its own: [`Policy::HostHeader`](crate::Policy::HostHeader).
     #[error("`Host` is set with `--host-header`")]
     Host,
     /// It says who the visitor is, or who answered: the server's word, on which others rely.

@@ -34,7 +34,7 @@ pub enum Policy {
         /// The host, with a port if need be: `localhost:3000`.
         host: String,
         /// Whether the upstream speaks TLS, so that it knows itself by an `https://` address.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         https: bool,
     },
     /// A field of every request to the upstream, in the order of the list.
@@ -109,11 +109,6 @@ impl fmt::Debug for BasicLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BasicLogin(…)")
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// The hash as hex, for the server's token file.
+/// The hash as hex, for the server's store.
 impl From<TokenHash> for String {
     fn from(hash: TokenHash) -> Self {
         HEXLOWER.encode(&hash.0)

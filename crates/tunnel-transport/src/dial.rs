@@ -43,8 +43,10 @@ pub trait Dial: Send + Sync + 'static {
     /// Where this leads, for logs: `vps.example.com:4444`. No secrets.
     fn describe(&self) -> String;
 
-    /// Which way a connection would take now. When that changes, those that there are, are asked for a sign of life.
-    /// It is called each second, and must neither wait nor cost much. `None` if there is no way, or nobody knows.
+    /// Which way a connection would take now; `None` if there is no way, or nobody knows (the default). When it changes,
+    /// the client asks for a sign of life on the connections it has, since those made by the former way may be dead.
+    ///
+    /// It is called each second, and must neither wait nor cost much.
     fn way(&self) -> Option<Way> {
         None
     }

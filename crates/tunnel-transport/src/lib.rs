@@ -14,9 +14,10 @@
 //!                                          BoxedIo                     BoxedIo
 //! ```
 //!
-//! A [`Proxy`] may stand between the two. TLS with the server is version 1.3 only, with the hybrid post-quantum key exchange X25519MLKEM768 preferred: what is recorded
-//! today should not be readable by tomorrow's machines. The crypto provider is passed explicitly everywhere; no
-//! process-wide default is ever installed, so a program embedding this crate keeps its own choice.
+//! A [`Proxy`] may stand between the two. TLS with the server is version 1.3 only, with the hybrid post-quantum key
+//! exchange X25519MLKEM768 preferred: what is recorded today should not be readable by tomorrow's machines. The crypto
+//! provider is passed explicitly everywhere; no process-wide default is ever installed, so a program embedding this
+//! crate keeps its own choice.
 //!
 //! # Cancel safety
 //!

@@ -1,7 +1,8 @@
 //! From when until when a certificate is valid.
 //!
-//! Nothing depends on it but what people are told, and the libraries at hand check it without telling. So this reads just the
-//! two dates (RFC 5280 §4.1), from a certificate that a real parser has read before, and has no opinion on the rest.
+//! Only what people are told depends on it: the TLS library checks the dates itself, and doesn't say what they are. So
+//! this reads just the two dates (RFC 5280 §4.1), from a certificate that a real parser has read before, and has no
+//! opinion on the rest.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -23,8 +23,10 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The next failure's wait, in an outage that has lasted this long. `random` is uniform; `retry_after` is what the server asked for, of which at least
-    /// that much is waited, plus up to a quarter, so that all whom it asked at once don't come back at once.
+    /// How long to wait after one more failure, in an outage that has lasted this long. `random` is uniform.
+    ///
+    /// A `retry_after` that the server asked for is waited at least, and up to a quarter more: all clients that it asked
+    /// at the same moment shouldn't come back at the same moment.
     pub(crate) fn next(&mut self, outage: Duration, random: u64, retry_after: Option<Duration>) -> Duration {
         let ceiling = self.ceiling(outage);
         self.failures = self.failures.saturating_add(1);

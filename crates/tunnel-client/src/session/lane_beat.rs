@@ -35,10 +35,11 @@ pub(crate) async fn watch(pace: Pace, opener: Opener, activity: Activity) -> Str
     let ping = |seq| {
         let _ = outbox.try_send(ClientMessage::Ping { seq });
     };
+    // The way to the server is watched on the session's first lane: if that one is dead, this one ends with it.
+    let look = || (activity.last_read(), None);
     tokio::select! {
         end = receive => end.to_string(),
         end = control::send(writer, outgoing) => end.to_string(),
-        // Whether this machine has moved is asked for the first lane, with which this one ends.
-        silence = heartbeat::run(pace, || (activity.last_read(), None), &heard, pongs, std::future::pending, ping, |_rtt| {}) => silence.to_string(),
+        silence = heartbeat::run(pace, look, &heard, pongs, std::future::pending, ping, |_rtt| {}) => silence.to_string(),
     }
 }

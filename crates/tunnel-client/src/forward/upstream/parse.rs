@@ -11,8 +11,8 @@ impl FromStr for Upstream {
     type Err = UpstreamError;
 
     /// Reads
-    /// - `3000`, `host:3000`, `host:3000/`, `[::1]:3000`, `tcp://host:3000`, `http://host:3000`, `http://host` (port 80): TCP. A port
-    ///   alone means `localhost`.
+    /// - `3000`, `host:3000`, `host:3000/`, `[::1]:3000`, `tcp://host:3000`, `http://host:3000`, `http://host` (port
+    ///   80): TCP. A port alone means `localhost`.
     /// - `https://host:3000`, `https://host` (port 443): TLS.
     /// - `unix:/run/app.sock`, `unix:app.sock`, `unix:///run/app.sock`: a Unix socket.
     /// - `/srv/site`, `./site`, `..`, `file:///srv/site`: a directory. Whether there is one is found out later.

@@ -39,8 +39,8 @@ struct Connection {
 }
 
 impl Fields {
-    /// Takes in one field line, without its CRLF, which begins at `start`; `most` is how many there may be, `known` a host that need not be
-    /// read again.
+    /// Takes in one field line, without its CRLF, which begins at `start`. There may be `most` lines in all; `known` is
+    /// the connection's last host, which need not be read again if this line says the same.
     pub(super) fn add(
         &mut self,
         line: &[u8],
