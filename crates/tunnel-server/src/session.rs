@@ -4,6 +4,7 @@
 //! ends once, for a reason; whoever holds it afterwards finds no lanes and gets errors at once.
 
 mod lanes;
+mod pulse;
 
 mod demand;
 mod keeper;
@@ -20,16 +21,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tunnel_mux::{Activity, OpenError, Opener, Reservation};
 use tunnel_protocol::{Code, InstanceId, Refusal, Secret, ServerMessage, SessionId};
 
 pub(crate) use self::keeper::keep as keep_lanes;
-use self::{keeper::Path, lanes::Lanes};
+use self::{
+    lanes::Lanes,
+    pulse::{Path, Pulse},
+};
 use crate::auth::Identity;
 
 /// One authenticated client.
@@ -61,13 +62,7 @@ pub(crate) struct Session {
     used: Notify,
     messages: mpsc::Sender<ServerMessage>,
     dropped_reports: AtomicU64,
-    rtt_micros: AtomicU64,
-    best_rtt_micros: AtomicU64,
-    /// The number of the last heartbeat that was answered.
-    answered: watch::Sender<u64>,
-    /// When the client was last heard, in milliseconds since `epoch`.
-    heard_ms: AtomicU64,
-    epoch: Instant,
+    pulse: Pulse,
     /// Cancelled when the client said that it is about to leave.
     leaving: CancellationToken,
     /// How many visitors the client has refused because it was full: for each an idle stream gives way.
@@ -137,11 +132,7 @@ impl Session {
             used: Notify::new(),
             messages,
             dropped_reports: AtomicU64::new(0),
-            rtt_micros: AtomicU64::new(0),
-            best_rtt_micros: AtomicU64::new(u64::MAX),
-            answered: watch::Sender::new(0),
-            heard_ms: AtomicU64::new(0),
-            epoch: Instant::now(),
+            pulse: Pulse::new(),
             leaving: CancellationToken::new(),
             crowded: watch::Sender::new(0),
             sent_on: AtomicBool::new(false),
@@ -304,18 +295,14 @@ impl Session {
         }
     }
 
-    /// Queues a heartbeat. Its number is the time, so that nothing must be remembered to know the round trip.
+    /// Queues a heartbeat.
     pub(crate) fn ping(&self) {
-        self.send(ServerMessage::Ping { seq: self.now_micros() });
+        self.send(ServerMessage::Ping { seq: self.pulse.beat() });
     }
 
-    /// Takes the answer to a heartbeat. A number from the future is some other client's idea of a joke.
+    /// Takes the answer to a heartbeat.
     pub(crate) fn pong(&self, seq: u64) {
-        if let Some(rtt) = self.now_micros().checked_sub(seq) {
-            self.rtt_micros.store(rtt.max(1), Ordering::Relaxed);
-            self.best_rtt_micros.fetch_min(rtt.max(1), Ordering::Relaxed);
-            self.answered.send_replace(seq);
-        }
+        self.pulse.answer(seq);
     }
 
     /// Says something and waits until the client has surely read it: until it answers a heartbeat queued behind, or
@@ -325,38 +312,28 @@ impl Session {
     /// Cancel safe; the message stays queued.
     pub(crate) async fn tell(&self, message: ServerMessage) {
         self.send(message);
-        let seq = self.now_micros();
-        let mut answered = self.answered.subscribe();
+        let seq = self.pulse.beat();
         self.send(ServerMessage::Ping { seq });
         tokio::select! {
-            _ = answered.wait_for(|answered| *answered >= seq) => {}
+            () = self.pulse.answered(seq) => {}
             () = self.ended.cancelled() => {}
         }
     }
 
     /// The heartbeat's last round trip; `None` before the first.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        match self.rtt_micros.load(Ordering::Relaxed) {
-            0 => None,
-            micros => Some(Duration::from_micros(micros)),
-        }
+        self.pulse.rtt()
     }
 
     /// Notes a sign of life.
     pub(crate) fn set_heard(&self) {
-        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(now, Ordering::Relaxed);
+        self.pulse.set_heard();
     }
 
     /// How long there has been no sign of life.
     pub(crate) fn silent_for(&self) -> Duration {
-        let by_message =
-            self.epoch.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)));
+        let by_message = self.pulse.silent_for();
         self.lanes.last_read().map_or(by_message, |at| by_message.min(at.elapsed()))
-    }
-
-    fn now_micros(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn reserve(&self) -> Option<(Reservation, u32)> {
@@ -394,12 +371,11 @@ impl Session {
     /// Has the client be far away.
     #[cfg(test)]
     pub(crate) fn set_far(&self) {
-        self.best_rtt_micros.store(100_000, Ordering::Relaxed);
+        self.pulse.set_far();
     }
 
     fn path(&self) -> Path {
-        let best = self.best_rtt_micros.load(Ordering::Relaxed);
-        Path { rtt: self.rtt(), best: (best != u64::MAX).then(|| Duration::from_micros(best)) }
+        self.pulse.path()
     }
 }
 

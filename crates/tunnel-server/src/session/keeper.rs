@@ -12,7 +12,7 @@ use tunnel_protocol::ServerMessage;
 
 use super::{
     Session,
-    demand::{Demand, INFLATED, LONG_PATH, Look, SLOW_PATH},
+    demand::{Demand, Look},
 };
 
 /// Between two looks, and so between two decisions.
@@ -50,23 +50,5 @@ pub(crate) async fn keep(session: &Session, idle: Duration) -> Infallible {
             session.lanes.close(number);
         }
         sleep(idle.min(LOOK)).await;
-    }
-}
-
-/// How far away the client is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Path {
-    pub(super) rtt: Option<Duration>,
-    pub(super) best: Option<Duration>,
-}
-
-impl Path {
-    pub(super) fn is_long(self) -> bool {
-        // Not the latest round trip alone: on a busy machine it says more about the machine than about the path.
-        self.best.is_some_and(|best| best >= LONG_PATH) || self.rtt.is_some_and(|rtt| rtt >= SLOW_PATH)
-    }
-
-    fn is_inflated(self) -> bool {
-        self.is_long() && self.rtt.zip(self.best).is_some_and(|(rtt, best)| rtt >= best * INFLATED)
     }
 }

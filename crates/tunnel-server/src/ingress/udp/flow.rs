@@ -200,7 +200,9 @@ impl Door {
     /// Whether the operator's limit on answers, measured by what was asked, lets this one through.
     fn may_answer(&self, flow: &Flow, answered: u64) -> bool {
         let limit = self.shared.config().limits.udp_answer_ratio;
-        limit.is_none_or(|ratio| answered <= flow.line.asked.load(Ordering::Relaxed) * u64::from(ratio))
+        limit.is_none_or(|ratio| {
+            answered <= flow.line.asked.load(Ordering::Relaxed).saturating_mul(ratio.into())
+        })
     }
 
     /// Sends a datagram to a visitor; whether the system took it. Waits only while the socket has no room.
