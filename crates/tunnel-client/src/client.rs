@@ -13,7 +13,7 @@ use crate::{
     UdpTunnel,
     config::LONGEST,
     session::supervisor,
-    shared::{Shared, Wish},
+    shared::{Order, Shared},
     status::TunnelStatus,
 };
 
@@ -164,7 +164,7 @@ impl Client {
     /// The draining goes on when the future is dropped.
     pub async fn drain(&self, grace: Duration) {
         let by = Instant::now() + grace.min(LONGEST);
-        self.shared.wish.send_replace(Wish::Drain(by));
+        self.shared.order.send_replace(Order::Drain(by));
         let _ = self.closed().await;
     }
 
@@ -173,7 +173,7 @@ impl Client {
     /// # Cancel safety
     /// The closing goes on when the future is dropped.
     pub async fn close(&self) {
-        self.shared.wish.send_replace(Wish::Close);
+        self.shared.order.send_replace(Order::Close);
         let _ = self.closed().await;
     }
 

@@ -17,7 +17,7 @@ use tunnel_protocol::{InstanceId, Token};
 use tunnel_transport::Dial;
 
 use crate::{
-    ClientError, Event, Limits, Phase, Timeouts, forward::udp::Account, status::SessionStatus,
+    ClientError, Event, Limits, Phase, Timeouts, forward::udp::Counts, status::SessionStatus,
     tunnel::table::Table,
 };
 
@@ -30,13 +30,13 @@ pub(crate) struct Shared {
     /// Side A is the visitors' streams, side B the upstreams.
     pub(crate) traffic: Meter,
     /// What became of UDP tunnels' datagrams.
-    pub(crate) datagrams: Account,
+    pub(crate) datagrams: Counts,
     rtt_micros: AtomicU64,
     /// Told when somebody wants a heartbeat now.
     pub(crate) asked_for_beat: Notify,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<State>,
-    pub(crate) wish: watch::Sender<Wish>,
+    pub(crate) order: watch::Sender<Order>,
     /// Set once, when the client has ended.
     pub(crate) end: watch::Sender<Option<Result<(), ClientError>>>,
 }
@@ -65,9 +65,9 @@ pub(crate) struct State {
     pub(crate) last_failure: String,
 }
 
-/// What the owner wants the client to do.
+/// What the owner has told the client to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Order {
     Run,
     /// Finish what is under way until then.
     Drain(Instant),
@@ -81,12 +81,12 @@ impl Shared {
             visitors: Arc::new(Semaphore::new(settings.limits.max_visitors)),
             settings,
             traffic: Meter::new(),
-            datagrams: Account::default(),
+            datagrams: Counts::default(),
             rtt_micros: AtomicU64::new(0),
             asked_for_beat: Notify::new(),
             events: broadcast::Sender::new(crate::event::HELD),
             state: watch::Sender::new(State::default()),
-            wish: watch::Sender::new(Wish::Run),
+            order: watch::Sender::new(Order::Run),
             end: watch::Sender::new(None),
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn is_possible(upstream: &Upstream) -> bool {
 
 /// What became of all flows' datagrams.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Counts {
     /// Bytes; side A is the visitors.
     pub(crate) traffic: Meter,
     /// Datagrams dropped, either way.
@@ -178,15 +178,15 @@ fn is_refusal(error: &io::Error) -> bool {
 ///
 /// # Cancel safety
 /// Dropping the future ends the flow.
-pub(crate) async fn carry<S>(stream: S, mut peer: Peer, account: &Account, failed: impl FnMut(Failure))
+pub(crate) async fn carry<S>(stream: S, mut peer: Peer, counts: &Counts, failed: impl FnMut(Failure))
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (read, write) = tokio::io::split(stream);
     let outbox = Mutex::new(Outbox::default());
     let end = tokio::select! {
-        end = to_server(write, &outbox, account) => end,
-        end = exchange(read, &mut peer, &outbox, account, failed) => end,
+        end = to_server(write, &outbox, counts) => end,
+        end = exchange(read, &mut peer, &outbox, counts, failed) => end,
     };
     if let Err(error) = end {
         trace!(%error, "a flow ended");
@@ -196,11 +196,11 @@ where
 async fn to_server(
     mut stream: impl AsyncWrite + Unpin,
     outbox: &Mutex<Outbox>,
-    account: &Account,
+    counts: &Counts,
 ) -> io::Result<()> {
     loop {
         let batch = poll_fn(|cx| lock(outbox).poll_batch(cx, now())).await;
-        account.dropped.fetch_add(batch.dropped, Ordering::Relaxed);
+        counts.dropped.fetch_add(batch.dropped, Ordering::Relaxed);
         stream.write_all(&batch.bytes).await?;
     }
 }
@@ -209,7 +209,7 @@ async fn exchange(
     mut stream: impl AsyncRead + Unpin,
     peer: &mut Peer,
     outbox: &Mutex<Outbox>,
-    account: &Account,
+    counts: &Counts,
     mut failed: impl FnMut(Failure),
 ) -> io::Result<()> {
     let mut decoder = Decoder::default();
@@ -221,9 +221,9 @@ async fn exchange(
                 }
                 while let Some(frame) = decoder.next_frame().map_err(broken)? {
                     if let Frame::Datagram(datagram) = &frame {
-                        account.traffic.add_a_to_b(datagram.len() as u64);
+                        counts.traffic.add_a_to_b(datagram.len() as u64);
                         let dropped = u64::from(!peer.send(datagram, &mut failed).await);
-                        account.dropped.fetch_add(dropped, Ordering::Relaxed);
+                        counts.dropped.fetch_add(dropped, Ordering::Relaxed);
                     }
                     lock(outbox).took(&frame, now()).map_err(broken)?;
                 }
@@ -232,14 +232,14 @@ async fn exchange(
                 ready?;
                 let now = now();
                 let received = peer.receive(|datagram| {
-                    account.traffic.add_b_to_a(datagram.len() as u64);
+                    counts.traffic.add_b_to_a(datagram.len() as u64);
                     let dropped = lock(outbox).push(datagram, now);
-                    account.dropped.fetch_add(dropped, Ordering::Relaxed);
+                    counts.dropped.fetch_add(dropped, Ordering::Relaxed);
                 });
                 if let Err(error) = received
                     && let Refused::Here(failure) = peer.refused(error).await
                 {
-                    account.dropped.fetch_add(1, Ordering::Relaxed);
+                    counts.dropped.fetch_add(1, Ordering::Relaxed);
                     failure.into_iter().for_each(&mut failed);
                 }
             }
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     /// The size of what a flow's future keeps between polls.
-    fn size<F>(_: impl FnOnce(tokio::io::DuplexStream, Peer, &'static Account, fn(Failure)) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(tokio::io::DuplexStream, Peer, &'static Counts, fn(Failure)) -> F) -> usize {
         size_of::<F>()
     }
 

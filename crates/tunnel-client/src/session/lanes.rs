@@ -57,7 +57,7 @@ pub(crate) struct Lanes {
     count: Arc<AtomicU32>,
     /// Most lanes this session may have.
     max: u32,
-    drivers: JoinSet<(Order, End)>,
+    drivers: JoinSet<(Rank, End)>,
     doormen: JoinSet<()>,
     dials: JoinSet<Result<Established, LoginError>>,
     backoff: Backoff,
@@ -73,10 +73,12 @@ struct End {
     in_order: bool,
 }
 
-/// Which lane.
+/// What a lane is to its session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+enum Rank {
+    /// The one that the session lives and dies with.
     First,
+    /// One that may come and go.
     Further,
 }
 
@@ -104,7 +106,7 @@ impl Lanes {
 
     /// Starts the lane the session lives and dies with.
     pub(crate) fn first(&mut self, io: BoxedIo) -> (Opener, Activity) {
-        self.start(io, Order::First)
+        self.start(io, Rank::First)
     }
 
     /// How many lanes there are, readable while [`Lanes::run`] runs.
@@ -126,7 +128,7 @@ impl Lanes {
             let waiting = missing && self.dials.len() < DIALS;
             tokio::select! {
                 Some(ended) = self.drivers.join_next() => match ended {
-                    Ok((Order::Further, end)) => {
+                    Ok((Rank::Further, end)) => {
                         debug!(?end, "a further lane ended");
                         let lanes = self.count.fetch_sub(1, Ordering::Relaxed) - 1;
                         // One that the server had no use for says nothing about the path.
@@ -136,13 +138,13 @@ impl Lanes {
                         self.shared.emit(Event::LaneLost { lanes });
                         changed();
                     }
-                    Ok((Order::First, end)) => return end.reason,
+                    Ok((Rank::First, end)) => return end.reason,
                     Err(died) => return format!("the connection's task died: {died}"),
                 },
                 Some(_) = self.doormen.join_next() => {}
                 Some(dialled) = self.dials.join_next() => match dialled {
                     Ok(Ok(established)) => {
-                        self.start(established.io, Order::Further);
+                        self.start(established.io, Rank::Further);
                         self.backoff.reset();
                         self.shared.emit(Event::LaneAdded { lanes: self.count.load(Ordering::Relaxed) });
                         changed();
@@ -178,14 +180,14 @@ impl Lanes {
         self.retry_at = Instant::now() + self.backoff.next(Duration::MAX, random(), retry_after);
     }
 
-    fn start(&mut self, io: BoxedIo, order: Order) -> (Opener, Activity) {
+    fn start(&mut self, io: BoxedIo, rank: Rank) -> (Opener, Activity) {
         let lane = tunnel_mux::client(io.compat(), &self.config);
         self.count.fetch_add(1, Ordering::Relaxed);
         let driver = lane.driver;
-        match order {
+        match rank {
             // The session has its own heartbeat, on the control stream.
-            Order::First => self.drivers.spawn(async move { (order, ended(driver.await)) }),
-            Order::Further => {
+            Rank::First => self.drivers.spawn(async move { (rank, ended(driver.await)) }),
+            Rank::Further => {
                 let beat = lane_beat::watch(self.pace, lane.opener.clone(), lane.activity.clone());
                 self.drivers.spawn(async move {
                     // Its own task, so that the heartbeat notices a driver that is stuck.
@@ -197,7 +199,7 @@ impl Lanes {
                         }
                         silence = beat => End { reason: silence, in_order: false },
                     };
-                    (order, end)
+                    (rank, end)
                 })
             }
         };

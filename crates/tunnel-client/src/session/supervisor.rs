@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     ClientError, Event, LoginError, Phase,
-    shared::{Shared, State, Wish, random},
+    shared::{Order, Shared, State, random},
     status::SessionStatus,
     text,
 };
@@ -88,7 +88,7 @@ struct Supervisor {
     held: Option<Duration>,
     draining: Option<Instant>,
     last_failure: String,
-    wish: watch::Receiver<Wish>,
+    order: watch::Receiver<Order>,
 }
 
 /// A running session; dropping it ends it at once.
@@ -114,7 +114,7 @@ impl Supervisor {
         let (reporter, reports) = mpsc::channel(REPORTS);
         let start = Instant::now();
         Self {
-            wish: shared.wish.subscribe(),
+            order: shared.order.subscribe(),
             shared,
             attempts: JoinSet::new(),
             sessions: JoinSet::new(),
@@ -146,12 +146,12 @@ impl Supervisor {
                 return Ok(());
             }
             tokio::select! {
-                Ok(()) = self.wish.changed() => {
-                    let wish = *self.wish.borrow_and_update();
-                    match wish {
-                        Wish::Run => {}
-                        Wish::Drain(by) => self.drain(by),
-                        Wish::Close => return Ok(()),
+                Ok(()) = self.order.changed() => {
+                    let order = *self.order.borrow_and_update();
+                    match order {
+                        Order::Run => {}
+                        Order::Drain(by) => self.drain(by),
+                        Order::Close => return Ok(()),
                     }
                 }
                 () = self.shared.table.changed() => {}
@@ -424,7 +424,7 @@ impl Supervisor {
 }
 
 impl Live {
-    /// Only the first order counts, but that one who leaves for another session may leave for good.
+    /// The first order stands. Only one to leave for good overrides one to move to another session.
     fn leave(&self, order: Leave) {
         self.handle.leave.send_if_modified(|given| {
             let counts = given.is_none_or(|given| given.is_replaced && !order.is_replaced);

@@ -31,6 +31,18 @@ fn flood(tasks: &mut JoinSet<ErrorKind>, mut stream: Stream) {
     });
 }
 
+/// Two streams that fill their windows, and that nobody reads.
+async fn stall_two(pair: &mut Pair, budget: &Budget, writers: &mut JoinSet<ErrorKind>) -> Vec<Stream> {
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = pair.stream().await;
+        flood(writers, near);
+        stalled.push(far);
+    }
+    until(|| budget.used() == 2 * WINDOW).await;
+    stalled
+}
+
 /// Keeps the budget short until both stalled streams were shed: by streams that hold much, but are read.
 async fn press(pair: &mut Pair, stalled: &mut JoinSet<ErrorKind>) {
     let (mut writers, mut slow) = (JoinSet::new(), Vec::new());
@@ -58,14 +70,8 @@ async fn a_stalled_stream_is_shed_and_a_reading_one_goes_on() {
     let mut pair = pair(&budget);
     let mut tasks = JoinSet::new();
     in_time(async {
-        // Two full windows are half of the budget, and nobody reads them.
-        let mut stalled = Vec::new();
-        for _ in 0..2 {
-            let (near, far) = pair.stream().await;
-            flood(&mut tasks, near);
-            stalled.push(far);
-        }
-        until(|| budget.used() == 2 * WINDOW).await;
+        // Two full windows are half of the budget.
+        let mut stalled = stall_two(&mut pair, &budget, &mut tasks).await;
         let (mut near, mut far) = pair.stream().await;
         let sent = pattern(5, 8 << 20);
         let send = async {
@@ -98,13 +104,7 @@ async fn a_stalled_stream_is_shed_on_a_lane_that_is_silent() {
     let (mut silent, mut busy) = (pair(&budget), pair(&budget));
     let mut tasks = JoinSet::new();
     in_time(async {
-        let mut stalled = Vec::new();
-        for _ in 0..2 {
-            let (near, far) = silent.stream().await;
-            flood(&mut tasks, near);
-            stalled.push(far);
-        }
-        until(|| budget.used() == 2 * WINDOW).await;
+        let stalled = stall_two(&mut silent, &budget, &mut tasks).await;
         press(&mut busy, &mut tasks).await;
         drop(stalled);
     })
