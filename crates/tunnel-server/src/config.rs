@@ -79,9 +79,9 @@ pub struct Limits {
     /// Visitors of one tunnel. Default 12,000.
     pub visitors_per_tunnel: usize,
     /// Visitors waiting for one tunnel's absent client. Default 1,000.
-    pub parked_per_tunnel: usize,
+    pub waiting_per_tunnel: usize,
     /// Visitors waiting for any absent client. Default 5,000; each holds a socket and a few KiB.
-    pub parked: usize,
+    pub waiting: usize,
     /// Flows of one UDP tunnel: visitor addresses with a stream each. Default 1,024.
     pub udp_flows_per_tunnel: usize,
     /// Flows of one UDP tunnel from one address (IPv6: from one /64). Default 64.
@@ -107,7 +107,7 @@ pub struct Limits {
     /// Web requests from one address that are being answered, WebSockets included. Default 2,000.
     pub requests_per_address: usize,
     /// Visitors from one address that wait for any absent client. Default 250.
-    pub parked_per_address: usize,
+    pub waiting_per_address: usize,
     /// Bytes of memory that the process should keep to: from 85 % of it on new visitors are turned away. Without a
     /// [`MemoryGauge`](crate::MemoryGauge) nobody looks. `None` (the default): any number.
     pub memory: Option<u64>,
@@ -227,7 +227,7 @@ impl Config {
             ("connections", limits.connections),
             ("connections_per_address", limits.connections_per_address),
             ("requests_per_address", limits.requests_per_address),
-            ("parked_per_address", limits.parked_per_address),
+            ("waiting_per_address", limits.waiting_per_address),
         ] {
             if value == 0 {
                 return Err(ConfigError(format!("the limit `{name}` must be at least 1")));
@@ -315,8 +315,8 @@ impl Default for Limits {
             login_rate_per_address: Some(Rate { count: 3_000, per: Duration::from_secs(10) }),
             unread_bytes: 256 << 20,
             visitors_per_tunnel: 12_000,
-            parked_per_tunnel: 1_000,
-            parked: 5_000,
+            waiting_per_tunnel: 1_000,
+            waiting: 5_000,
             udp_flows_per_tunnel: 1024,
             udp_flows_per_address: 64,
             udp_answer_ratio: None,
@@ -325,7 +325,7 @@ impl Default for Limits {
             connection_rate_per_address: Some(Rate { count: 3_000, per: Duration::from_secs(10) }),
             request_rate_per_address: Some(Rate { count: 50_000, per: Duration::from_secs(10) }),
             requests_per_address: 2_000,
-            parked_per_address: 250,
+            waiting_per_address: 250,
             memory: None,
         }
     }

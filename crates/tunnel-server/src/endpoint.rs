@@ -50,7 +50,8 @@ pub(crate) struct Endpoint {
     /// Counts choices, so that clients that are equally busy take turns.
     turns: AtomicUsize,
     visitors: Arc<AtomicUsize>,
-    parked: Arc<AtomicUsize>,
+    /// How many of those who wait do so here.
+    waiting_here: Arc<AtomicUsize>,
     /// How fast the bytes of all visitors may go, whoever serves them: it outlives reconnects.
     pace: Arc<Pace>,
     waiting: WaitingRoom,
@@ -112,7 +113,7 @@ impl Endpoint {
             state: watch::Sender::new(state),
             turns: AtomicUsize::new(0),
             visitors: Arc::default(),
-            parked: Arc::default(),
+            waiting_here: Arc::default(),
             pace: Arc::new(Pace::new(0)),
             waiting,
         })
@@ -212,7 +213,7 @@ impl Endpoint {
             State::Away { until } => (*until).min(Instant::now() + self.waiting.settings.now().timeouts.hold),
             State::Gone => return Err(Absent::Gone),
         };
-        let _place = self.waiting.enter(&self.parked, visitor).ok_or(Absent::Crowded)?;
+        let _place = self.waiting.enter(&self.waiting_here, visitor).ok_or(Absent::Crowded)?;
         let mut state = self.state.subscribe();
         let arrival = state.wait_for(|state| !matches!(state, State::Away { .. }));
         match tokio::time::timeout_at(until, arrival).await {

@@ -110,8 +110,8 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             login_rate_per_address,
             unread_bytes,
             visitors_per_tunnel,
-            parked_per_tunnel,
-            parked,
+            waiting_per_tunnel,
+            waiting,
             udp_flows_per_tunnel,
             udp_flows_per_address,
             udp_answer_ratio,
@@ -120,7 +120,7 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             connection_rate_per_address,
             request_rate_per_address,
             requests_per_address,
-            parked_per_address,
+            waiting_per_address,
             memory,
         }
     );

@@ -98,6 +98,7 @@ impl Shared {
             settings,
         }
     }
+
     /// The settings as they are now: read where they are used, so that a change counts at once.
     pub(crate) fn config(&self) -> Now {
         self.settings.now()

@@ -21,7 +21,7 @@ pub struct Totals {
     /// Visitors now, those that wait for a client included: exchanges, connections and flows.
     pub visitors: usize,
     /// Those that wait.
-    pub parked: usize,
+    pub waiting: usize,
     /// Visitors' connections now.
     pub connections: usize,
     /// How many there may be.
@@ -91,7 +91,7 @@ impl Totals {
             sessions: control.sessions.len(),
             tunnels: control.registry.len(),
             visitors: shared.accounts.visitors(),
-            parked: control.shared.waiting.count(),
+            waiting: control.shared.waiting.count(),
             connections: shared.connections.taken(),
             connections_limit: shared.config().limits.connections,
             unread_bytes: shared.unread.used(),

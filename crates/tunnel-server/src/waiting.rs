@@ -46,8 +46,8 @@ impl WaitingRoom {
         let limits = &self.settings.now().limits;
         Some(Waiting {
             _of_address: self.addresses.wait(visitor).ok()?,
-            _at_tunnel: VisitorPermit::take(at_tunnel, limits.parked_per_tunnel)?,
-            _in_all: VisitorPermit::take(&self.in_all, limits.parked)?,
+            _at_tunnel: VisitorPermit::take(at_tunnel, limits.waiting_per_tunnel)?,
+            _in_all: VisitorPermit::take(&self.in_all, limits.waiting)?,
         })
     }
 }

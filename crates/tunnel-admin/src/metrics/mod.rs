@@ -43,7 +43,7 @@ fn gauges(out: &mut Writer, totals: &Totals, tunnels: &Counts) {
         .count(&[], totals.tunnels as u64);
     out.gauge("tunnel_visitors", "Visitors on tunnels.").count(&[], totals.visitors as u64);
     out.gauge("tunnel_visitors_waiting", "Visitors that wait for an absent client.")
-        .count(&[], totals.parked as u64);
+        .count(&[], totals.waiting as u64);
     out.gauge("tunnel_connections", "Connections of visitors.").count(&[], totals.connections as u64);
     out.gauge("tunnel_connections_limit", "How many there may be.")
         .count(&[], totals.connections_limit as u64);

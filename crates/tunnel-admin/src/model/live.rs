@@ -179,7 +179,7 @@ impl Status {
             sessions: totals.sessions,
             tunnels: totals.tunnels,
             visitors: totals.visitors,
-            waiting: totals.parked,
+            waiting: totals.waiting,
             requests: totals.requests,
             answers: totals.answers,
             tcp_visitors: totals.tcp_visitors,

@@ -13,7 +13,7 @@ impl ProtectionArgs {
         for (limit, wanted) in [
             (&mut limits.connections_per_address, self.max_connections_per_address),
             (&mut limits.requests_per_address, self.max_requests_per_address),
-            (&mut limits.parked_per_address, self.max_waiting_per_address),
+            (&mut limits.waiting_per_address, self.max_waiting_per_address),
         ] {
             if let Some(wanted) = wanted {
                 *limit = usize::try_from(wanted).unwrap_or(usize::MAX);

@@ -179,7 +179,7 @@ mod tests {
         );
         let limits = &plan.config.limits;
         let per_address =
-            [limits.connections_per_address, limits.requests_per_address, limits.parked_per_address];
+            [limits.connections_per_address, limits.requests_per_address, limits.waiting_per_address];
         assert_eq!(per_address, [7, 8, 9]);
         let rate = Rate { count: 10, per: Duration::from_secs(60) };
         assert_eq!((limits.connection_rate_per_address, limits.request_rate_per_address), (Some(rate), None));

@@ -114,7 +114,7 @@ impl Addresses {
     /// # Errors
     /// [`Excess`]
     pub(crate) fn wait(&self, visitor: IpAddr) -> Result<Option<Counted>, Excess> {
-        let limit = self.settings.now().limits.parked_per_address;
+        let limit = self.settings.now().limits.waiting_per_address;
         let place = |address| self.waiting.take(address, limit).ok_or(Excess::Many);
         self.counted(visitor).map(place).transpose()
     }

@@ -187,8 +187,8 @@ fn new_session(
     let who = Who {
         identity,
         instance: hello.instance,
-        machine: printable(&hello.machine, SELF),
-        agent: printable(&hello.agent, SELF),
+        machine: printable(&hello.machine, SELF_MAX),
+        agent: printable(&hello.agent, SELF_MAX),
         address,
         twins: hello.twins,
     };
@@ -274,8 +274,8 @@ async fn write<T: Serialize>(io: &mut BoxedIo, message: &T) -> io::Result<()> {
     io.flush().await
 }
 
-/// The most of what a client says of itself that appears in logs and messages, in characters.
-const SELF: usize = 64;
+/// The longest of the names that a client gives itself, in characters: they appear in logs and messages.
+const SELF_MAX: usize = 64;
 
 /// What we call ourselves to clients.
 const AGENT: &str = concat!("tunnel/", env!("CARGO_PKG_VERSION"));

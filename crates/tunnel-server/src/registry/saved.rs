@@ -30,7 +30,7 @@ pub struct SavedLease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Whether the name is that of a TLS tunnel; a web tunnel's otherwise.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
     /// The port, for TCP tunnels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,14 +39,14 @@ pub struct SavedLease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp_port: Option<u16>,
     /// Whether a pool of clients served it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pool: bool,
     /// Whether nobody was told of it, as of the port of `tunnel doctor`: over an upgrade it is kept for the client,
     /// which is still there, and over a restart for nobody.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fleeting: bool,
     /// Whether the operator keeps visitors out of all of it for now.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
     /// The paths of its host that the operator keeps visitors out of, `/` for the whole of it. Empty of a host with
     /// `paused`, by an older server: it was paused by itself.
@@ -231,9 +231,4 @@ impl SavedLease {
     fn key(&self) -> impl Ord {
         (&self.subdomain, &self.domain, &self.path, self.tls, self.port, self.udp_port)
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

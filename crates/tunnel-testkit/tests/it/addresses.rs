@@ -175,8 +175,8 @@ async fn an_address_has_so_many_requests_under_way_websockets_included() {
 async fn an_address_has_so_many_who_wait_and_leaves_room_for_others() {
     let mut site = site(|config| {
         behind_a_proxy(config);
-        config.limits.parked_per_address = 3;
-        config.limits.parked = 5;
+        config.limits.waiting_per_address = 3;
+        config.limits.waiting = 5;
     });
     site.config.timeouts.hold = PATIENCE;
     let server = site.start(Vec::new()).unwrap();

@@ -200,6 +200,6 @@ async fn pausing_and_resuming_under_load_leaves_nothing_behind() {
     let now = until(&server.handle, |now| now.tunnels[0].visitors == 0).await;
     assert_eq!(now.tunnels[0].members[0].visitors, 0);
     let totals = server.handle.totals();
-    assert_eq!((totals.visitors, totals.parked), (0, 0));
+    assert_eq!((totals.visitors, totals.waiting), (0, 0));
     assert_eq!(Visitor::get(site.web_address(), "app.test", "/").await.unwrap().status, 200);
 }
