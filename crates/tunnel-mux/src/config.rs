@@ -93,7 +93,7 @@ impl Config {
     }
 
     /// Streams yamux may hold. Over its own limit it ends the session, so the limit is far above
-    /// our budget and guarded by us: a stream we let go of stays with yamux until it gets to it.
+    /// `max_streams` and guarded by us: a stream we let go of stays with yamux until it gets to it.
     pub(crate) fn held_limit(&self) -> usize {
         2 * self.max_streams + 64
     }

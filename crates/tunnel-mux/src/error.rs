@@ -25,7 +25,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The lane's budget of streams is used up; another lane, or a later try, may do.
+    /// All of the lane's places for streams are taken; another lane, or a later try, may do.
     #[error("the lane carries as many streams as it may")]
     Full,
     /// The lane is gone or has no stream ids left: it never opens another stream.

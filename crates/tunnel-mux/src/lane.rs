@@ -49,7 +49,7 @@ where
     yamux::lane(io, config, yamux::Mode::Server)
 }
 
-/// Opens streams on one lane. Clones share its budget.
+/// Opens streams on one lane, which has a place for each of [`Config::max_streams`]. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Opener {
     pub(crate) shared: Arc<Shared>,
@@ -61,16 +61,16 @@ impl Opener {
     /// Waits only for the driver, and while 256 of our streams are unanswered by the peer.
     ///
     /// # Errors
-    /// [`OpenError::Full`] at once when the budget is used up; [`OpenError::Closed`] when the lane
+    /// [`OpenError::Full`] at once when all places are taken; [`OpenError::Closed`] when the lane
     /// is gone.
     ///
     /// # Cancel safety
-    /// Nothing stays open and the place in the budget is given back.
+    /// Nothing stays open and the place is given back.
     pub async fn open(&self) -> Result<Stream, OpenError> {
         self.try_reserve()?.open().await
     }
 
-    /// Takes a place in the budget without waiting, to open a stream on later. Dropping it gives
+    /// Takes a place without waiting, to open a stream on later. Dropping it gives
     /// the place back.
     ///
     /// # Errors
@@ -79,10 +79,10 @@ impl Opener {
         if self.is_closed() {
             return Err(OpenError::Closed);
         }
-        Permit::within_budget(&self.shared).map(Reservation).ok_or(OpenError::Full)
+        Permit::take(&self.shared).map(Reservation).ok_or(OpenError::Full)
     }
 
-    /// As [`Opener::try_reserve`], but for a stream that takes no place in the budget, which others may need: only while
+    /// As [`Opener::try_reserve`], but for a stream that takes no place, as others may need it: only while
     /// fewer than `most` streams are alive in all.
     ///
     /// # Errors
@@ -91,10 +91,10 @@ impl Opener {
         if self.is_closed() {
             return Err(OpenError::Closed);
         }
-        Permit::beside_budget(&self.shared, most).map(Reservation).ok_or(OpenError::Full)
+        Permit::take_none(&self.shared, most).map(Reservation).ok_or(OpenError::Full)
     }
 
-    /// Waits for a place in the budget, from this call on: make it, then look for a place, and only
+    /// Waits for a place, from this call on: make it, then look for a place, and only
     /// then await it; so no place given back in between is missed.
     pub fn vacancy(&self) -> Vacancy {
         let mut notified = Box::pin(Arc::clone(&self.shared.vacated).notified_owned());
@@ -102,19 +102,20 @@ impl Opener {
         Vacancy(notified)
     }
 
-    /// Streams alive on this end of the lane, opened by either end, and those being opened; but none beside the budget.
+    /// Streams alive on this end of the lane, opened by either end, and those being opened: how many places
+    /// are taken.
     #[must_use]
     pub fn live(&self) -> usize {
         self.shared.live()
     }
 
-    /// Streams alive, or being opened, that take no place in the budget.
+    /// Streams alive, or being opened, that take no place ([`Opener::try_reserve_beside`]).
     #[must_use]
     pub fn beside(&self) -> usize {
         self.shared.beside()
     }
 
-    /// The budget [`Opener::live`] is held against: [`Config::max_streams`].
+    /// How many places there are: [`Config::max_streams`].
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.capacity()
@@ -156,7 +157,8 @@ impl Future for Vacancy {
     }
 }
 
-/// A place in a lane's budget, made by [`Opener::try_reserve`].
+/// A place on a lane, or leave for a stream that takes none. Made by [`Opener::try_reserve`] and
+/// [`Opener::try_reserve_beside`]; dropping it gives it back.
 #[derive(Debug)]
 pub struct Reservation(Permit);
 
@@ -168,7 +170,7 @@ impl Reservation {
     /// dropped streams to tell the peer about, as happens on a blocked socket.
     ///
     /// # Cancel safety
-    /// Nothing stays open and the place in the budget is given back.
+    /// Nothing stays open and the place is given back.
     pub async fn open(self) -> Result<Stream, OpenError> {
         let shared = Arc::clone(self.0.shared());
         let (ticket, answer) = shared.requests.push(self.0).ok_or(OpenError::Closed)?;

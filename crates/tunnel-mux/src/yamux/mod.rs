@@ -7,7 +7,7 @@
 mod wire;
 
 mod backlog;
-mod budget;
+mod places;
 mod requests;
 mod stream;
 
@@ -24,7 +24,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 pub(crate) use ::yamux::Mode;
-pub(crate) use budget::{Permit, Shared};
+pub(crate) use places::{Permit, Shared};
 pub(crate) use requests::Withdraw;
 pub use stream::Stream;
 

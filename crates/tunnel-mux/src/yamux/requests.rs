@@ -1,5 +1,5 @@
 //! Opens on their way to the driver, which alone may ask yamux for a stream. Bounded by the
-//! budget: each request holds its permit, and a cancelled one takes it back at once.
+//! lane's places: each request holds its permit, and a cancelled one takes it back at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

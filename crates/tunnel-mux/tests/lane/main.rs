@@ -6,8 +6,8 @@ mod support;
 
 mod streams;
 
-mod budget;
 mod lost;
+mod places;
 mod receive;
 mod saturation;
 mod turns;

@@ -42,7 +42,7 @@ async fn a_full_lane_refuses_at_once_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_stream_beside_the_budget_takes_no_place_and_needs_none() {
+async fn a_stream_may_take_no_place_and_need_none() {
     let mut pair = Pair::piped(4096, &small(4));
     let opener = pair.client.opener.clone();
     let held = pair.stream().await;

@@ -54,12 +54,12 @@ impl Shared {
         self.capacity
     }
 
-    /// Permits given out, but for those beside the budget.
+    /// Places taken, by streams alive or being opened.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
 
-    /// Permits given out beside the budget.
+    /// Streams alive, or being opened, that take no place.
     pub(crate) fn beside(&self) -> usize {
         self.beside.load(Ordering::Acquire)
     }
@@ -102,34 +102,34 @@ impl Shared {
     }
 }
 
-/// A place in a lane's budget, given back on drop.
+/// Leave for one stream: a place on the lane, or none. Given back on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     place: Place,
 }
 
-/// What is given back.
+/// What a stream has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// A place that somebody may wait for.
     Awaited,
     Quiet,
-    /// None of the budget.
+    /// No place at all.
     Beside,
 }
 
 impl Permit {
-    /// A place for a stream of ours, unless the budget is used up.
-    pub(crate) fn within_budget(shared: &Arc<Shared>) -> Option<Self> {
+    /// A place for a stream of ours, unless all are taken.
+    pub(crate) fn take(shared: &Arc<Shared>) -> Option<Self> {
         let take = |live: usize| (live < shared.capacity).then_some(live + 1);
         shared.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
         Some(Self { shared: Arc::clone(shared), place: Place::Awaited })
     }
 
     /// Leave for a stream of ours that takes no place, while there are fewer than `most` streams in all. They are half
-    /// the budget at most: what yamux may hold has room for as many.
-    pub(crate) fn beside_budget(shared: &Arc<Shared>, most: usize) -> Option<Self> {
+    /// the places at most: what yamux may hold has room for as many.
+    pub(crate) fn take_none(shared: &Arc<Shared>, most: usize) -> Option<Self> {
         let most = most.min(shared.capacity / 2);
         let take = |beside: usize| (shared.live() + beside < most).then_some(beside + 1);
         shared.beside.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
