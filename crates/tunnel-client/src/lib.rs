@@ -74,6 +74,9 @@
 //! # }
 //! ```
 //!
+//! The text of an error is for people, and names the flags of the `tunnel` program where one of them is the cure.
+//! Programs go by its variant, or by the [`Code`] of a [`Refusal`], and may say it in their own words.
+//!
 //! The server is not trusted with anything but visitors: no message can make the client dial anywhere but the
 //! upstreams it was given, and everything a server may ask for has a bound ([`Limits`], [`Timeouts`]).
 //!
