@@ -263,6 +263,15 @@ impl Endpoint {
             && matches!(&*self.state.borrow(), State::Live(targets) if targets.iter().any(is_worth_it))
     }
 
+    /// Whether a visitor that `target` failed may be given to its session again: there is nobody else, or one of the
+    /// others is of the same.
+    pub(crate) fn is_left_to_session_of(&self, target: &Arc<Target>) -> bool {
+        let State::Live(targets) = &*self.state.borrow() else { return false };
+        let is_other = |other: &&Arc<Target>| !Arc::ptr_eq(other, target) && other.can_serve();
+        let mut others = targets.iter().filter(is_other).peekable();
+        others.peek().is_none() || others.any(|other| other.session.id == target.session.id)
+    }
+
     /// Passes a report on to the client that served the visitor, or to any if none did, if it wants them; the first
     /// one with a hint in any case. Never waits: a report that finds no room is counted and dropped.
     pub(crate) fn report(

@@ -320,6 +320,17 @@ impl Session {
         }
     }
 
+    /// Waits until the client is known to live now, or the session has ended. The caller bounds the wait.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn shows_life(&self) {
+        tokio::select! {
+            () = self.pulse.felt(|seq| self.send(ServerMessage::Ping { seq })) => {}
+            () = self.ended.cancelled() => {}
+        }
+    }
+
     /// The heartbeat's last round trip; `None` before the first.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.pulse.rtt()

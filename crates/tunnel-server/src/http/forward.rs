@@ -4,12 +4,12 @@
 //! reached the upstream, or when its method promises as much (RFC 9110 §9.2.2) and no body went with it. Where several
 //! clients serve, one that doesn't reach its upstream costs no request, so the begin of a body is kept until it does.
 
-use std::{borrow::Cow, io, mem, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, io, mem, net::IpAddr, sync::Arc, time::Duration};
 
 use ::http::{
     HeaderMap, Method, Request, Response, StatusCode, Uri, Version as HttpVersion, header::CONTENT_LENGTH,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tunnel_protocol::{Code, RequestId};
 
 use super::{
@@ -39,6 +39,9 @@ use crate::{
 
 /// How much of a body is kept until the first client's upstream is known to be there, in bytes.
 const KEPT: usize = 64 * 1024;
+
+/// How long a client that lost a lane may take to show that it lives, before a request is sent to it once more.
+const LIFE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often a request is checked anew because other policies came while it waited.
 const CHANGES: u32 = 3;
@@ -197,8 +200,13 @@ pub(super) async fn forward(
         }
         how = Attempt { may_reuse: false, avoid: target, ..how };
         Metrics::count(&desk.shared.metrics.retries);
-        if let Some(target) = how.avoid.as_ref().filter(|_| is_late) {
-            endpoint.wait_until_not(target).await;
+        if let Some(target) = &how.avoid {
+            if is_late {
+                endpoint.wait_until_not(target).await;
+            } else if is_lost && endpoint.is_left_to_session_of(target) {
+                // The lanes of a client that dies are lost one after the other, and the next would be no better.
+                let _ = timeout(LIFE_PATIENCE, target.session.shows_life()).await;
+            }
         }
     };
 

@@ -21,6 +21,8 @@ pub(super) struct Pulse {
     best_rtt_micros: AtomicU64,
     /// The number of the last heartbeat that was answered.
     answered: watch::Sender<u64>,
+    /// That of the last one that was sent because somebody waits to feel the pulse.
+    asked: AtomicU64,
 }
 
 /// How far away the client is. Nothing is known of that before the first heartbeat was answered.
@@ -40,6 +42,7 @@ impl Pulse {
             rtt_micros: AtomicU64::new(0),
             best_rtt_micros: AtomicU64::new(u64::MAX),
             answered: watch::Sender::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +68,33 @@ impl Pulse {
     pub(super) async fn answered(&self, number: u64) {
         // The sender is `self`'s, so waiting can't fail.
         let _ = self.answered.subscribe().wait_for(|answered| *answered >= number).await;
+    }
+
+    /// Waits until the client has answered a heartbeat that was sent from now on, by `send`, which is given its number.
+    ///
+    /// However many wait, one heartbeat is under way for them at a time: a lane may be lost with a thousand visitors,
+    /// and the session's queue must hold what is said for them.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn felt(&self, send: impl Fn(u64)) {
+        let since = self.beat();
+        let mut answered = self.answered.subscribe();
+        loop {
+            let last = *answered.borrow_and_update();
+            if last >= since {
+                return;
+            }
+            let (asked, number) = (self.asked.load(Ordering::Relaxed), self.beat());
+            // One that was sent before says nothing of now, but its answer is near: then the next one goes.
+            let is_mine = asked <= last
+                && self.asked.compare_exchange(asked, number, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if is_mine {
+                send(number);
+            }
+            // The sender is `self`'s, so waiting can't fail.
+            let _ = answered.changed().await;
+        }
     }
 
     /// The last heartbeat's round trip; `None` before the first.
@@ -135,6 +165,25 @@ mod tests {
         }
         pulse.answer(pulse.beat() + 1);
         assert_eq!(pulse.rtt(), Some(Duration::from_millis(5)), "an answer to nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_sign_of_life_shares_heartbeats_but_none_from_before() {
+        let (pulse, sent) = (Pulse::new(), std::cell::RefCell::new(Vec::new()));
+        let feel = || pulse.felt(|number| sent.borrow_mut().push(number));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        tokio::join!(feel(), feel(), async {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            tokio::join!(feel(), async {
+                assert_eq!(*sent.borrow(), [1000], "one for all, as long as it is under way");
+                pulse.answer(1000);
+                while sent.borrow().len() == 1 {
+                    tokio::task::yield_now().await;
+                }
+                pulse.answer(2000);
+            });
+        });
+        assert_eq!(*sent.borrow(), [1000, 2000], "the first one's answer says nothing to who came later");
     }
 
     #[tokio::test(start_paused = true)]

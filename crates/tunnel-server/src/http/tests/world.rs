@@ -154,6 +154,11 @@ impl World {
         self.lane(&client.target.session, client.dies.clone())
     }
 
+    /// One that is lost when `death` comes, and not with the client.
+    pub(super) fn mortal_lane_of(&mut self, client: &Client, death: CancellationToken) -> Lane {
+        self.lane(&client.target.session, death)
+    }
+
     fn lane(&mut self, session: &Arc<Session>, death: CancellationToken) -> Lane {
         let (near, far) = duplex(1 << 16);
         let ours = tunnel_mux::server(near.compat(), &tunnel_mux::Config::default());
