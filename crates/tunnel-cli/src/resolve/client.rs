@@ -7,7 +7,8 @@ use std::{
 };
 
 use tunnel_client::{
-    Pin, Policies, PolicyError, Proxy, Token, Trust, Upstream, UpstreamError, UpstreamProtocol, UpstreamTrust,
+    Pin, Policies, PolicyError, Proxy, PublicAddress, Token, Trust, Upstream, UpstreamError,
+    UpstreamProtocol, UpstreamTrust,
 };
 use tunnel_protocol::token::ParseTokenError;
 use tunnel_transport::{ParseProxyError, ServerAddress};
@@ -140,22 +141,30 @@ impl Publish {
         wanted.is_some() && wanted == other.wants().0
     }
 
-    /// The same, asking by name for what the server gave.
-    pub(crate) fn given(&self, given: Option<&str>) -> Self {
-        let mut this = self.clone();
-        match &mut this {
-            Self::Http(WebName { subdomain, domain: None, .. })
-            | Self::Tls { subdomain, domain: None, .. }
-                if subdomain.is_none() =>
-            {
-                *subdomain = given.map(str::to_owned);
+    /// Whether this one, published at `address`, has what another tunnel wants. A name below the server's domain can be
+    /// asked for in two ways, and which domain that is only the server knows.
+    pub(crate) fn has(&self, address: Option<&PublicAddress>, wanted: &Self) -> bool {
+        let given = address.into_iter().flat_map(|address| self.given(address));
+        self.is_for_the_same_as(wanted) || given.into_iter().any(|given| given.is_for_the_same_as(wanted))
+    }
+
+    /// The same, asking by name for what the server gave, in each way there is.
+    fn given(&self, address: &PublicAddress) -> Vec<Self> {
+        match (self, address) {
+            (Self::Http(name), PublicAddress::Http { host, subdomain, .. }) => hosts(host, subdomain)
+                .map(|(subdomain, domain)| Self::Http(WebName { subdomain, domain, ..name.clone() }))
+                .into(),
+            (Self::Tls { pool, .. }, PublicAddress::Tls { host, subdomain, .. }) => hosts(host, subdomain)
+                .map(|(subdomain, domain)| Self::Tls { subdomain, domain, pool: *pool })
+                .into(),
+            (Self::Tcp { pool, .. }, PublicAddress::Tcp { port, .. }) => {
+                vec![Self::Tcp { remote_port: Some(*port), pool: *pool }]
             }
-            Self::Tcp { remote_port: port @ None, .. } | Self::Udp { remote_port: port @ None, .. } => {
-                *port = given.and_then(|given| given.parse().ok());
+            (Self::Udp { pool, .. }, PublicAddress::Udp { port, .. }) => {
+                vec![Self::Udp { remote_port: Some(*port), pool: *pool }]
             }
-            _ => {}
+            _ => Vec::new(),
         }
-        this
     }
 
     /// What it wants by name, and whether others may have it as well.
@@ -182,6 +191,11 @@ impl Publish {
             }
         }
     }
+}
+
+/// A host as a subdomain, if it is one, and as a domain.
+fn hosts(host: &str, subdomain: &Option<String>) -> [(Option<String>, Option<String>); 2] {
+    [(subdomain.clone(), None), (None, Some(host.to_owned()))]
 }
 
 impl Command {

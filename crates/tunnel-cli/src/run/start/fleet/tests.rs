@@ -34,12 +34,13 @@ impl World {
         Self { site, _server: server, upstream: Upstream::hello("one").await.unwrap(), fleet }
     }
 
-    /// Wants tunnels with these names and subdomains.
+    /// Wants tunnels with these names and subdomains, or domains, which have a dot.
     fn want(&mut self, tunnels: &[(&str, &str)]) {
-        let plan = |subdomain: &str| TunnelPlan {
+        let host = |is_domain, host: &str| (is_domain == host.contains('.')).then(|| host.to_owned());
+        let plan = |name: &str| TunnelPlan {
             publish: Publish::Http(WebName {
-                subdomain: Some(subdomain.into()),
-                domain: None,
+                subdomain: host(false, name),
+                domain: host(true, name),
                 path: None,
                 pool: false,
             }),
@@ -131,6 +132,25 @@ async fn tunnels_swap_names_and_no_visitor_is_turned_away() {
         assert!(world.had().into_iter().map(|(_, had)| had).eq(order), "{:?}", world.had());
     }
     assert!(visits.try_join_next().is_none(), "a visitor was turned away");
+}
+
+#[tokio::test]
+async fn names_are_swapped_however_they_are_spelled() {
+    let mut world = World::new().await;
+    world.want(&[("1", "a"), ("2", "b.test"), ("3", "c")]);
+    world.settle().await;
+    // As a subdomain what another one has as a domain, the other way round, and both.
+    for (wanted, had) in [
+        (["b", "a", "c"], ["b", "a", "c"]),
+        (["a.test", "b.test", "c"], ["a", "b", "c"]),
+        (["b", "c", "A.test"], ["b", "c", "a"]),
+    ] {
+        let wanted: Vec<_> = ["1", "2", "3"].into_iter().zip(wanted).collect();
+        world.want(&wanted);
+        world.settle().await;
+        assert_eq!(world.failed(), [""; 0], "{wanted:?}");
+        assert!(world.had().into_iter().map(|(_, had)| had).eq(had), "{:?}", world.had());
+    }
 }
 
 #[tokio::test]

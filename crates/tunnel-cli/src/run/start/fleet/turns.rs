@@ -10,10 +10,7 @@ use std::collections::BTreeSet;
 use tunnel_client::{BindError, Code};
 
 use super::{Fleet, Member};
-use crate::{
-    resolve::client::{Publish, TunnelPlan},
-    run::client::given_name,
-};
+use crate::resolve::client::{Publish, TunnelPlan};
 
 /// A tunnel that was refused a name which another one of this client had.
 pub(super) struct Waiting {
@@ -106,8 +103,7 @@ impl Fleet {
     fn holder(&self, name: &str, wanted: &Publish) -> Option<(&str, &Member)> {
         let has = |member: &Member| {
             let Some((plan, tunnel)) = &member.now else { return false };
-            let given = tunnel.address().as_ref().and_then(given_name);
-            plan.publish.given(given.as_deref()).is_for_the_same_as(wanted)
+            plan.publish.has(tunnel.address().as_ref(), wanted)
         };
         let others = self.members.iter().filter(|(other, _)| *other != name);
         others.map(|(other, member)| (other.as_str(), member)).find(|(_, member)| has(member))
