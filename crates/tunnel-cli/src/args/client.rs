@@ -324,7 +324,8 @@ pub enum Protocol {
     H2,
 }
 
-/// A text that is in no log and no error message.
+/// A text that is in no log and no error message. By this type it is known which flags take one; what is wrong with it
+/// is said without it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
 
@@ -344,7 +345,7 @@ impl From<String> for SecretText {
 impl FromStr for SecretText {
     type Err = Infallible;
 
-    /// Takes any text: clap shows values that fail to parse, so this one must not fail there.
+    /// Takes any text.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }

@@ -59,7 +59,7 @@ pub struct WebPolicies {
     pub stream: StreamPolicies,
 
     /// Ask visitors for this login; several times for several. Others can see this command line: better in a file
-    #[arg(long, value_name = "USER:PASSWORD", value_delimiter = '\n')]
+    #[arg(long, value_name = "USER:PASSWORD", value_delimiter = '\n', value_parser = values::login)]
     pub basic_auth: Vec<SecretText>,
 
     /// A file of logins to ask visitors for, one USER:PASSWORD a line

@@ -463,8 +463,9 @@ fn given_token(credentials: &Credentials, warnings: &mut Vec<String>) -> Result<
         ));
     }
     let bytes = files::read_named(path, "--token-file")?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| ParseTokenError::NotAToken)?;
-    Ok(Some(text.parse()?))
+    let text = std::str::from_utf8(&bytes).map_err(|_| ParseTokenError::NotAToken);
+    let token = text.and_then(str::parse);
+    token.map(Some).map_err(|error| FileError::content(path, error.to_string()).into())
 }
 
 fn token_from_input() -> Result<Token, ResolveError> {

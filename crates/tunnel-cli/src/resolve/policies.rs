@@ -57,8 +57,14 @@ impl WebPolicies {
             policies = policies.basic_auth(login.expose())?;
         }
         if let Some(path) = &self.basic_auth_file {
-            for login in read_logins(path, warnings)?.lines().filter(|line| !line.trim().is_empty()) {
-                policies = policies.basic_auth(login)?;
+            let logins = read_logins(path, warnings)?;
+            for (at, login) in logins.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+                policies = policies.basic_auth(login).map_err(|error| match error {
+                    PolicyError::Login => {
+                        FileError::content(path, format!("line {}: {error}", at + 1)).into()
+                    }
+                    error => ResolveError::from(error),
+                })?;
             }
         }
         if let Some(host) = self.host_header {

@@ -7,11 +7,11 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tunnel_client::{Upstream, UpstreamError};
+use tunnel_client::{Policies, PolicyError, Upstream, UpstreamError};
 use tunnel_server::Hostname;
 
 use super::policies::{self, Rate};
-use crate::args::{Allowance, MemoryBudget, Ports};
+use crate::args::{Allowance, MemoryBudget, Ports, SecretText};
 
 /// `10s`, `1m30s`, `500ms`; a bare number is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -24,6 +24,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("longer than a year".into());
     }
     Ok(duration)
+}
+
+/// `USER:PASSWORD`.
+pub(crate) fn login(text: &str) -> Result<SecretText, PolicyError> {
+    Policies::new().basic_auth(text).map(|_| SecretText::from(text.to_owned()))
 }
 
 /// An upstream, or the name of a directory that is there.

@@ -83,6 +83,7 @@ fn a_client_that_couldnt_publish_isnt_called_good() {
         (two("tls", "domain = \"x.test\""), Some("has the domain `x.test` for TLS, too")),
         (two("tcp", "remote_port = 20000"), Some("has the TCP port 20000, too")),
         ("token = \"hunter2\"".into(), Some("it should begin with `tnl_`")),
+        (one("http", "basic_auth = \"hunter2\""), Some("client.toml:4: `basic_auth`: the value: a login is")),
         ("token_file = \"none\"".into(), Some("cannot read none (--token-file)")),
         ("ca_file = \"none\"".into(), Some("cannot read none (--ca-file)")),
         ("server = \"vps\"\nproxy = \"ftp://x\"".into(), Some("can't be used")),

@@ -118,6 +118,7 @@ fn values_that_cant_be() {
         ("tunnel http 1 --output x", "--output can't be `x`: write text or json"),
         ("tunnel http 1 --rate-limit 5", "--rate-limit can't be `5`: write "),
         ("tunnel http 1 --request-header hunter2", "--request-header: write "),
+        ("tunnel http 1 --basic-auth hunter2", "--basic-auth: a login is `USER:PASSWORD`, both not empty"),
         ("tunnel service status x", "SIDE can't be `x`: write server or client"),
         ("tunnel http :3000", "UPSTREAM: `:3000` has no host; write `3000`, or `localhost:3000`"),
         ("tunnel tcp localhost", "UPSTREAM: `localhost` has no port; write `localhost:3000`"),

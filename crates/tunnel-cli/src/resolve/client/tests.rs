@@ -63,8 +63,15 @@ fn a_token_that_was_typed_is_warned_about_and_one_that_is_none_is_not_repeated()
     let given = token(2, None).expose();
     let plan = resolve(home.path(), &["--server", "a", "--token", &given]).unwrap();
     assert!(plan.warnings[0].contains("--token-file"), "{:?}", plan.warnings);
-    let error = resolve(home.path(), &["--server", "a", "--token", "hunter2"]).unwrap_err();
-    assert!(!error.to_string().contains("hunter2"), "{error}");
+    let file = home.path().join("token");
+    std::fs::write(&file, "hunter2").unwrap();
+    for (flags, complaint) in [
+        (["--token", "hunter2"], "not a tunnel token"),
+        (["--token-file", file.to_str().unwrap()], "token: not a tunnel token"),
+    ] {
+        let error = resolve(home.path(), &[["--server", "a"], flags].concat()).unwrap_err().to_string();
+        assert!(error.contains(complaint) && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[cfg(unix)]
@@ -104,8 +111,14 @@ fn logins_come_from_several_places_and_an_empty_file_is_no_open_door() {
     let expected = three.fold(Policies::new(), |policies, login| policies.basic_auth(login).unwrap());
     assert_eq!(plan.tunnel.policies, expected);
     assert!(plan.warnings.iter().any(|warning| warning.contains("--basic-auth-file")), "{:?}", plan.warnings);
-    for content in ["", "\n \n", "no password\n"] {
+    for (content, complaint) in [
+        ("", "logins: it holds no login"),
+        ("\n \n", "logins: it holds no login"),
+        ("ann:one\n\nhunter2\n", "logins: line 3: a login is `USER:PASSWORD`"),
+    ] {
         std::fs::write(&file, content).unwrap();
-        assert!(resolve(home.path(), &["--server", "a", "--basic-auth-file", path]).is_err(), "{content:?}");
+        let flags = ["--server", "a", "--basic-auth-file", path];
+        let error = resolve(home.path(), &flags).unwrap_err().to_string();
+        assert!(error.contains(complaint) && !error.contains("hunter2"), "{content:?}: {error}");
     }
 }
