@@ -298,14 +298,14 @@ fn advice(refusal: &Refusal) -> Option<&'static str> {
         Code::NameInvalid if refusal.message.starts_with("`/") => Some("run again with another --path"),
         Code::Unauthorized | Code::Revoked => Some("then run here: tunnel login HOST:PORT"),
         Code::NameTaken | Code::NameInvalid | Code::NameReserved => {
-            Some("run again with another --subdomain, or with none for a random one")
+            Some("run again with another --subdomain or --domain, or with neither for a random name")
         }
         Code::PortTaken | Code::PortNotAllowed => {
             Some("run again with another --remote-port, or with none for a free one")
         }
         Code::Closed => Some("ask the operator before you run it again"),
         Code::TakenOver => {
-            Some("to run both, give each its own --subdomain or --remote-port, or both --pool")
+            Some("to run both, give each its own --subdomain, --domain or --remote-port, or both --pool")
         }
         _ => None,
     }
@@ -329,7 +329,7 @@ mod tests {
                 Failure::Bind(BindError::Refused(taken)),
                 1,
                 "the server refused the tunnel (name-taken): `a.localhost` is held by another token; run again with \
-                 another --subdomain, or with none for a random one",
+                 another --subdomain or --domain, or with neither for a random name",
             ),
             (
                 Failure::Bind(BindError::Refused(no_path)),
