@@ -10,7 +10,12 @@ mod file;
 mod line;
 mod lost;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -59,6 +64,23 @@ struct Writer {
     file: LogFile,
     batch: Vec<u8>,
     lost: Lost,
+}
+
+impl AccessLogPlan {
+    /// Whether the file can be there, as far as that can be said without opening it: its directory isn't made for it.
+    ///
+    /// # Errors
+    /// [`Failure::AccessLog`].
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let fault = match fs::metadata(directory.unwrap_or(Path::new("."))) {
+            Ok(found) if !found.is_dir() => Some(io::ErrorKind::NotADirectory.into()),
+            Ok(_) if self.path.is_dir() => Some(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        fault.map_or(Ok(()), |source| Err(Failure::AccessLog { path: self.path.clone(), source }))
+    }
 }
 
 impl AccessLog {

@@ -134,6 +134,15 @@ impl TunnelPlan {
     }
 }
 
+impl TunnelPlan {
+    /// Why the directory that is to be shown can't be, if there is one.
+    pub(crate) fn missing(&self) -> Option<UpstreamError> {
+        let directory = self.upstream.as_directory()?;
+        let error = std::fs::read_dir(directory).err()?;
+        Some(UpstreamError::Directory(directory.to_owned(), error.kind()))
+    }
+}
+
 impl Publish {
     /// Whether this and another tunnel want the same, by name.
     pub(crate) fn is_for_the_same_as(&self, other: &Self) -> bool {

@@ -21,7 +21,7 @@ use crate::{
     },
     output::Console,
     resolve::{client::TunnelPlan, server::ServerPlan},
-    state::{certificates::Certificates, logins::Logins, places, store},
+    state::{certificates::Certificates, files, logins::Logins, places, store},
 };
 
 pub(super) fn run(args: ConfigArgs, line: &CommandLine, console: Console) -> Result<(), Failure> {
@@ -119,6 +119,7 @@ fn look_through(path: &Path, side: Side, line: &CommandLine) -> (String, Vec<Pro
                         Some(Ok((plan, _))) => {
                             let clash = plans.iter().find_map(|(name, other)| plan.clash(name, other));
                             problems.extend(clash.map(blame));
+                            problems.extend(plan.missing().map(|error| blame(error.to_string())));
                             plans.push((&table.name, plan));
                         }
                         None => {}
@@ -136,7 +137,10 @@ fn client_problem(parsed: Result<Invocation, Usage>) -> Option<String> {
     match parsed {
         Err(usage) => Some(usage.line()),
         Ok(invocation) => {
-            let error = connection_of(invocation.command)?.check().err();
+            let connection = connection_of(invocation.command)?;
+            let place = places::client_state(connection.state_dir.clone()).ok();
+            let place = place.map_or(Ok(()), |place| files::check_directory(&place));
+            let error = connection.check().and_then(|()| Ok(place?)).err();
             error.map(|error| crate::output::chain(&error))
         }
     }
@@ -169,6 +173,9 @@ fn server_problem(plan: &ServerPlan) -> Option<String> {
         return Some(error.to_string());
     }
     if let Err(failure) = super::server::check(plan) {
+        return Some(failure.line());
+    }
+    if let Err(failure) = super::server::check_places(plan) {
         return Some(failure.line());
     }
     Certificates::load(&plan.certificates).err().map(|error| crate::output::chain(&error))

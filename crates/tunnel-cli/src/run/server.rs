@@ -27,13 +27,13 @@ use super::{
     upgrade::{self, Parts, Predecessor},
 };
 use crate::{
-    access_log::AccessLog,
+    access_log::{AccessLog, AccessLogPlan},
     args::{Auth, LogFormat},
     machine::Machine,
     output::{Console, chain},
     program::Program,
     resolve::server::{ServerPlan, Tls},
-    state::{certificates::Certificates, facts::Facts, identity, leases, ownership::Ownership, store},
+    state::{certificates::Certificates, facts::Facts, files, identity, leases, ownership::Ownership, store},
     traces::Traces,
 };
 
@@ -350,6 +350,18 @@ pub(super) fn check(plan: &ServerPlan) -> Result<(), Failure> {
     }
     refuse_to_be_open_to_all(plan, [plan.control, plan.web].into_iter().chain(plan.https))?;
     admin::check(plan)
+}
+
+/// Whether the files and directories of a plan are there, or can be made; nothing is.
+///
+/// # Errors
+/// What would keep the server from starting.
+pub(super) fn check_places(plan: &ServerPlan) -> Result<(), Failure> {
+    if matches!(plan.tls, Tls::Files { .. }) {
+        identity(plan)?;
+    }
+    files::check_directory(&plan.data)?;
+    plan.access_log.as_ref().map_or(Ok(()), AccessLogPlan::check)
 }
 
 /// What is listened on, with the ports that the system chose.

@@ -204,6 +204,17 @@ pub(crate) fn make_private(directory: &Path) -> Result<(), FileError> {
     made.map_err(|source| FileError::Write { path: directory.to_owned(), source })
 }
 
+/// Whether a directory is there or can be made, as far as that can be said without making it: whatever is there of its
+/// path is one.
+pub(crate) fn check_directory(directory: &Path) -> Result<(), FileError> {
+    let there = directory.ancestors().find_map(|place| fs::metadata(place).ok());
+    if there.is_none_or(|there| there.is_dir()) {
+        return Ok(());
+    }
+    let source = io::ErrorKind::NotADirectory.into();
+    Err(FileError::Write { path: directory.to_owned(), source })
+}
+
 /// Gives a file that root has made to whoever owns its directory: the server's own user must be able to read what
 /// an administrator changes beside it. That user may be up to something: whatever has another name elsewhere stays whose
 /// it is, and no name is looked up a second time.
