@@ -135,6 +135,12 @@ impl TunnelPlan {
 }
 
 impl TunnelPlan {
+    /// Whether both are content to share a name, and treat its visitors alike.
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        let is_pool = self.publish.wants().1 && other.publish.wants().1;
+        is_pool && self.policies == other.policies && self.protocol == other.protocol
+    }
+
     /// Why the directory that is to be shown can't be, if there is one.
     pub(crate) fn missing(&self) -> Option<UpstreamError> {
         let directory = self.upstream.as_directory()?;

@@ -209,14 +209,20 @@ impl Registry {
                     return Err(ClaimError::Held(format!("{what} is already published by this very client")));
                 }
                 let alive_within = self.shared.config().timeouts.heartbeat + LATE;
-                let mut others = members.iter().filter(|member| {
+                let others = members.iter().filter(|member| {
                     !pool::is_former_self(member, terms, claim)
                         && !claim.is_instead_of(member)
                         && member.target.session.silent_for() <= alive_within
                 });
-                let Some(other) = others.next() else { return Ok(()) };
+                let (own, foreign): (Vec<_>, Vec<_>) = others.partition(|member| is_own(member));
+                let Some(other) = foreign.iter().chain(&own).next() else { return Ok(()) };
                 if claim.pool || terms.pool {
-                    return pool::check(&what, terms, &claim.terms(), &other.holder);
+                    let fits = pool::check(&what, terms, &claim.terms(), &other.holder);
+                    return match fits {
+                        // Its own client can see to that.
+                        Err(ClaimError::Mismatch(why)) if foreign.is_empty() => Err(ClaimError::Held(why)),
+                        fits => fits,
+                    };
                 }
                 Err(ClaimError::Held(format!(
                     "{what} is in use by your client on `{}` ({}), online for {}; stop it there, choose another name, \

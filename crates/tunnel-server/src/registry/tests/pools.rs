@@ -67,7 +67,14 @@ async fn one_client_may_bring_several_upstreams_and_each_once() {
             "{error}"
         );
     }
-    drop(one);
+    // What only its own tunnels are in the way of, the client can see to: to it that is a name that one of them has.
+    let http2 = Claim { protocol: UpstreamProtocol::Http2, ..of_the_same(3, "c:1", true) };
+    let refusal = registry.claim(&myapp(), &http2).unwrap_err().refusal(&myapp());
+    assert_eq!(refusal.code, Code::NameTaken, "{}", refusal.message);
+    let other = registry.claim(&myapp(), &member(2, "a:1")).unwrap();
+    let refusal = registry.claim(&myapp(), &http2).unwrap_err().refusal(&myapp());
+    assert_eq!(refusal.code, Code::PoolMismatch, "{}", refusal.message);
+    drop((other, one));
     assert!(two.endpoint().is_live());
     assert_eq!(sessions(&registry), [first.session.id]);
 }

@@ -53,6 +53,20 @@ impl World {
         self.fleet.want(plans);
     }
 
+    /// Wants tunnels that share the subdomain `a`, each with a login to ask its visitors for.
+    fn want_pool(&mut self, tunnels: &[(&str, &str)]) {
+        let plan = |(at, (name, login)): (usize, &(&str, &str))| {
+            let publish =
+                Publish::Http(WebName { subdomain: Some("a".into()), domain: None, path: None, pool: true });
+            // Never visited, but each another one.
+            let upstream = format!("127.0.0.1:{}", at + 1).parse().unwrap();
+            let policies = Policies::new().basic_auth(&format!("ann:{login}")).unwrap();
+            ((*name).to_owned(), TunnelPlan { publish, policies, upstream, protocol: Default::default() })
+        };
+        let plans = tunnels.iter().enumerate().map(plan).collect();
+        self.fleet.want(plans);
+    }
+
     /// Waits until all that was asked for is answered.
     async fn settle(&mut self) {
         let is_open = |member: &Member| member.asked.is_some() || member.waits.is_some();
@@ -174,4 +188,36 @@ async fn a_new_tunnel_gets_a_name_that_another_leaves_or_gives_up() {
     world.settle().await;
     assert!(world.failed().is_empty());
     assert!(world.had().into_iter().map(|(_, had)| had).eq(["a", "c", "b"]), "{:?}", world.had());
+}
+
+#[tokio::test]
+async fn tunnels_that_share_a_name_change_together_or_not_at_all() {
+    let mut world = World::new().await;
+    let all = ["1", "2", "3"];
+    world.want_pool(&[("1", "a"), ("2", "a"), ("3", "a")]);
+    world.settle().await;
+    world.want_pool(&[("1", "b"), ("2", "b"), ("3", "b")]);
+    world.settle().await;
+    assert_eq!(world.failed(), [""; 0]);
+    assert!(world.had().into_iter().eq(all.map(|name| (name, "a".to_owned()))), "{:?}", world.had());
+    // One that stays as it is keeps the others as they are, and so do two that don't agree.
+    for logins in [["c", "c", "b"], ["c", "d", "e"]] {
+        let wanted: Vec<_> = all.into_iter().zip(logins).collect();
+        let tunnels = |world: &World| {
+            let now = world.fleet.members.values().map(|member| member.now.as_ref().unwrap().1.id());
+            now.collect::<Vec<_>>()
+        };
+        let before = tunnels(&world);
+        world.want_pool(&wanted);
+        world.settle().await;
+        let refused: Vec<_> =
+            wanted.iter().filter(|(_, login)| *login != "b").map(|(name, _)| *name).collect();
+        assert_eq!(world.failed(), refused);
+        assert_eq!(tunnels(&world), before);
+    }
+    // A file that agrees with itself again.
+    world.want_pool(&[("1", "c"), ("2", "c"), ("3", "c")]);
+    world.settle().await;
+    assert_eq!(world.failed(), [""; 0]);
+    assert!(world.had().into_iter().eq(all.map(|name| (name, "a".to_owned()))), "{:?}", world.had());
 }

@@ -4,6 +4,9 @@
 //! no to whoever asks for a name that isn't left yet. Such a one waits for its turn. Where each waits for the next, all
 //! the way round, one leaves its name first: its visitors wait at it, as they do for a client that restarts, until the
 //! next tunnel has it.
+//!
+//! So it is with several that share a name and are all to treat visitors otherwise from now on: whoever asks first
+//! doesn't fit in with the others as they are. All but one leave, and come back to that one.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +43,7 @@ pub(super) fn is_taken(error: &BindError) -> bool {
 impl Fleet {
     /// Whether a tunnel that asked for a taken name, when so many had been left, may have it yet.
     pub(super) fn may_have_a_turn(&self, name: &str, plan: &TunnelPlan, departures: u64) -> bool {
-        departures != self.departures || self.holder(name, &plan.publish).is_some()
+        departures != self.departures || self.holders(name, &plan.publish).next().is_some()
     }
 
     /// Has those that wait ask again, or refuses them, as far as that is known by now.
@@ -70,14 +73,27 @@ impl Fleet {
     /// `None` for one that doesn't wait, or isn't done with that.
     fn turn(&self, name: &str) -> Option<Turn> {
         let waiting = self.members.get(name)?.waits.as_ref()?;
-        match self.holder(name, &waiting.plan.publish) {
-            None if waiting.departures != self.departures => Some(Turn::Now),
-            None => Some(Turn::Never),
-            Some((_, holder)) if holder.asked.is_some() => None,
-            Some((_, holder)) if holder.waits.is_none() => Some(Turn::Never),
-            Some((first, _)) if self.is_in_circle(name) => Some(Turn::After(first.to_owned())),
+        let wanted = &waiting.plan;
+        let is_staying = |(_, holder): &(&str, &Member)| match &holder.waits {
+            None => true,
+            // It wants the same name still, and on other terms.
+            Some(other) => {
+                wanted.publish.is_for_the_same_as(&other.plan.publish) && !wanted.shares_with(&other.plan)
+            }
+        };
+        let fits = |(_, holder): &(&str, &Member)| {
+            holder.now.as_ref().is_some_and(|(plan, _)| wanted.shares_with(plan))
+        };
+        let holders: Vec<_> = self.holders(name, &wanted.publish).collect();
+        let may_be_left = waiting.departures != self.departures && holders.iter().all(fits);
+        match holders[..] {
+            _ if holders.iter().any(|(_, holder)| holder.asked.is_some()) => None,
+            _ if may_be_left => Some(Turn::Now),
+            [] => Some(Turn::Never),
+            _ if holders.iter().any(is_staying) => Some(Turn::Never),
+            [(first, _), ..] if self.is_in_circle(name) => Some(Turn::After(first.to_owned())),
             // Its holder's turn says what becomes of this one.
-            Some(_) => None,
+            _ => None,
         }
     }
 
@@ -85,7 +101,7 @@ impl Fleet {
     fn is_in_circle(&self, name: &str) -> bool {
         let (mut at, mut seen) = (name, BTreeSet::new());
         while let Some(waiting) = self.members.get(at).and_then(|member| member.waits.as_ref())
-            && let Some((holder, _)) = self.holder(at, &waiting.plan.publish)
+            && let Some((holder, _)) = self.holders(at, &waiting.plan.publish).next()
         {
             if holder == name {
                 return true;
@@ -99,13 +115,13 @@ impl Fleet {
         false
     }
 
-    /// Which other tunnel of this client has what one wants.
-    fn holder(&self, name: &str, wanted: &Publish) -> Option<(&str, &Member)> {
+    /// Which other tunnels of this client have what one wants: one, or those that share it.
+    fn holders(&self, name: &str, wanted: &Publish) -> impl Iterator<Item = (&str, &Member)> {
         let has = |member: &Member| {
             let Some((plan, tunnel)) = &member.now else { return false };
             plan.publish.has(tunnel.address().as_ref(), wanted)
         };
-        let others = self.members.iter().filter(|(other, _)| *other != name);
-        others.map(|(other, member)| (other.as_str(), member)).find(|(_, member)| has(member))
+        let others = self.members.iter().filter(move |(other, _)| *other != name);
+        others.map(|(other, member)| (other.as_str(), member)).filter(move |(_, member)| has(member))
     }
 }
