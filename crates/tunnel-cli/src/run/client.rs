@@ -1,13 +1,15 @@
 //! `tunnel http`, `tunnel tcp`, `tunnel tls`, `tunnel udp` and `tunnel client`: one tunnel, for as long as it is wanted.
 
-use std::{
-    pin::Pin,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use tunnel_client::{BindError, Client, Code, Event, Events, Limits, PublicAddress, Tunnel, TunnelEnd};
 
-use super::{Failure, descriptors::visitor_places, signals::Signals};
+use super::{
+    Failure,
+    descriptors::visitor_places,
+    leaving::{Leaving, Parting, parting},
+    signals::Signals,
+};
 use crate::{
     args::{Output, WebName},
     output::{At, Console, Narrator, Subject, missed},
@@ -84,11 +86,7 @@ pub(super) async fn follow(
     let mut bound = Bound::Waiting;
     let mut _over = Bound::Over;
     let mut draining: Option<Leaving<'_>> = None;
-    let begin = |show: &mut Show, by_signal| {
-        show.leaving(client, grace, by_signal);
-        let leaving: Leaving<'_> = Box::pin(leave(client, grace));
-        leaving
-    };
+    let mut by_signal = false;
     let mut reason: Option<Failure> = None;
     let end = loop {
         tokio::select! {
@@ -119,11 +117,11 @@ pub(super) async fn follow(
                     // What was asked for has been done, and was not a failure: a service manager that restarts those
                     // must not begin the time anew.
                     TunnelEnd::Refused(refusal) if refusal.code == Code::Expired => {
-                        draining.get_or_insert_with(|| begin(show, false));
+                        draining.get_or_insert_with(|| Leaving::begin(client, grace));
                     }
                     // Visitors who were there before another client took the name are still this one's.
                     TunnelEnd::Refused(ref refusal) if refusal.code == Code::TakenOver => {
-                        draining.get_or_insert_with(|| begin(show, false));
+                        draining.get_or_insert_with(|| Leaving::begin(client, grace));
                         reason = Some(Failure::Tunnel(end));
                     }
                     end => break Err(Failure::Tunnel(end)),
@@ -135,12 +133,16 @@ pub(super) async fn follow(
                 if draining.is_some() {
                     break Err(Failure::Killed(signal));
                 }
-                draining = Some(begin(show, true));
+                draining = Some(Leaving::begin(client, grace));
+                by_signal = true;
             }
-            cut = drained(&mut draining) => {
-                show.left(cut);
-                break client.closed().await.map_err(Failure::from);
-            }
+            parting = parting(&mut draining) => match parting {
+                Parting::Waits => show.leaving(client, grace, by_signal),
+                Parting::Over { cut } => {
+                    show.left(cut);
+                    break client.closed().await.map_err(Failure::from);
+                }
+            },
         }
     };
     while let Some(event) = next_if_ready(&mut events).await {
@@ -149,9 +151,6 @@ pub(super) async fn follow(
     // That the draining went well doesn't make it one that was wanted.
     reason.map_or(end, Err)
 }
-
-/// How long before the end those are counted whom it cuts off.
-const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The one tunnel.
 enum Bound {
@@ -167,31 +166,6 @@ impl Bound {
             Self::To(tunnel) => tunnel.closed().await,
             Self::Waiting | Self::Over => std::future::pending().await,
         }
-    }
-}
-
-/// A client that leaves; how many visitors were cut off.
-pub(super) type Leaving<'a> = Pin<Box<dyn Future<Output = usize> + Send + 'a>>;
-
-/// Leaves in order.
-pub(super) async fn leave(client: &Client, grace: Duration) -> usize {
-    let mut drain = std::pin::pin!(client.drain(grace));
-    tokio::select! {
-        biased;
-        () = &mut drain => 0,
-        // Once it has ended, nobody knows any more who was there.
-        () = tokio::time::sleep(grace.saturating_sub(LAST_LOOK)) => {
-            let visitors = client.status().visitors;
-            drain.await;
-            visitors
-        }
-    }
-}
-
-pub(super) async fn drained(draining: &mut Option<Leaving<'_>>) -> usize {
-    match draining {
-        Some(draining) => draining.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -20,6 +20,7 @@ mod upgrade;
 mod upgrade;
 
 mod client;
+mod leaving;
 mod login;
 mod start;
 

@@ -10,7 +10,12 @@ use clap::CommandFactory;
 use tunnel_client::Events;
 
 use self::fleet::{Fleet, Happening};
-use super::{Failure, client, reloads::Reloads, signals::Signals};
+use super::{
+    Failure, client,
+    leaving::{Leaving, Parting, parting},
+    reloads::Reloads,
+    signals::Signals,
+};
 use crate::{
     args::{Command, CommandLine, Invocation, StartArgs, parse_tunnel},
     config::{FromFile, tunnel_words},
@@ -43,7 +48,7 @@ pub(super) async fn run(
     let mut events: Events = client.events();
     let mut fleet = Fleet::new(client.clone(), session, console);
     fleet.want(plans);
-    let mut draining: Option<client::Leaving<'_>> = None;
+    let mut draining: Option<Leaving<'_>> = None;
     let end = loop {
         tokio::select! {
             biased;
@@ -63,13 +68,16 @@ pub(super) async fn run(
                 }
                 draining = Some(fleet.leave());
             }
-            cut = client::drained(&mut draining) => {
-                fleet.tell_left(cut);
-                break match client.closed().await {
-                    Ok(()) => fleet.verdict(),
-                    Err(error) => Err(error.into()),
-                };
-            }
+            parting = parting(&mut draining) => match parting {
+                Parting::Waits => fleet.tell_leaving(),
+                Parting::Over { cut } => {
+                    fleet.tell_left(cut);
+                    break match client.closed().await {
+                        Ok(()) => fleet.verdict(),
+                        Err(error) => Err(error.into()),
+                    };
+                }
+            },
             () = reloads.next(), if draining.is_none() => {
                 let reloaded = match read_again(&line) {
                     Ok((args, plans, warnings)) => {

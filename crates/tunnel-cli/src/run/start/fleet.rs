@@ -18,7 +18,8 @@ use self::turns::{Waiting, is_taken};
 use super::{
     super::{
         Failure,
-        client::{Leaving, bind, given_name, leave, open_name, subject},
+        client::{bind, given_name, open_name, subject},
+        leaving::Leaving,
     },
     Plans,
 };
@@ -317,10 +318,13 @@ impl Fleet {
 
     /// Leaves in order, as was asked for by a signal.
     pub(super) fn leave(&self) -> Leaving<'static> {
-        let (client, grace) = (self.client.clone(), self.session.grace);
-        let lines = self.story.leaving(client.status().visitors, grace);
+        Leaving::begin(self.client.clone(), self.session.grace)
+    }
+
+    /// Tells who is waited for.
+    pub(super) fn tell_leaving(&self) {
+        let lines = self.story.leaving(self.client.status().visitors, self.session.grace);
         lines.iter().for_each(|line| self.console.line(line));
-        Box::pin(async move { leave(&client, grace).await })
     }
 
     /// Tells who was cut off.
