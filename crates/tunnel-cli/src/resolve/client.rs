@@ -132,9 +132,7 @@ impl TunnelPlan {
         is_double
             .then(|| format!("[tunnel.{name}] shares {what} for the same upstream; leave one of them out"))
     }
-}
 
-impl TunnelPlan {
     /// Whether both are content to share a name, and treat its visitors alike.
     pub(crate) fn shares_with(&self, other: &Self) -> bool {
         let is_pool = self.publish.wants().1 && other.publish.wants().1;
