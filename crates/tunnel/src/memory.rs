@@ -8,8 +8,8 @@
 
 use std::hint::black_box;
 
-/// Large enough for the frames that a lane has on its way at a time, in bytes.
-const LESSON: usize = 1 << 20;
+/// Large enough for the frames that eight busy streams have on their way at a time, in bytes.
+const LESSON: usize = 4 << 20;
 
 /// Teaches the allocator. Best before the first thread.
 pub(crate) fn keep_pages() {
