@@ -259,41 +259,25 @@ impl Config {
 }
 
 impl Timeouts {
+    /// Each with the name of its field.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        // Names all of them, or it doesn't compile.
+        macro_rules! named {
+            ($($field:ident),* $(,)?) => {{
+                let Self { $($field),* } = *self;
+                [$((stringify!($field), $field)),*]
+            }};
+        }
+        let all = named![
+            login, heartbeat, dead_after, lane_idle, hold, lease, quarantine, udp_idle, head, handshake,
+            idle, stall, linger, grace,
+        ];
+        all.into_iter()
+    }
+
     /// Whether each can be counted by a clock.
     fn check(&self) -> Result<(), ConfigError> {
-        let Self {
-            login,
-            heartbeat,
-            dead_after,
-            lane_idle,
-            hold,
-            lease,
-            quarantine,
-            udp_idle,
-            head,
-            handshake,
-            idle,
-            stall,
-            linger,
-            grace,
-        } = self;
-        let times = [
-            ("login", login),
-            ("heartbeat", heartbeat),
-            ("dead_after", dead_after),
-            ("lane_idle", lane_idle),
-            ("hold", hold),
-            ("lease", lease),
-            ("quarantine", quarantine),
-            ("udp_idle", udp_idle),
-            ("head", head),
-            ("handshake", handshake),
-            ("idle", idle),
-            ("stall", stall),
-            ("linger", linger),
-            ("grace", grace),
-        ];
-        match times.into_iter().find(|(_, time)| **time > LONGEST) {
+        match self.each().find(|(_, time)| *time > LONGEST) {
             Some((name, _)) => Err(ConfigError(format!("`{name}` must be at most a year"))),
             None => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::info;
 
 use crate::{
-    config::{Config, ConfigError, Limits, Timeouts},
+    config::{Config, ConfigError, Limits},
     server::ServerHandle,
 };
 
@@ -124,26 +124,8 @@ fn changes(former: &Config, new: &Config) -> Vec<&'static str> {
             memory,
         }
     );
-    let timeouts = differing!(
-        former.timeouts,
-        new.timeouts,
-        Timeouts {
-            login,
-            heartbeat,
-            dead_after,
-            lane_idle,
-            hold,
-            lease,
-            quarantine,
-            udp_idle,
-            head,
-            handshake,
-            idle,
-            stall,
-            linger,
-            grace,
-        }
-    );
+    let timeouts = former.timeouts.each().zip(new.timeouts.each());
+    let timeouts = timeouts.map(|((name, former), (_, new))| (name, former != new));
     let settings = settings.filter(|(name, _)| !["limits", "timeouts"].contains(name));
     let all = settings.chain(limits).chain(timeouts);
     all.filter_map(|(name, is_other)| is_other.then_some(name)).collect()
